@@ -1,0 +1,24 @@
+# Two commands on a machine with python3 and make: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.venv/base: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev: .venv/base
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.PHONY: demo test
+demo: .venv/base
+	@$(BIN)/nanov2t invert --rounds 3 \
+		"The museum was opened in 1887 and holds the largest collection of clocks in the country." \
+		"She moved to London to study medicine." \
+		"The river rises in the hills and flows north into the sea."
+
+test: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	HF_HUB_OFFLINE=1 $(BIN)/pytest

@@ -1,0 +1,31 @@
+"""Turns sentence embeddings back into the text they came from.
+
+    from nanov2t import load_inverter
+
+    inverter = load_inverter("minilm-wiki32")
+    [inversion] = inverter.invert(inverter.embedder.encode(["She moved to London."]))
+    print(inversion.text, inversion.cosine)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nanov2t.embedder import load_embedder
+    from nanov2t.generator import Generator
+    from nanov2t.inverter import Inversion, Inverter
+    from nanov2t.load import load_inverter
+
+__all__ = ["Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
+
+_HOME = {"Generator": "generator", "Inversion": "inverter", "Inverter": "inverter", "load_embedder": "embedder",
+         "load_inverter": "load"}
+
+
+def __getattr__(name: str):
+    # Importing torch takes seconds; whoever only wants --help should not wait for it.
+    if name not in _HOME:
+        raise AttributeError(f"module 'nanov2t' has no attribute {name!r}")
+    return getattr(import_module(f"nanov2t.{_HOME[name]}"), name)

@@ -1,0 +1,3 @@
+from nanov2t.cli import main
+
+main()

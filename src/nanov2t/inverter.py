@@ -1,0 +1,253 @@
+"""Hypothesise, correct, rank, stop: vectors back to the text they came from.
+
+Sequence-level beam search (Morris et al. 2023, section 3.2) over a pool of the best hypotheses of each vector. The pool
+is monotone, so an answer never gets worse; no hypothesis is expanded twice and no text embedded twice; a vector leaves
+the batch as soon as its own search is over, and the next one takes its place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from nanov2t.config import BEAM, ROUNDS, UserError
+from nanov2t.data import decode_texts
+from nanov2t.embedder import Embedder
+from nanov2t.generator import Generator
+from nanov2t.metrics import cosine
+
+TOLERANCE = 1e-5
+"""1 - cosine below which a text counts as exact. float32 and float16 rounding moves a cosine by less than 1e-6."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """The best hypothesis once a round was over; round 0 is the hypothesizer's, or the given draft."""
+
+    round: int
+    text: str
+    cosine: float
+    embedder_calls: int
+    """Texts embedded for this vector so far."""
+    seconds: float
+    """Time spent on this vector so far: its share of that of its batches."""
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What the search found for one vector.
+
+    Attributes:
+        text: the hypothesis whose vector lies nearest to the target.
+        cosine: of that vector and the target.
+        stopped: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or `rounds` (all used).
+        embedder_calls: texts embedded for it.
+        rounds: the best after each round.
+    """
+
+    text: str
+    cosine: float
+    stopped: Literal["exact", "converged", "rounds"]
+    embedder_calls: int
+    rounds: list[Round]
+
+
+@dataclass
+class _Hypothesis:
+    text: str
+    cosine: float
+    vector: np.ndarray
+    expanded: bool = False
+
+
+@dataclass
+class _Search:
+    index: int
+    target: np.ndarray
+    draft: str | None
+    pool: list[_Hypothesis] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    rounds: list[Round] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def merge(self, found: list[_Hypothesis], beam: int) -> None:
+        self.pool = sorted(self.pool + found, key=lambda h: (-h.cosine, h.text))[:beam]
+
+    def close_round(self, seconds: float) -> Round:
+        self.seconds += seconds
+        best = self.pool[0]
+        self.rounds.append(Round(len(self.rounds), best.text, best.cosine, len(self.seen), self.seconds))
+        return self.rounds[-1]
+
+
+class Inverter:
+    """An embedder, its generators and the search.
+
+    Attributes:
+        embedder: what made the vectors.
+        tokenizer: the generators'.
+        hypothesizer: writes the first hypotheses; None if searches start from drafts.
+        corrector: rewrites hypotheses; None if there is only round 0. The same object as `hypothesizer` where one
+            network is both.
+    """
+
+    def __init__(self, embedder: Embedder, tokenizer, hypothesizer: Generator | None, corrector: Generator | None):
+        self.embedder, self.tokenizer = embedder, tokenizer
+        self.hypothesizer, self.corrector = hypothesizer, corrector
+        generator = hypothesizer or corrector
+        if generator is None:
+            raise ValueError("an inverter needs a hypothesizer, a corrector or both")
+        self.device = generator.device
+        self.max_tokens = generator.config.max_tokens
+        self.eos = generator.t5.config.eos_token_id
+
+    def invert(
+        self,
+        vectors: np.ndarray,
+        rounds: int = ROUNDS,
+        beam: int = BEAM,
+        drafts: Sequence[str] | None = None,
+        on_round: Callable[[int, Round], None] | None = None,
+    ) -> list[Inversion]:
+        """Invert vectors.
+
+        Args:
+            vectors: float32 [n, dim].
+            rounds: corrections at most, after the first guess.
+            beam: size of the pool, and hypotheses that an expansion writes.
+            drafts: start from these texts, one a vector, in place of the hypothesizer's.
+            on_round: called with the index of a vector and its best hypothesis after each of its rounds.
+
+        Raises:
+            UserError: a vector is of another dimension, zero, or not finite; or the drafts are too few or too many.
+        """
+        self.check(vectors)
+        if drafts is not None and len(drafts) != len(vectors):
+            raise UserError(f"{len(drafts)} drafts for {len(vectors)} vectors")
+        found = dict(self.stream(vectors, rounds, beam, drafts, on_round))
+        return [found[i] for i in range(len(vectors))]
+
+    def check(self, vectors: np.ndarray) -> None:
+        """Refuse vectors [n, dim] that this inverter cannot take; the error names the first bad row.
+
+        Raises:
+            UserError: a vector is of another dimension, zero, or not finite.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.embedder.dim:
+            raise UserError(f"vectors of shape {tuple(vectors.shape)}, but {self.embedder.name} makes "
+                            f"[n, {self.embedder.dim}]")
+        for name, bad in (("is not finite", ~np.isfinite(vectors).all(1)), ("is zero", ~vectors.any(1))):
+            if bad.any():
+                raise UserError(f"vector {int(bad.argmax())} {name}")
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        vectors: Iterable[np.ndarray],
+        rounds: int = ROUNDS,
+        beam: int = BEAM,
+        drafts: Iterable[str] | None = None,
+        on_round: Callable[[int, Round], None] | None = None,
+        batch: int = 32,
+    ) -> Iterator[tuple[int, Inversion]]:
+        """Invert vectors [dim] as they come, `batch` at a time; yields each one's position and inversion as soon as
+        its search is over, so out of order."""
+        # Without drafts the hypothesizer writes the first hypotheses; a corrector alone starts from nothing.
+        given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
+        waiting = enumerate(zip(vectors, given, strict=False))
+        open_: list[_Search] = []
+        while True:
+            began = time.perf_counter()
+            starting = [_Search(i, *item) for i, item in itertools.islice(waiting, batch - len(open_))]
+            if not open_ and not starting:
+                return
+            written = self._hypothesize([search for search in starting if search.draft is None], beam)
+            candidates = [next(written) if search.draft is None else [search.draft] for search in starting]
+            candidates += self._correct(open_, beam)
+            open_ = starting + open_
+            self._rank(open_, candidates, beam)
+            share = (time.perf_counter() - began) / len(open_)
+            for search in open_:
+                closed = search.close_round(share)
+                if on_round:
+                    on_round(search.index, closed)
+            still_open = []
+            for search in open_:
+                stopped = self._stopped(search, rounds)
+                if stopped is None:
+                    still_open.append(search)
+                    continue
+                best = search.pool[0]
+                yield search.index, Inversion(best.text, best.cosine, stopped, len(search.seen), search.rounds)
+            open_ = still_open
+
+    def _stopped(self, search: _Search, rounds: int) -> Literal["exact", "converged", "rounds"] | None:
+        if search.pool[0].cosine >= 1 - TOLERANCE:
+            return "exact"
+        if len(search.rounds) > rounds:
+            return "rounds"
+        if self.corrector is None or all(h.expanded for h in search.pool):
+            return "converged"
+        return None
+
+    def _hypothesize(self, searches: list[_Search], beam: int) -> Iterator[list[str]]:
+        if not searches or self.hypothesizer is None:
+            return iter(())
+        targets = self._tensor([s.target for s in searches])
+        ids = self.hypothesizer.generate(targets, num_beams=beam, num_return_sequences=beam)
+        texts = self._decode(ids)
+        return (texts[i : i + beam] for i in range(0, len(texts), beam))
+
+    def _correct(self, searches: list[_Search], beam: int, width: int = 64) -> list[list[str]]:
+        """Expand what no round expanded yet of each pool; `width` hypotheses go through the corrector at a time."""
+        if not searches or self.corrector is None:
+            return []
+        work = [(i, h) for i, search in enumerate(searches) for h in search.pool if not h.expanded]
+        candidates: list[list[str]] = [[] for _ in searches]
+        for start in range(0, len(work), width):
+            part = work[start : start + width]
+            ids, mask = self._encode([h.text for _, h in part])
+            written = self.corrector.generate(
+                self._tensor([searches[i].target for i, _ in part]),
+                self._tensor([h.vector for _, h in part]),
+                ids, mask, num_beams=beam, num_return_sequences=beam)
+            for j, text in enumerate(self._decode(written)):
+                candidates[part[j // beam][0]].append(text)
+        for _, hypothesis in work:
+            hypothesis.expanded = True
+        return candidates
+
+    def _rank(self, searches: list[_Search], candidates: list[list[str]], beam: int) -> None:
+        """Embed what is new and merge it into the pools."""
+        fresh = [list(dict.fromkeys(t for t in texts if t not in search.seen))
+                 for search, texts in zip(searches, candidates, strict=True)]
+        unique = list(dict.fromkeys(text for texts in fresh for text in texts))
+        vectors = dict(zip(unique, self.embedder.encode(unique), strict=True))
+        for search, texts in zip(searches, fresh, strict=True):
+            search.seen.update(texts)
+            found = []
+            if texts:
+                similar = cosine(np.stack([vectors[t] for t in texts]), search.target[None])
+                found = [_Hypothesis(t, float(c), vectors[t]) for t, c in zip(texts, similar, strict=True)]
+            search.merge(found, beam)
+
+    def _decode(self, ids: torch.Tensor) -> list[str]:
+        return decode_texts(ids.tolist(), self.tokenizer, self.embedder)
+
+    def _encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Drafts to ids and mask, long [n, t], each with its closing token."""
+        rows = [self.tokenizer(t, add_special_tokens=False, truncation=True, max_length=self.max_tokens)["input_ids"]
+                + [self.eos] for t in texts]
+        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+        return ids.to(self.device), mask.to(self.device)
+
+    def _tensor(self, rows: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self.device)
