@@ -35,8 +35,9 @@ def build_generator(config: TrainConfig, embedder: Embedder):
         raise UserError(f"model.t5 {model.t5}: {str(error).splitlines()[0]}") from None
     t5 = pretrained.config if pretrained is not None else _scratch(config, tokenizer)
     generator = Generator(GeneratorConfig(
-        t5=t5.to_dict(), dim=embedder.dim, pseudo_tokens=model.pseudo_tokens, projector_dropout=model.dropout,
-        layer_norm=model.layer_norm, lexical=model.lexical, sep_token_id=t5.eos_token_id, **stage))
+        t5=t5.to_diff_dict(), dim=embedder.dim, pseudo_tokens=model.pseudo_tokens, projector_dropout=model.dropout,
+        vector_scale=model.vector_scale, layer_norm=model.layer_norm, lexical=model.lexical,
+        sep_token_id=t5.eos_token_id, **stage))
     if pretrained is not None:
         generator.t5 = pretrained
     elif model.embedder_words:

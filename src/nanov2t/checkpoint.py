@@ -74,12 +74,13 @@ def load_generator(path: str | Path) -> Generator:
         UserError: the folder is missing, incomplete or damaged.
     """
     path = Path(path)
+    for name in ("config.json", "model.safetensors"):
+        if not (path / name).is_file():
+            raise UserError(f"{path}: not a generator: {name} is missing")
     try:
         values = json.loads((path / "config.json").read_text(encoding="utf-8"))
         config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
         weights = load_file(path / "model.safetensors")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: not a generator: {Path(error.filename).name} is missing") from None
     except (SafetensorError, dacite.DaciteError, ValueError, OSError) as error:
         raise UserError(f"{path}: damaged or not a generator: {error}") from None
     return assemble(config, _dequantize(weights), path)

@@ -47,7 +47,7 @@ class Invert:
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
         _at_least(self, rounds=0, beam=1)
-        texts = list(_texts(self.texts))
+        texts = _texts(self.texts)
         if self.vectors:
             vectors, inverter, references = _read_vectors(self.vectors), _load(self.inverter), []
         else:
@@ -177,7 +177,7 @@ def main() -> None:
 
 
 def _parse(form, args: list[str], **settings):
-    """tyro, its boxed complaints cut to their first line."""
+    """tyro, of whose boxed complaints only the first line below the title is kept."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -185,8 +185,8 @@ def _parse(form, args: list[str], **settings):
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines() if line.startswith("│")]
-        raise UserError(lines[0] if lines else said.getvalue().strip()) from None
+        lines = [line.strip("╭╮╰╯│─|+- ") for line in said.getvalue().splitlines()]
+        raise UserError([line for line in lines if line][1]) from None
 
 
 def _load(name: str) -> Inverter:
@@ -205,9 +205,15 @@ def _at_least(options, **least: int) -> None:
             raise UserError(f"--{name} must be at least {low}, not {value}")
 
 
-def _texts(given: tuple[str, ...]) -> Iterator[str]:
+def _texts(given: tuple[str, ...]) -> list[str]:
+    texts = []
     for text in given:
-        yield from (line.rstrip("\n") for line in sys.stdin) if text == "-" else [text]
+        texts += [line.rstrip("\n") for line in sys.stdin] if text == "-" else [text]
+    if given and not texts:
+        raise UserError("standard input holds no text")
+    if empty := [i for i, text in enumerate(texts, 1) if not text.strip()]:
+        raise UserError(f"text {empty[0]} is empty")
+    return texts
 
 
 def _references(inverter: Inverter, texts: list[str]) -> list[str]:
@@ -216,8 +222,6 @@ def _references(inverter: Inverter, texts: list[str]) -> list[str]:
 
     references = []
     for i, text in enumerate(texts, 1):
-        if not text.strip():
-            raise UserError(f"text {i} is empty")
         length = len(inverter.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if length > inverter.max_tokens:
             print(f"nanov2t: text {i} has {length} tokens; only the first {inverter.max_tokens} are inverted",

@@ -47,6 +47,8 @@ class GeneratorConfig:
     projector_width: int = 0
     """Hidden width of the projectors; 0 is the T5's d_model."""
     projector_dropout: float = 0.0
+    vector_scale: float = 1.0
+    """Factor on the vectors before they are projected."""
     layer_norm: bool = True
     """Normalise the whole encoder input."""
     hypothesizes: bool = True
@@ -102,6 +104,9 @@ class ModelConfig:
     """Encoder positions that one vector is projected onto."""
     dropout: float = 0.0
     """In the T5 and in the projectors."""
+    vector_scale: float = 1.0
+    """Factor on the vectors before they are projected. The root of the dimension gives the elements of unit vectors
+    unit variance, without which a model from scratch spends its first thousands of steps on growing its projectors."""
     layer_norm: bool = True
     """Normalise the encoder input; the published stage 1 does not, stage 2 does."""
     lexical: bool = False

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nanov2t.checkpoint import replacing
 from nanov2t.config import DataConfig, UserError
-from nanov2t.embedder import Embedder
+from nanov2t.embedder import Embedder, tokenization
 
 HELD_BACK = 1000
 """Rows in each of the dev and test splits of a data set that has none of its own."""
@@ -107,7 +107,7 @@ class Corpus:
     @classmethod
     def load(cls, source: str, tokenizer, cache: Path | None = None) -> Corpus:
         """Tokenise the train split of `source`, or find it in the cache, whose key is the text and the tokenizer."""
-        key = hashlib.sha256(f"{_content(source)}{tokenizer.backend_tokenizer.to_str()}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{_content(source)}{tokenization(tokenizer)}".encode()).hexdigest()[:16]
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
         folder = (cache or home) / f"tokens-{key}"
         if not folder.is_dir():

@@ -40,7 +40,7 @@ class Stepper:
             for attention in (block.layer[1].EncDecAttention for block in self.blocks)
         ]
         self.lexical = generator.lexical
-        self.guess = None if self.lexical is None else self.lexical.scale * self.lexical.linear(vectors).float()
+        self.guess = None if self.lexical is None else self.lexical.scale * self.lexical.guess(vectors)
 
     def widen(self, beams: int) -> None:
         """Set the number of beams an input has and make their caches."""

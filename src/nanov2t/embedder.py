@@ -72,10 +72,10 @@ class Embedder:
         the tokens of its text, even where the crop ends inside a word. A Unigram vocabulary (T5's) may split a word
         that was cut off otherwise than the whole one.
         """
-        ours, theirs = (json.loads(t.backend_tokenizer.to_str())["model"] for t in (self.tokenizer, tokenizer))
-        return ours["type"] == "WordPiece" and ours == theirs
+        ours = tokenization(self.tokenizer)
+        return ours["model"]["type"] == "WordPiece" and ours == tokenization(tokenizer)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special tokens, to
         float32 [n, dim] on the model's device."""
@@ -88,6 +88,12 @@ class Embedder:
         attention = torch.arange(padded.shape[1], device=ids.device) < (lengths + 2)[:, None]
         features = {"input_ids": padded, "attention_mask": attention.long()}
         return self.model(features)["sentence_embedding"].float()
+
+
+def tokenization(tokenizer) -> dict:
+    """How a fast tokenizer splits text; its padding and truncation, which change as it is used, are left out."""
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
 
 
 def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedder:

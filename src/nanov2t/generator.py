@@ -48,8 +48,9 @@ class LexicalHead(nn.Module):
     has no more to say of it than of any other text.
     """
 
-    def __init__(self, dim: int, vocabulary: int):
+    def __init__(self, dim: int, vocabulary: int, vector_scale: float):
         super().__init__()
+        self.vector_scale = vector_scale
         self.linear = nn.Linear(dim, vocabulary)
         self.scale = nn.Parameter(torch.ones(()))
         self.log_frequency: Tensor
@@ -61,16 +62,20 @@ class LexicalHead(nn.Module):
         self.linear.bias.data.copy_(self.log_frequency)
         self.linear.weight.data.zero_()
 
+    def guess(self, vectors: Tensor) -> Tensor:
+        """Log odds of the words, unscaled: float32 [n, vocabulary] for vectors [n, dim]."""
+        return self.linear(self.vector_scale * vectors).float()
+
     def loss(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy per token, in nats, of the labels [n, t] (-100 ignored) as a bag of words."""
-        log_probs = self.linear(vectors).float().log_softmax(-1)
+        log_probs = self.guess(vectors).log_softmax(-1)
         known = labels.ge(0)
         return -(log_probs.gather(1, labels.clamp(min=0)) * known).sum() / known.sum()
 
     def forward(self, vectors: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
         """The guess, float32 [n, vocabulary], for vectors [n, dim], and what coverage adds to it: float32 [n, t], from
         position i on, at the token written[:, i], for decoder input ids [n, t]."""
-        guess = self.scale * self.linear(vectors).float()
+        guess = self.scale * self.guess(vectors)
         t = written.shape[1]
         # Each id counts at its first occurrence, or a repeated word would be corrected twice.
         earlier = torch.ones(t, t, dtype=torch.bool, device=written.device).tril(-1)
@@ -99,7 +104,9 @@ class Generator(nn.Module):
         self.draft_projector = projector() if config.corrects else None
         self.difference_projector = projector() if config.corrects else None
         self.norm = nn.LayerNorm(d_model) if config.layer_norm else None
-        self.lexical = LexicalHead(config.dim, self.t5.config.vocab_size) if config.lexical else None
+        self.lexical = None
+        if config.lexical:
+            self.lexical = LexicalHead(config.dim, self.t5.config.vocab_size, config.vector_scale)
 
     @property
     def device(self) -> torch.device:
@@ -113,8 +120,8 @@ class Generator(nn.Module):
         draft_attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Encoder states [n, s, d_model] and their mask [n, s]."""
-        n = len(target_embeddings)
-        target = self.target_projector(target_embeddings)
+        n, scale = len(target_embeddings), self.config.vector_scale
+        target = self.target_projector(scale * target_embeddings)
         if draft_embeddings is None or draft_input_ids is None:
             if not self.config.hypothesizes:
                 raise ValueError("this generator only corrects: give it a draft")
@@ -123,8 +130,8 @@ class Generator(nn.Module):
             if self.draft_projector is None or self.difference_projector is None:
                 raise ValueError("this generator only hypothesizes: it takes no draft")
             sep = self.t5.shared.weight[self.config.sep_token_id].expand(n, 1, -1)
-            draft = self.draft_projector(draft_embeddings)
-            difference = self.difference_projector(target_embeddings - draft_embeddings)
+            draft = self.draft_projector(scale * draft_embeddings)
+            difference = self.difference_projector(scale * (target_embeddings - draft_embeddings))
             parts = [sep, target, sep, draft, sep, difference, sep, self.t5.shared(draft_input_ids)]
         states = torch.cat(parts, dim=1)
         mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
@@ -180,7 +187,7 @@ class Generator(nn.Module):
         # T5 scales its states down where the output words are the input words.
         return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate(
         self,
         target_embeddings: Tensor,

@@ -63,7 +63,7 @@ class Examples:
         ids, mask = ids.to(self.accelerator.device), mask.to(self.accelerator.device)
         if self.vectors is not None:
             return Batch(ids, mask, torch.from_numpy(self.vectors[passage]).to(ids.device))
-        with self.accelerator.autocast(), torch.inference_mode():
+        with self.accelerator.autocast(), torch.no_grad():
             return Batch(ids, mask, self.embed(ids, mask))
 
     def tokens(self, step: int) -> int:
@@ -90,7 +90,7 @@ class Examples:
     def _write(self, generator: Generator, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Greedy texts: ids with their closing token and mask, long [n, max_tokens + 1], and vectors [n, dim]."""
         width = self.config.data.max_tokens + 1
-        with self.accelerator.autocast(), torch.inference_mode():
+        with self.accelerator.autocast(), torch.no_grad():
             rows = [generator.generate(*part, max_length=width + 1)[:, 1:]
                     for part in zip(*(x.split(512) for x in given), strict=True)]
             ids = torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
@@ -187,7 +187,7 @@ def arguments(examples: Examples, step: int) -> Iterator[dict[str, Tensor]]:
         batch = examples.batch("hypothesizer", step, examples.plain)
         labels = labels_of(batch.ids, batch.mask, examples.eos)
         for vectors, row in zip(batch.vectors.split(micro), labels.split(micro), strict=True):
-            yield {"target_embeddings": vectors.clone(), "labels": row}
+            yield {"target_embeddings": vectors, "labels": row}
     if examples.drafted:
         drafted = {key: value[step % examples.pool_steps].to(device) for key, value in examples.pool.items()}
         labels = labels_of(drafted["ids"], drafted["mask"], examples.eos)
@@ -217,10 +217,11 @@ def rate(config: TrainConfig, done: float, progress: float) -> float:
     return max(0.0, (1 - progress) / (1 - config.optim.warmup))
 
 
-def train_lexical_head(generator: Generator, corpus: Corpus, examples: Examples, steps: int, lr: float = 2e-3) -> None:
+def train_lexical_head(generator: Generator, corpus: Corpus, examples: Examples, steps: int) -> None:
     """Teach the lexical head alone which words a text holds. Every process does the same, so they stay equal."""
     head = generator.lexical
     assert head is not None
+    lr = 0.1 / head.vector_scale  # the guess moves as fast whatever the scale
     counts = corpus.counts(head.linear.out_features)
     counts[examples.eos] = counts.sum() / examples.config.data.max_tokens
     head.set_frequencies(counts.to(head.log_frequency.device))
@@ -229,7 +230,7 @@ def train_lexical_head(generator: Generator, corpus: Corpus, examples: Examples,
     for step in range(steps):
         # Crops of far later epochs: on those that the generator meets first, the guess must be no better than on any.
         batch = examples.batch(part, 1_000_000 + step, examples.config.optim.batch)
-        loss = head.loss(batch.vectors.clone(), labels_of(batch.ids, batch.mask, examples.eos))
+        loss = head.loss(batch.vectors, labels_of(batch.ids, batch.mask, examples.eos))
         loss.backward()
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         optimizer.step()
