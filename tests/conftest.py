@@ -42,7 +42,9 @@ def minilm() -> Embedder:
 def tiny(minilm) -> Inverter:
     """An untrained joint inverter whose lexical head says something, so that its beams differ."""
     torch.manual_seed(0)
-    generator, tokenizer = build_generator(tiny_config(), minilm)
+    config = tiny_config()
+    config.data.max_tokens = 8  # short texts, for the tests' sake
+    generator, tokenizer = build_generator(config, minilm)
     generator.lexical.linear.weight.data.normal_()
     generator.lexical.log_frequency.normal_()
     generator.eval()

@@ -71,7 +71,7 @@ def test_standard_input(folder):
 
 def test_long_texts_are_cut_and_said(run, folder):
     code, out, err = run("invert", "word " * 40, "--inverter", folder, "--rounds", 0, "--beam", 1)
-    assert code == 0 and json.loads(out) and err == "nanov2t: text 1 has 40 tokens; only the first 32 are inverted\n"
+    assert code == 0 and json.loads(out) and err == "nanov2t: text 1 has 40 tokens; only the first 8 are inverted\n"
 
 
 def test_evaluate(run, folder, tmp_path):

@@ -60,13 +60,13 @@ def test_nothing_is_embedded_twice_and_calls_are_counted(tiny, vectors):
 
 def test_no_hypothesis_is_expanded_twice(tiny, vectors, monkeypatch):
     expanded = Counter()
-    encode = Inverter._encode
+    generate = tiny.corrector.generate
 
-    def note(self, texts):
-        expanded.update(texts)
-        return encode(self, texts)
+    def note(target, vectors=None, ids=None, mask=None, **options):
+        expanded.update(map(tuple, ids.tolist()) if ids is not None else [])
+        return generate(target, vectors, ids, mask, **options)
 
-    monkeypatch.setattr(Inverter, "_encode", note)
+    monkeypatch.setattr(tiny.corrector, "generate", note)
     tiny.invert(vectors[:1], rounds=4, beam=3)
     assert expanded and set(expanded.values()) == {1}
 

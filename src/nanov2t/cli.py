@@ -206,7 +206,7 @@ def _at_least(options, **least: int) -> None:
 
 
 def _texts(given: tuple[str, ...]) -> list[str]:
-    texts = []
+    texts: list[str] = []
     for text in given:
         texts += [line.rstrip("\n") for line in sys.stdin] if text == "-" else [text]
     if given and not texts:

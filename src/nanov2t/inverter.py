@@ -8,6 +8,7 @@ the batch as soon as its own search is over, and the next one takes its place.
 from __future__ import annotations
 
 import itertools
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,15 @@ import torch
 
 from nanov2t.config import BEAM, ROUNDS, UserError
 from nanov2t.data import decode_texts
+from nanov2t.edits import Edit, apply, combinations, propose
 from nanov2t.embedder import Embedder
 from nanov2t.generator import Generator
 from nanov2t.metrics import cosine
 
+WIDTH, EDITS = 2, 48
+"""In a round: hypotheses rewritten, and edits tried of the best."""
+ROWS = 64
+"""Hypotheses that pass through a generator at a time."""
 TOLERANCE = 1e-5
 """1 - cosine below which a text counts as exact. float32 and float16 rounding moves a cosine by less than 1e-6."""
 
@@ -64,6 +70,7 @@ class _Hypothesis:
     cosine: float
     vector: np.ndarray
     expanded: bool = False
+    edited: bool = False
 
 
 @dataclass
@@ -73,6 +80,9 @@ class _Search:
     draft: str | None
     pool: list[_Hypothesis] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    edits: dict[str, Edit] = field(default_factory=dict)
+    """What single edits of the best hypothesis, `base`, make in this round."""
+    base: list[int] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -105,6 +115,7 @@ class Inverter:
             raise ValueError("an inverter needs a hypothesizer, a corrector or both")
         self.device = generator.device
         self.max_tokens = generator.config.max_tokens
+        self.generator = corrector or generator
         self.eos = generator.t5.config.eos_token_id
 
     def invert(
@@ -169,9 +180,9 @@ class Inverter:
                 return
             written = self._hypothesize([search for search in starting if search.draft is None], beam)
             candidates = [next(written) if search.draft is None else [search.draft] for search in starting]
-            candidates += self._correct(open_, beam)
+            candidates += map(operator.add, self._correct(open_, beam), self._edit(open_))
             open_ = starting + open_
-            self._rank(open_, candidates, beam)
+            self._combine(open_, self._rank(open_, candidates, beam), beam)
             share = (time.perf_counter() - began) / len(open_)
             for search in open_:
                 closed = search.close_round(share)
@@ -192,7 +203,7 @@ class Inverter:
             return "exact"
         if len(search.rounds) > rounds:
             return "rounds"
-        if self.corrector is None or all(h.expanded for h in search.pool):
+        if search.pool[0].edited and (self.corrector is None or all(h.expanded for h in search.pool)):
             return "converged"
         return None
 
@@ -201,44 +212,75 @@ class Inverter:
             return iter(())
         targets = self._tensor([s.target for s in searches])
         ids = self.hypothesizer.generate(targets, num_beams=beam, num_return_sequences=beam)
-        texts = self._decode(ids)
+        texts = self._decode(ids.tolist())
         return (texts[i : i + beam] for i in range(0, len(texts), beam))
 
-    def _correct(self, searches: list[_Search], beam: int, width: int = 64) -> list[list[str]]:
-        """Expand what no round expanded yet of each pool; `width` hypotheses go through the corrector at a time."""
-        if not searches or self.corrector is None:
-            return []
-        work = [(i, h) for i, search in enumerate(searches) for h in search.pool if not h.expanded]
+    def _correct(self, searches: list[_Search], beam: int) -> list[list[str]]:
+        """Rewrite the best `WIDTH` hypotheses of each pool that were not rewritten before."""
         candidates: list[list[str]] = [[] for _ in searches]
-        for start in range(0, len(work), width):
-            part = work[start : start + width]
+        if self.corrector is None:
+            return candidates
+        work = []
+        for i, search in enumerate(searches):
+            work += [(i, h) for h in search.pool if not h.expanded][:WIDTH]
+        for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
             ids, mask = self._encode([h.text for _, h in part])
             written = self.corrector.generate(
-                self._tensor([searches[i].target for i, _ in part]),
-                self._tensor([h.vector for _, h in part]),
+                self._tensor([searches[i].target for i, _ in part]), self._tensor([h.vector for _, h in part]),
                 ids, mask, num_beams=beam, num_return_sequences=beam)
-            for j, text in enumerate(self._decode(written)):
+            for j, text in enumerate(self._decode(written.tolist())):
                 candidates[part[j // beam][0]].append(text)
-        for _, hypothesis in work:
-            hypothesis.expanded = True
+            for _, hypothesis in part:
+                hypothesis.expanded = True
         return candidates
 
-    def _rank(self, searches: list[_Search], candidates: list[list[str]], beam: int) -> None:
-        """Embed what is new and merge it into the pools."""
+    def _edit(self, searches: list[_Search]) -> list[list[str]]:
+        """The likeliest edits of each best hypothesis that was not edited before."""
+        work = [search for search in searches if not search.pool[0].edited]
+        for search in searches:
+            search.edits = {}
+        for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
+            best = [search.pool[0] for search in part]
+            ids, mask = self._encode([h.text for h in best])
+            edits = propose(self.generator, self._tensor([search.target for search in part]),
+                            self._tensor([h.vector for h in best]), ids, mask, EDITS)
+            for search, hypothesis, proposed, row in zip(part, best, edits, ids.tolist(), strict=True):
+                hypothesis.edited = True
+                search.base = row[: row.index(self.eos)]
+                texts = self._decode([apply(search.base, [edit]) for edit in proposed])
+                search.edits = dict(zip(texts, proposed, strict=True))
+        return [list(search.edits) for search in searches]
+
+    def _combine(self, searches: list[_Search], cosines: list[dict[str, float]], beam: int) -> None:
+        """Make the edits that helped together."""
+        candidates = []
+        for search, cosine_of in zip(searches, cosines, strict=True):
+            before = search.rounds[-1].cosine if search.rounds else 1.0
+            better = sorted((text for text in search.edits if cosine_of.get(text, -1) > before),
+                            key=lambda text: -cosine_of[text])
+            sets = combinations([search.edits[text] for text in better])
+            candidates.append(self._decode([apply(search.base, edits) for edits in sets]) if sets else [])
+        self._rank(searches, candidates, beam)
+
+    def _rank(self, searches: list[_Search], candidates: list[list[str]], beam: int) -> list[dict[str, float]]:
+        """Embed what is new and merge it into the pools; the cosines of the new texts."""
         fresh = [list(dict.fromkeys(t for t in texts if t not in search.seen))
                  for search, texts in zip(searches, candidates, strict=True)]
         unique = list(dict.fromkeys(text for texts in fresh for text in texts))
         vectors = dict(zip(unique, self.embedder.encode(unique), strict=True))
+        cosines = []
         for search, texts in zip(searches, fresh, strict=True):
             search.seen.update(texts)
-            found = []
+            found: dict[str, float] = {}
             if texts:
                 similar = cosine(np.stack([vectors[t] for t in texts]), search.target[None])
-                found = [_Hypothesis(t, float(c), vectors[t]) for t, c in zip(texts, similar, strict=True)]
-            search.merge(found, beam)
+                found = dict(zip(texts, similar.tolist(), strict=True))
+            search.merge([_Hypothesis(t, c, vectors[t]) for t, c in found.items()], beam)
+            cosines.append(found)
+        return cosines
 
-    def _decode(self, ids: torch.Tensor) -> list[str]:
-        return decode_texts(ids.tolist(), self.tokenizer, self.embedder)
+    def _decode(self, ids: list[list[int]]) -> list[str]:
+        return decode_texts(ids, self.tokenizer, self.embedder)
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Drafts to ids and mask, long [n, t], each with its closing token."""
