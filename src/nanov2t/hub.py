@@ -34,6 +34,5 @@ def locate(name: str | Path) -> Path:
         folder = fetch(*FILES, WEIGHTS)
         return folder if any(folder.rglob(WEIGHTS)) else fetch(*FILES, PICKLED)
     except (OSError, ValueError) as error:  # the Hub client's errors are of these two kinds
-        reason = str(error).strip().splitlines()
-        raise UserError(f"{name}: no such folder, and not to be had from the Hub: {reason[0] if reason else error!r}"
-                        ) from None
+        reason = (str(error).strip("\"'\n ") or repr(error)).splitlines()[0]
+        raise UserError(f"{name}: no such folder, and not to be had from the Hub: {reason}") from None

@@ -21,7 +21,7 @@ BUNDLED = {"minilm-wiki32": Path(__file__).parent / "pretrained" / "minilm-wiki3
 def load_inverter(
     name: str | Path,
     hypothesizer: str | Path | None = None,
-    embedder: Embedder | None = None,
+    embedder: Embedder | str | None = None,
     device: str | torch.device | None = None,
 ) -> Inverter:
     """Load an inverter with its embedder.
@@ -31,7 +31,7 @@ def load_inverter(
             folder or Hub name of a generator, of a training run, or of a folder with the subfolders `hypothesizer`
             and `corrector`. Generators may be ours, nanoV2T's or vec2text's.
         hypothesizer: another such name, whose generator writes the first hypotheses for the corrector in `name`.
-        embedder: what made the vectors; by default the one that the inverter was trained for.
+        embedder: what made the vectors, or its spec; by default the one that the inverter was trained for.
         device: where it runs; by default a GPU if there is one.
 
     Raises:
@@ -45,7 +45,9 @@ def load_inverter(
     if embedder is None:
         if expected is None:
             raise UserError(f"inverter {name}: does not say which embedder it inverts; name it with --embedder")
-        embedder = load_embedder(expected.name, device)
+        embedder = expected.name
+    if isinstance(embedder, str):
+        embedder = load_embedder(embedder, device)
     for generator in generators:
         _match(embedder.info, generator)
     return Inverter(embedder, tokenizer, first, second)
