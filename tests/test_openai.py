@@ -146,7 +146,7 @@ def test_openai_needs_no_call_to_know_its_own_models(monkeypatch):
 def test_an_inverter_of_a_servers_vectors(server, tmp_path):
     embedder = load_embedder(f"openai:minilm@{server.url}")
     model = ModelConfig(t5="scratch", tokenizer="embedder", d_model=16, d_ff=16, d_kv=8, heads=2, layers=1)
-    with pytest.raises(UserError, match="vocabulary of openai:minilm.* out of reach"):
+    with pytest.raises(UserError, match=r"vocabulary of openai:minilm.* out of reach"):
         build_generator(TrainConfig(model=model), embedder)
     generator, tokenizer = build_generator(TrainConfig(model=model), load_embedder("minilm", "cpu"))
     generator.config = dataclasses.replace(generator.config, embedder=embedder.info)

@@ -257,7 +257,7 @@ print(json.dumps({
     "embedder": inverter.embedder.name, "max_tokens": inverter.max_tokens, "rounds": len(found.rounds),
     "stage2": Generator.from_pretrained("Hannibal046/gtr_t5_nq_32_stage2").config.dim,
     "pair": [g is not None for g in load_pair("jxm/gtr__nq__32__correct", "jxm/gtr__nq__32")[:2]],
-    "ielab": load_pair("gtr-st-nq32-ielab")[0] is None,
+    "ielab": load_inverter("gtr-st-nq32-ielab", device="cpu").embedder.normalized,
     "out": sorted(str(p.parent.relative_to("out")) for p in Path("out").rglob("config.json")),
 }))
 """

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,10 +39,12 @@ class Search:
     """Hypotheses kept, and written from each."""
 
     def load(self) -> Inverter:
+        from huggingface_hub.utils import logging as hub_logging
         from transformers.utils import logging
 
         from nanov2t.load import load_inverter
 
+        hub_logging.set_verbosity_error()  # whoever works offline knows it
         logging.disable_progress_bar()
         return load_inverter(self.inverter, self.hypothesizer, self.embedder)
 
@@ -100,8 +103,6 @@ class Evaluate(Search):
     """Print one JSON object."""
 
     def run(self) -> None:
-        from itertools import islice
-
         from rich.console import Console
 
         from nanov2t.data import read_passages
@@ -115,8 +116,7 @@ class Evaluate(Search):
         drafts = _read_drafts(self.drafts, len(texts)) if self.drafts else None
         inverter = self.load()
         references = _references(inverter, texts)
-        console = Console(stderr=True)
-        with console.status(f"inverting {len(texts)} texts"):
+        with Console(stderr=True).status(f"inverting {len(texts)} texts"):
             result = evaluate(
                 inverter, references, inverter.embedder.encode(references), self.rounds, self.beam, drafts)
         if self.json:

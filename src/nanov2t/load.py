@@ -43,6 +43,8 @@ def load_inverter(
     generators = [g.to(device) for g in (first, second) if g is not None]
     expected = next((g.config.embedder for g in generators if g.config.embedder), None)
     if embedder is None:
+        if str(name) in RELEASES:
+            expected = RELEASES[str(name)].embedder
         if expected is None:
             raise UserError(f"inverter {name}: does not say which embedder it inverts; name it with --embedder")
         embedder = expected.name
@@ -71,8 +73,8 @@ def load_pair(
             raise UserError(f"hypothesizer {hypothesizer}: only corrects")
         folders, generators = [_folders(hypothesizer)[0], folders[-1]], [first, second]
     if release := RELEASES.get(str(name)):
-        for generator in generators:  # a config may name its embedder by a path that was its authors'
-            if generator.config.embedder is None and generator.config.dim == release.embedder.dim:
+        for generator in generators:  # whatever a config calls its embedder, such as a path of its authors'
+            if generator.config.dim == release.embedder.dim:
                 generator.config = dataclasses.replace(generator.config, embedder=release.embedder)
     tokenizer = load_tokenizer(folders[0])
     if any(load_tokenizer(folder).get_vocab() != tokenizer.get_vocab() for folder in folders[1:]):
