@@ -91,6 +91,20 @@ def test_lengths_and_embedders_come_with_the_checkpoint():
     assert (inverter.hypothesizes, inverter.corrects) == (stage2.corrects, stage2.hypothesizes) == (True, False)
 
 
+def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
+    """vec2text names its tokenizer's model, GTR, also where the vectors are an API's."""
+    shutil.copytree(FIXTURES / "vec2text_inverter", tmp_path / "x")
+    weights = load_file(tmp_path / "x" / "model.safetensors")
+    weights["embedding_transform.0.weight"] = torch.zeros(768, 1536)
+    save_file(weights, tmp_path / "x" / "model.safetensors")
+    assert load_generator(tmp_path / "x").config.embedder is None
+    values = json.loads((tmp_path / "x" / "config.json").read_text()) | {"embedder_model_api": "text-embedding-ada-002"}
+    (tmp_path / "x" / "config.json").write_text(json.dumps(values))
+    config = load_generator(tmp_path / "x").config
+    assert (config.dim, config.projector_width) == (1536, 768)
+    assert config.embedder.name == "openai:text-embedding-ada-002"
+
+
 def test_convert_writes_a_pair_that_loads_as_one(tmp_path, mean):
     convert(FIXTURES / "vec2text_corrector", tmp_path / "pair", FIXTURES / "vec2text_inverter")
     inverter = load_inverter(tmp_path / "pair", embedder=mean, device="cpu")
@@ -182,7 +196,7 @@ def test_a_pickle_is_read_only_if_it_holds_nothing_but_weights(tmp_path):
     torch.save(load_file(FIXTURES / folder / "model.safetensors"), tmp_path / folder / "pytorch_model.bin")
     assert torch.equal(logits(load_generator(tmp_path / folder), folder),
                        logits(load_generator(FIXTURES / folder), folder))
-    (tmp_path / folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Evil(tmp_path / "ran")}))
+    (tmp_path / folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Evil(tmp_path / "ran")}, protocol=2))
     with pytest.raises(UserError, match=r"pytorch_model\.bin"):
         load_generator(tmp_path / folder)
     torch.save({"x": Evil(tmp_path / "ran")}, tmp_path / folder / "pytorch_model.bin")
@@ -257,6 +271,7 @@ print(json.dumps({
     "embedder": inverter.embedder.name, "max_tokens": inverter.max_tokens, "rounds": len(found.rounds),
     "stage2": Generator.from_pretrained("Hannibal046/gtr_t5_nq_32_stage2").config.dim,
     "pair": [g is not None for g in load_pair("jxm/gtr__nq__32__correct", "jxm/gtr__nq__32")[:2]],
+    "part": load_inverter("ielabgroup/vec2text_gtr-base-st_corrector", device="cpu").embedder.normalized,
     "ielab": load_inverter("gtr-st-nq32-ielab", device="cpu").embedder.normalized,
     "out": sorted(str(p.parent.relative_to("out")) for p in Path("out").rglob("config.json")),
 }))
@@ -274,5 +289,5 @@ def test_releases_load_by_name_from_the_hub_cache(tmp_path, gtr):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "embedder": "sentence-transformers/gtr-t5-base#mean", "max_tokens": 15, "rounds": 2, "stage2": 24,
-        "pair": [True, True], "ielab": True,
+        "pair": [True, True], "ielab": True, "part": True,
         "out": ["ada-002/corrector", "ada-002/hypothesizer", "gtr-st-nq32", "gtr-st-nq32-ielab"]}

@@ -122,14 +122,14 @@ def load_tokenizer(path: str | Path):
     from transformers import AutoTokenizer
 
     path = locate(path)
-    names = [str(path)]
-    if not any((path / name).is_file() for name in ("tokenizer.json", "spiece.model")):
-        values = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    names, config = [str(path)], path / "config.json"
+    if config.is_file() and not any((path / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+        values = json.loads(config.read_text(encoding="utf-8"))
         names = tokenizer_names(path, values) if published_format(values) else names
     reason = ""
     for name in names:
         try:
-            return AutoTokenizer.from_pretrained(name)
+            return AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
         except (OSError, ValueError) as error:
             reason = reason or str(error).splitlines()[0]
     raise UserError(f"{path}: no tokenizer: {reason}")

@@ -13,7 +13,7 @@ from nanov2t.embedder import Embedder, load_embedder
 from nanov2t.generator import Generator
 from nanov2t.hub import locate
 from nanov2t.inverter import Inverter
-from nanov2t.published import RELEASES
+from nanov2t.published import RELEASES, release_of
 
 BUNDLED = {"minilm-wiki32": Path(__file__).parent / "pretrained" / "minilm-wiki32"}
 
@@ -43,8 +43,8 @@ def load_inverter(
     generators = [g.to(device) for g in (first, second) if g is not None]
     expected = next((g.config.embedder for g in generators if g.config.embedder), None)
     if embedder is None:
-        if str(name) in RELEASES:
-            expected = RELEASES[str(name)].embedder
+        release = release_of(str(name))
+        expected = release.embedder if release else expected
         if expected is None:
             raise UserError(f"inverter {name}: does not say which embedder it inverts; name it with --embedder")
         embedder = expected.name
@@ -72,7 +72,7 @@ def load_pair(
         if not first.config.hypothesizes:
             raise UserError(f"hypothesizer {hypothesizer}: only corrects")
         folders, generators = [_folders(hypothesizer)[0], folders[-1]], [first, second]
-    if release := RELEASES.get(str(name)):
+    if release := release_of(str(name)):
         for generator in generators:  # whatever a config calls its embedder, such as a path of its authors'
             if generator.config.dim == release.embedder.dim:
                 generator.config = dataclasses.replace(generator.config, embedder=release.embedder)

@@ -73,6 +73,11 @@ RELEASES = {
 }
 
 
+def release_of(name: str) -> Release | None:
+    """The release of that name, or that a checkpoint of that name on the Hub belongs to."""
+    return next((r for short, r in RELEASES.items() if name in (short, r.corrector, r.hypothesizer)), None)
+
+
 def published_format(values: dict) -> str | None:
     """Which of the published formats a config.json is of, if any."""
     return next((name for name in values.get("architectures") or () if name in NAMES), None)
@@ -99,7 +104,7 @@ def read_published(folder: Path, values: dict) -> tuple[GeneratorConfig, dict[st
             t5=t5.to_dict(), dim=dim, projector_width=width, projector_dropout=t5.dropout_rate,
             pseudo_tokens=len(weights["target_projector.3.weight"]) // t5.d_model, layer_norm="norm.weight" in weights,
             hypothesizes=not corrects, corrects=corrects, sep_token_id=t5.eos_token_id, max_tokens=max_tokens,
-            embedder=_embedder(values))
+            embedder=_embedder(values, dim))
     except KeyError as error:
         raise UserError(f"{folder}: damaged or not a {format_}: {error} is missing") from None
     except (TypeError, ValueError) as error:
@@ -115,11 +120,11 @@ def tokenizer_names(folder: Path, values: dict) -> list[str]:
     return [str(beside)] if beside.is_dir() else [name] if "/" in name else [name, f"google-t5/{name}"]
 
 
-def _embedder(values: dict) -> EmbedderInfo | None:
-    # With an API's vectors, vec2text's embedder_model_name only names a tokenizer.
-    name = (values.get("embedder_model_api") or values.get("embedder_model_name")
-            or values.get("embedder_name_or_path"))
-    return EMBEDDERS.get(name or "")
+def _embedder(values: dict, dim: int) -> EmbedderInfo | None:
+    # Of an API's vectors, vec2text's embedder_model_name only names a tokenizer, and the API may go unnamed.
+    names = (values.get(key) for key in ("embedder_model_api", "embedder_model_name", "embedder_name_or_path"))
+    info = EMBEDDERS.get(next(filter(None, names), ""))
+    return info if info and info.dim == dim else None
 
 
 def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
