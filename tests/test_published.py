@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused(gtr, mean, tmp_path):
         load_pair(hypothesizer, hypothesizer)
     with pytest.raises(UserError, match="only corrects"):
         load_pair(corrector, corrector)
-    with pytest.raises(UserError, match=r"inverter nothing: no such folder; by name there are minilm-wiki32, gtr-nq32"):
+    with pytest.raises(UserError, match="inverter nothing: neither a folder nor one of minilm-wiki32, gtr-nq32"):
         load_pair("nothing")
     with pytest.raises(UserError, match="only #mean may follow"):
         load_embedder(f"{gtr}#max", "cpu")

@@ -13,16 +13,15 @@ WEIGHTS, PICKLED = "model*.safetensors", "pytorch_model*.bin"
 
 def locate(name: str | Path) -> Path:
     """The folder of a model: itself, or the Hub client's copy of the repository `owner/name`, downloaded if need be
-    (its settings, such as HF_HUB_OFFLINE, hold). Only the config, the tokenizer and the weights are fetched.
+    (its settings, such as HF_HUB_OFFLINE, hold). Only the config, the tokenizer and the weights are fetched. A name
+    that is no repository's is returned as it is, also where there is no such folder.
 
     Raises:
         UserError: there is neither such a folder nor such a repository.
     """
     path = Path(name)
-    if path.is_dir():
+    if path.is_dir() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
         return path
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
-        raise UserError(f"{name}: no such folder")
     from huggingface_hub import snapshot_download
 
     def fetch(*files: str) -> Path:

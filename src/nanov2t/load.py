@@ -101,10 +101,9 @@ def _folders(name: str | Path) -> list[Path]:
     """The folders of the generators that `name` stands for, the hypothesizer first."""
     if release := RELEASES.get(str(name)):
         return [locate(part) for part in (release.hypothesizer, release.corrector) if part]
-    try:
-        folder = BUNDLED.get(str(name)) or locate(name)
-    except UserError as error:
-        raise UserError(f"inverter {error}; by name there are {', '.join([*BUNDLED, *RELEASES])}") from None
+    folder = BUNDLED.get(str(name)) or locate(name)
+    if not folder.is_dir():
+        raise UserError(f"inverter {name}: neither a folder nor one of {', '.join([*BUNDLED, *RELEASES])}")
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     return [folder / part for part in ("hypothesizer", "corrector") if (folder / part).is_dir()] or [folder]
