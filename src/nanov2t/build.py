@@ -24,6 +24,8 @@ def build_generator(config: TrainConfig, embedder: Embedder):
     if config.init:
         return _continue(config.init, stage, embedder)
     model = config.model
+    if model.tokenizer == "embedder" and embedder.tokenizer is None:
+        raise UserError(f"model.tokenizer=embedder: the vocabulary of {embedder.name} is out of reach")
     try:
         if model.tokenizer == "embedder":
             tokenizer = embedder.tokenizer

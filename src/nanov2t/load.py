@@ -7,51 +7,119 @@ from pathlib import Path
 
 import torch
 
-from nanov2t.checkpoint import load_generator, load_tokenizer
+from nanov2t.checkpoint import load_generator, load_tokenizer, replacing, save_generator
 from nanov2t.config import EmbedderInfo, UserError
 from nanov2t.embedder import Embedder, load_embedder
+from nanov2t.generator import Generator
+from nanov2t.hub import locate
 from nanov2t.inverter import Inverter
+from nanov2t.published import RELEASES, release_of
 
 BUNDLED = {"minilm-wiki32": Path(__file__).parent / "pretrained" / "minilm-wiki32"}
 
 
 def load_inverter(
-    name: str | Path, embedder: Embedder | None = None, device: str | torch.device | None = None
+    name: str | Path,
+    hypothesizer: str | Path | None = None,
+    embedder: Embedder | str | None = None,
+    device: str | torch.device | None = None,
 ) -> Inverter:
     """Load an inverter with its embedder.
 
     Args:
-        name: `minilm-wiki32` (bundled), a training run's folder, a generator's folder, or a folder with the
-            subfolders `hypothesizer` and `corrector`.
-        embedder: what made the vectors; by default the one that the inverter was trained for.
+        name: `minilm-wiki32` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`, `ada-002`), or the
+            folder or Hub name of a generator, of a training run, or of a folder with the subfolders `hypothesizer`
+            and `corrector`. Generators may be ours, nanoV2T's or vec2text's.
+        hypothesizer: another such name, whose generator writes the first hypotheses for the corrector in `name`.
+        embedder: what made the vectors, or its spec; by default the one that the inverter was trained for.
         device: where it runs; by default a GPU if there is one.
 
     Raises:
-        UserError: there is no such inverter, it is damaged, or it was trained for another embedder.
+        UserError: there is no such inverter, it is damaged, its parts do not fit together, or it was trained for
+            another embedder.
     """
-    folder = BUNDLED.get(str(name), Path(name))
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    first, second, tokenizer = load_pair(name, hypothesizer)
+    generators = [g.to(device) for g in (first, second) if g is not None]
+    expected = next((g.config.embedder for g in generators if g.config.embedder), None)
+    if embedder is None:
+        release = release_of(str(name))
+        expected = release.embedder if release else expected
+        if expected is None:
+            raise UserError(f"inverter {name}: does not say which embedder it inverts; name it with --embedder")
+        embedder = expected.name
+    if isinstance(embedder, str):
+        embedder = load_embedder(embedder, device)
+    for generator in generators:
+        _match(embedder.info, generator)
+    return Inverter(embedder, tokenizer, first, second)
+
+
+def load_pair(
+    name: str | Path, hypothesizer: str | Path | None = None
+) -> tuple[Generator | None, Generator | None, object]:
+    """The hypothesizer, the corrector (the same object where one network is both) and the tokenizer that
+    :func:`load_inverter` would load, on the CPU and without the embedder."""
+    folders = _folders(name)
+    if hypothesizer is None:
+        generators = [load_generator(folder) for folder in folders]
+        first = next((g for g in generators if g.config.hypothesizes), None)
+        second = next((g for g in reversed(generators) if g.config.corrects), None)
+    else:
+        second, first = load_generator(folders[-1]), load_generator(_folders(hypothesizer)[0])
+        if not second.config.corrects:
+            raise UserError(f"inverter {name}: corrects nothing, so it takes no hypothesizer beside it")
+        if not first.config.hypothesizes:
+            raise UserError(f"hypothesizer {hypothesizer}: only corrects")
+        folders, generators = [_folders(hypothesizer)[0], folders[-1]], [first, second]
+    if release := release_of(str(name)):
+        for generator in generators:  # whatever a config calls its embedder, such as a path of its authors'
+            if generator.config.dim == release.embedder.dim:
+                generator.config = dataclasses.replace(generator.config, embedder=release.embedder)
+    tokenizer = load_tokenizer(folders[0])
+    if any(load_tokenizer(folder).get_vocab() != tokenizer.get_vocab() for folder in folders[1:]):
+        raise UserError(f"inverter {name}: its hypothesizer and its corrector write in different vocabularies")
+    return first, second, tokenizer
+
+
+def convert(name: str | Path, out: str | Path, hypothesizer: str | Path | None = None) -> None:
+    """Write an inverter in our own format: a single generator as `out`, a pair as its two subfolders.
+
+    Raises:
+        UserError: there is no such inverter, it is damaged, or `out` cannot be written.
+    """
+    first, second, tokenizer = load_pair(name, hypothesizer)
+    if first is not None and second is not None and first is not second:
+        with replacing(out) as folder:
+            save_generator(first, folder / "hypothesizer", tokenizer)
+            save_generator(second, folder / "corrector", tokenizer)
+    elif single := first or second:
+        save_generator(single, out, tokenizer)
+
+
+def _folders(name: str | Path) -> list[Path]:
+    """The folders of the generators that `name` stands for, the hypothesizer first."""
+    if release := RELEASES.get(str(name)):
+        return [locate(part) for part in (release.hypothesizer, release.corrector) if part]
+    folder = BUNDLED.get(str(name)) or locate(name)
     if not folder.is_dir():
-        raise UserError(f"inverter {name}: neither a folder nor one of {', '.join(BUNDLED)}")
+        raise UserError(f"inverter {name}: neither a folder nor one of {', '.join([*BUNDLED, *RELEASES])}")
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pair = [folder / part for part in ("hypothesizer", "corrector") if (folder / part).is_dir()]
-    generators = [load_generator(part).to(device) for part in pair or [folder]]
-    hypothesizer = next((g for g in generators if g.config.hypothesizes), None)
-    corrector = next((g for g in reversed(generators) if g.config.corrects), None)
-    expected = generators[0].config.embedder
+    return [folder / part for part in ("hypothesizer", "corrector") if (folder / part).is_dir()] or [folder]
+
+
+def _match(given: EmbedderInfo, generator: Generator) -> None:
+    expected = generator.config.embedder
+    if given.dim != generator.config.dim:
+        raise UserError(f"the inverter was trained for vectors of dimension {generator.config.dim}; "
+                        f"{given.name} has {given.dim}")
     if expected is None:
-        raise UserError(f"inverter {name}: does not say which embedder it inverts")
-    embedder = embedder or load_embedder(expected.name, device)
-    for generator in generators:
-        _match(embedder.info, generator.config.embedder or expected)
-    return Inverter(embedder, load_tokenizer((pair or [folder])[0]), hypothesizer, corrector)
-
-
-def _match(given: EmbedderInfo, expected: EmbedderInfo) -> None:
+        return
     ours, theirs = dataclasses.asdict(given), dataclasses.asdict(expected)
-    # A model is what its weights are, whatever name it was loaded by.
-    for key in ("dim", "normalized", "max_tokens", "lowercase", "fingerprint"):
+    # A model is what its weights are, whatever name it was loaded by; but others' checkpoints hold no fingerprint.
+    recorded = ("normalized", "max_tokens", "lowercase", "fingerprint") if expected.fingerprint else ("normalized",)
+    for key in recorded:
         if ours[key] != theirs[key]:
             raise UserError(f"the inverter was trained for {expected.name} with {key} {theirs[key]}; "
                             f"{given.name} has {key} {ours[key]}")
