@@ -115,7 +115,6 @@ class Inverter:
             raise ValueError("an inverter needs a hypothesizer, a corrector or both")
         self.device = generator.device
         self.max_tokens = generator.config.max_tokens
-        self.generator = corrector or generator
         self.eos = generator.t5.config.eos_token_id
 
     def invert(
@@ -203,7 +202,7 @@ class Inverter:
             return "exact"
         if len(search.rounds) > rounds:
             return "rounds"
-        if search.pool[0].edited and (self.corrector is None or all(h.expanded for h in search.pool)):
+        if self.corrector is None or (search.pool[0].edited and all(h.expanded for h in search.pool)):
             return "converged"
         return None
 
@@ -236,13 +235,15 @@ class Inverter:
 
     def _edit(self, searches: list[_Search]) -> list[list[str]]:
         """The likeliest edits of each best hypothesis that was not edited before."""
-        work = [search for search in searches if not search.pool[0].edited]
         for search in searches:
             search.edits = {}
+        if self.corrector is None:
+            return [[] for _ in searches]
+        work = [search for search in searches if not search.pool[0].edited]
         for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
             best = [search.pool[0] for search in part]
             ids, mask = self._encode([h.text for h in best])
-            edits = propose(self.generator, self._tensor([search.target for search in part]),
+            edits = propose(self.corrector, self._tensor([search.target for search in part]),
                             self._tensor([h.vector for h in best]), ids, mask, EDITS)
             for search, hypothesis, proposed, row in zip(part, best, edits, ids.tolist(), strict=True):
                 hypothesis.edited = True
