@@ -128,7 +128,7 @@ def train(config: TrainConfig) -> Path:
 
     generator.to(accelerator.device)
     state = State(config, accelerator)
-    if not state.exists and generator.lexical is not None and optim.lexical_steps:
+    if not state.exists and not config.init and generator.lexical is not None and optim.lexical_steps:
         train_lexical_head(generator, corpus, examples, optim.lexical_steps)
     optimizer = torch.optim.AdamW(
         generator.parameters(), lr=optim.lr, eps=optim.eps, weight_decay=optim.weight_decay, fused=True)
