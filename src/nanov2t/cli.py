@@ -27,13 +27,21 @@ class Invert:
     """Turn vectors back into text.
 
     A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they go; with --json, or
-    in a pipe, every vector gives one JSON object on a line.
+    in a pipe, every vector gives one JSON object on a line. With --out, whole vector stores are inverted into Parquet
+    files; the same command resumes.
     """
 
     texts: Positional[tuple[str, ...]] = ()
     """Texts to embed and invert; `-` reads lines from standard input."""
-    vectors: Path | None = None
-    """Vectors to invert: a .npy file of [n, dim]."""
+    vectors: str | None = None
+    """Vectors to invert: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key after a #; a .faiss
+    file; chroma:PATH#COLLECTION; lancedb:PATH#TABLE; or postgresql://...#TABLE.COLUMN."""
+    out: Path | None = None
+    """Folder for the results, as Parquet; for vectors by the million."""
+    ids: str | None = None
+    """Column of the ids; by default the store's own ids, or the numbers of the rows. Needs --out."""
+    limit: int | None = None
+    """Only the first so many vectors."""
     inverter: str = "minilm-wiki32"
     """A bundled inverter's name, or a folder."""
     rounds: int = ROUNDS
@@ -46,10 +54,16 @@ class Invert:
     def run(self) -> None:
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
-        _at_least(self, rounds=0, beam=1)
-        texts = list(_texts(self.texts))
+        _at_least(self, rounds=0, beam=1, limit=1)
+        if self.vectors and self.out:
+            self._to_folder(self.vectors, self.out)
+            return
+        for name, value, needs in (("out", self.out, "vectors"), ("ids", self.ids, "out")):
+            if value is not None:
+                raise UserError(f"--{name} needs --{needs}")
+        texts = list(_texts(self.texts))[: self.limit]
         if self.vectors:
-            vectors, inverter, references = _read_vectors(self.vectors), _load(self.inverter), []
+            vectors, inverter, references = _read_vectors(self.vectors, self.limit), _load(self.inverter), []
         else:
             inverter = _load(self.inverter)
             references = _references(inverter, texts)
@@ -66,6 +80,14 @@ class Invert:
 
         for i, vector in enumerate(vectors):
             show_inversion(inverter, vector, references[i] if references else None, self.rounds, self.beam, Console())
+
+    def _to_folder(self, vectors: str, out: Path) -> None:
+        from nanov2t.bulk import invert_source, local_device
+        from nanov2t.sources import open_source
+
+        source = open_source(vectors, self.ids)
+        inverter = _load(self.inverter, local_device())
+        invert_source(inverter, source, out, self.rounds, self.beam, self.limit)
 
 
 @dataclass
@@ -189,13 +211,13 @@ def _parse(form, args: list[str], **settings):
         raise UserError(lines[0] if lines else said.getvalue().strip()) from None
 
 
-def _load(name: str) -> Inverter:
+def _load(name: str, device: str | None = None) -> Inverter:
     from transformers.utils import logging
 
     from nanov2t.load import load_inverter
 
     logging.disable_progress_bar()
-    return load_inverter(name)
+    return load_inverter(name, device=device)
 
 
 def _at_least(options, **least: int) -> None:
@@ -228,18 +250,14 @@ def _references(inverter: Inverter, texts: list[str]) -> list[str]:
     return references
 
 
-def _read_vectors(path: Path) -> np.ndarray:
-    import numpy as np
+def _read_vectors(spec: str, limit: int | None) -> np.ndarray:
+    from nanov2t.sources import open_source
 
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(vectors, np.ndarray) and np.issubdtype(vectors.dtype, np.number):
-            return np.atleast_2d(vectors).astype(np.float32)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a .npy file of vectors: {error}") from None
-    raise UserError(f"{path}: not a .npy file of vectors")
+    source = open_source(spec)
+    rows = source.read(0, min(source.count, limit or source.count))
+    for i, reason in sorted(rows.errors.items())[:1]:
+        raise UserError(f"{source.name}: vector {i} is {reason}")
+    return rows.vectors
 
 
 def _read_drafts(path: Path, count: int) -> list[str]:
