@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +167,10 @@ class Run:
     def claim(self, part: int) -> Iterator[bool]:
         """Whether the part is this process's to do: no other one is at it, nor has done it."""
         lock = FileLock(self.out / f".part-{part:08d}.lock")
+        with self._writing(), suppress(Timeout):
+            lock.acquire(blocking=False)
         try:
-            with self._writing():
-                lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield not self._path(part).exists()
+            yield lock.is_locked and not self._path(part).exists()
         finally:
             lock.release()
 

@@ -73,7 +73,7 @@ class Source:
         if len(values) != stop - start:
             raise UserError(f"{self.name}: has no row {start + len(values)}: it changed while it was read")
         vectors, errors = _matrix(values, self.dim)
-        for reason, bad in (("not finite", ~np.isfinite(vectors).all(1)), ("zero", ~vectors.any(1))):
+        for reason, bad in (("not finite", ~np.isfinite(vectors).all(1)), ("zero", (vectors == 0).all(1))):
             errors = {int(i): reason for i in np.flatnonzero(bad)} | errors
         vectors[list(errors)] = 0
         return Rows([i if i is None or self.integer_ids else str(i) for i in ids], vectors, errors)
@@ -197,7 +197,7 @@ def arrow_columns(name: str, schema, key: str, ids: str | None) -> tuple[str, st
 
 def _matrix(values: Sequence, dim: int) -> tuple[np.ndarray, dict[int, str]]:
     """float32 [n, dim] of n rows, and what is wrong with those left zero."""
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, which is an error of that row
+    with np.errstate(all="ignore"):  # beyond float32 is infinite, which is an error of that row
         if isinstance(values, np.ndarray) and values.shape[1:] == (dim,):
             return values.astype(np.float32), {}
         vectors, errors = np.zeros((len(values), dim), np.float32), {}

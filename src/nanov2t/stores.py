@@ -23,16 +23,24 @@ from nanov2t.sources import (
     reading,
 )
 
+PROBE = """
+import resource, sys
+from pathlib import Path
+from nanov2t.stores import read_faiss
+limit = 8 * Path(sys.argv[1]).stat().st_size + 2**33
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+count, _, fetch = read_faiss(sys.argv[1])
+fetch(0, min(count, 1024)), fetch(max(0, count - 1024), count)
+"""
+
 
 def faiss_index(path: Path, key: str, ids: str | None) -> Source:
     """A FAISS index file; its vectors are reconstructed, so those of a quantised index are approximate."""
     if key:
         raise UserError(f"{path}: an index has no {key}")
     _client("faiss", "faiss")
-    # A damaged file may take the process down with FAISS, so another process tries first.
-    probe = ("import sys; from nanov2t.stores import read_faiss; count, _, fetch = read_faiss(sys.argv[1]);"
-             "fetch(0, min(count, 1024)); fetch(max(0, count - 1024), count)")
-    tried = subprocess.run([sys.executable, "-c", probe, path], capture_output=True, text=True)
+    # A damaged file may take the process down with FAISS, or all memory, so another process tries first.
+    tried = subprocess.run([sys.executable, "-c", PROBE, path], capture_output=True, text=True)
     if tried.returncode:
         said = tried.stderr.strip().splitlines() if tried.returncode == 1 else []
         raise ValueError(said[-1] if said else "FAISS crashes on it")
@@ -47,8 +55,9 @@ def read_faiss(path: str) -> tuple[int, str, Fetch]:
         UserError: vectors of this kind of index cannot be reconstructed.
     """
     faiss = _client("faiss", "faiss")
-    index = faiss.downcast_index(faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC))
-    outer, kind, ids = index, type(index).__name__, None
+    owner = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
+    index = faiss.downcast_index(owner)
+    kind, ids = type(index).__name__, None
     if isinstance(index, faiss.IndexIDMap):
         ids, index = faiss.vector_to_array(index.id_map), faiss.downcast_index(index.index)
     if isinstance(index, faiss.IndexIVF):
@@ -60,13 +69,11 @@ def read_faiss(path: str) -> tuple[int, str, Fetch]:
         inner = None
         index.reconstruct(0)  # raises what reconstruct_n, being parallel, would end the process with
 
-    def fetch(start: int, stop: int) -> tuple:
+    def fetch(start: int, stop: int, _owner=owner) -> tuple:  # what `index` points to lives as long as its owner
         vectors = index.reconstruct_n(start, stop - start) if inner is None else index.reconstruct_batch(
             inner[start:stop])
         return range(start, stop) if ids is None else ids[start:stop].tolist(), vectors
 
-    # The outer index owns what the inner one reads.
-    fetch.keep = outer  # type: ignore[attr-defined]
     return index.ntotal, f"float32 ({kind})", fetch
 
 
