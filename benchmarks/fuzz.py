@@ -52,7 +52,7 @@ def write_all(folder: Path) -> list[Path]:
 
 
 def mutate(content: bytes, chance: random.Random) -> bytes:
-    """The content with bytes changed, cut out, doubled or zeroed, mostly near an end, where formats keep their facts."""
+    """The content with bytes changed, cut out, doubled or zeroed, mostly near an end, where formats keep facts."""
     if chance.random() < 0.2:
         return content[: chance.randrange(len(content))]
     changed = bytearray(content)
@@ -61,8 +61,9 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
         at = chance.randrange(min(spread, len(changed)) or 1)
         at = at if chance.random() < 0.5 else max(0, len(changed) - 1 - at)
         length = chance.choice((1, 1, 4, 16))
-        new = chance.choice((bytes([chance.randrange(256)]), b"\0" * length, b"\xff" * length, b"",
-                             bytes(changed[at : at + length]) * 2, chance.choice((b"[[" * 500, b"9" * 400, b"-1", b"\n"))))
+        new = chance.choice((
+            bytes([chance.randrange(256)]), b"\0" * length, b"\xff" * length, b"", bytes(changed[at : at + length]) * 2,
+            chance.choice((b"[[" * 500, b"9" * 400, b"-1", b"\n"))))
         changed[at : at + (length if len(new) != 1 else 1)] = new
     return bytes(changed)
 

@@ -33,7 +33,8 @@ def embedder(out: Path, dim: int = 384) -> Path:
     BertModel(config).save_pretrained(out / "bert")
     BertTokenizerFast(str(out / "vocab.txt"), model_max_length=64).save_pretrained(out / "bert")
     bert = modules.Transformer(str(out / "bert"))
-    SentenceTransformer(modules=[bert, modules.Pooling(dim), modules.Normalize()], device="cpu").save(str(out / "whole"))
+    whole = SentenceTransformer(modules=[bert, modules.Pooling(dim), modules.Normalize()], device="cpu")
+    whole.save(str(out / "whole"))
     return out / "whole"
 
 

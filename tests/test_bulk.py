@@ -88,7 +88,7 @@ def test_another_run_is_refused_by_name(store, tmp_path):
         with pytest.raises(UserError, match=said):
             store.invert(tmp_path, **{"limit": 10} | settings)
     os.utime(store.vectors)
-    with pytest.raises(UserError, match="another source .*vectors.npy"):
+    with pytest.raises(UserError, match=r"another source .*vectors\.npy"):
         store.invert(tmp_path, limit=10)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest["inverter"]["fingerprint"] = "0"

@@ -39,7 +39,7 @@ def train_all(folder: Path) -> None:
 
 def on_two(folder: Path, **settings: str) -> None:
     """Train the recipes in `folder` on two processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__, str(folder)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__, folder]
     done = subprocess.run(command, env=os.environ | {"ACCELERATE_USE_CPU": "true"} | settings, capture_output=True,
                           text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -47,7 +47,8 @@ def folder(tmp_path_factory, vectors) -> Path:
 
 @pytest.mark.parametrize(("spec", "ids", "expected"), [
     ("a.npy", None, range(N)), ("by_column.npy", None, range(N)), ("a.npz", None, range(N)),
-    ("packed.npz#x", None, range(N)), ("a.parquet#fixed", "id", NAMES), ("a.parquet#list", "number", range(0, 2 * N, 2)),
+    ("packed.npz#x", None, range(N)), ("a.parquet#fixed", "id", NAMES),
+    ("a.parquet#list", "number", range(0, 2 * N, 2)),
     ("a.parquet#list", None, range(N)), ("a.jsonl", "id", NAMES), ("a.jsonl#embedding", None, range(N)),
     ("a.safetensors", None, range(N)),
 ])
@@ -76,7 +77,8 @@ def test_quantised_numbers_are_recognised(tmp_path, vectors, kind):
 
 def test_bad_rows_say_why_and_stop_nothing(tmp_path, vectors):
     lines = [{"id": i, "vector": row} for i, row in enumerate(vectors[:10].tolist())]
-    for i, bad in enumerate(([0] * DIM, [1] * 3, None, "text", [1e300] * DIM, [float("nan")] * DIM, ["x"] * DIM, {}), 1):
+    bad_ones = ([0] * DIM, [1] * 3, None, "text", [1e300] * DIM, [float("nan")] * DIM, ["x"] * DIM, {})
+    for i, bad in enumerate(bad_ones, 1):
         lines[i]["vector"] = bad
     text = "".join(json.dumps(line) + "\n" for line in lines[:9]) + "[not json\n" + json.dumps(lines[9]) + "\n"
     (tmp_path / "a.jsonl").write_text(text)
@@ -200,8 +202,8 @@ def test_postgres(server, vectors):
         after = open_source(f"{server}#texts.embedding", "number")
         assert after.fingerprint != source.fingerprint
         assert list(after.read(0, N).errors.values()) == ["missing"]
-    for place, said in (("texts.none", "no column none"), ("none.embedding", "none"), ("texts.name", "cannot be read|of text"),
-                        ("texts", "not TABLE.COLUMN")):
+    for place, said in (("texts.none", "no column none"), ("none.embedding", "none"), ("texts", "not TABLE.COLUMN"),
+                        ("texts.name", "cannot be read|of text")):
         with pytest.raises(UserError, match=said) as error:
             open_source(f"{server}#{place}")
         assert "secret" not in str(error.value)
