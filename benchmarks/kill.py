@@ -56,9 +56,9 @@ class Kill:
                     running[rank] = self.start(folder / "killed", rank, 2), time.monotonic()
                     deaths[rank] = chance.uniform(0, self.longest)
         self.start(folder / "alone").wait()
-        ours, theirs = (pq.read_table(folder / name) for name in ("killed", "alone"))
-        assert sorted(path.name for path in (folder / "killed").iterdir() if path.suffix != ".lock") == sorted(
-            path.name for path in (folder / "alone").iterdir() if path.suffix != ".lock"), "something was left behind"
+        ours, theirs = (pq.read_table(sorted((folder / name).glob("part-*"))) for name in ("killed", "alone"))
+        assert sorted(path.name for path in (folder / "killed").iterdir()) == sorted(
+            path.name for path in (folder / "alone").iterdir()), "something was left behind"
         assert ours["id"].to_pylist() == list(range(self.limit)), "rows are lost or twice"
         print(f"{killed} kills, {ours.num_rows} rows, equal to those of a run left alone: {ours.equals(theirs)}")
 
