@@ -55,7 +55,8 @@ def read_faiss(path: str) -> tuple[int, str, Fetch]:
         UserError: vectors of this kind of index cannot be reconstructed.
     """
     faiss = _client("faiss", "faiss")
-    owner = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
+    # Lists are mapped, the rest is in memory. IO_FLAG_MMAP_IFC would map all, but takes a file cut short for whole.
+    owner = faiss.read_index(path, faiss.IO_FLAG_MMAP)
     index = faiss.downcast_index(owner)
     kind, ids = type(index).__name__, None
     if isinstance(index, faiss.IndexIDMap):
