@@ -16,10 +16,9 @@ import tyro
 from tyro.conf import Positional, subcommand
 
 from nanov2t.config import BEAM, ROUNDS, TrainConfig, UserError, load_config
+from nanov2t.inputs import read_drafts, read_texts, read_vectors, references_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from nanov2t.inverter import Inversion, Inverter
 
 
@@ -38,7 +37,7 @@ class Search:
     beam: int = BEAM
     """Hypotheses kept, and written from each."""
 
-    def load(self) -> Inverter:
+    def load(self, device: str | None = None) -> Inverter:
         from huggingface_hub.utils import logging as hub_logging
         from transformers.utils import logging
 
@@ -46,7 +45,7 @@ class Search:
 
         hub_logging.set_verbosity_error()  # whoever works offline knows it
         logging.disable_progress_bar()
-        return load_inverter(self.inverter, self.hypothesizer, self.embedder)
+        return load_inverter(self.inverter, self.hypothesizer, self.embedder, device)
 
 
 @dataclass
@@ -54,26 +53,40 @@ class Invert(Search):
     """Turn vectors back into text.
 
     A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they go; with --json, or
-    in a pipe, every vector gives one JSON object on a line.
+    in a pipe, every vector gives one JSON object on a line. With --out, whole vector stores are inverted into Parquet
+    files; the same command resumes.
     """
 
     texts: Positional[tuple[str, ...]] = ()
     """Texts to embed and invert; `-` reads lines from standard input."""
-    vectors: Path | None = None
-    """Vectors to invert: a .npy file of [n, dim]."""
+    vectors: str | None = None
+    """Vectors to invert: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key after a #; a .faiss
+    file; chroma:PATH#COLLECTION; lancedb:PATH#TABLE; or postgresql://...#TABLE.COLUMN."""
+    out: Path | None = None
+    """Folder for the results, as Parquet; for vectors by the million."""
+    ids: str | None = None
+    """Column of the ids; by default the store's own ids, or the numbers of the rows. Needs --out."""
+    limit: int | None = None
+    """Only the first so many vectors."""
     json: bool = False
     """Print JSON lines, also on a terminal."""
 
     def run(self) -> None:
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
-        _at_least(self, rounds=0, beam=1)
-        texts = _texts(self.texts)
+        _at_least(self, rounds=0, beam=1, limit=1)
+        if self.vectors and self.out:
+            self._to_folder(self.vectors, self.out)
+            return
+        for name, value, needs in (("out", self.out, "vectors"), ("ids", self.ids, "out")):
+            if value is not None:
+                raise UserError(f"--{name} needs --{needs}")
+        texts = read_texts(self.texts)[: self.limit]
         if self.vectors:
-            vectors, inverter, references = _read_vectors(self.vectors), self.load(), []
+            vectors, inverter, references = read_vectors(self.vectors, self.limit), self.load(), []
         else:
             inverter = self.load()
-            references = _references(inverter, texts)
+            references = references_of(inverter, texts)
             vectors = inverter.embedder.encode(references)
         inverter.check(vectors)
         if self.json or not sys.stdout.isatty():
@@ -87,6 +100,14 @@ class Invert(Search):
 
         for i, vector in enumerate(vectors):
             show_inversion(inverter, vector, references[i] if references else None, self.rounds, self.beam, Console())
+
+    def _to_folder(self, vectors: str, out: Path) -> None:
+        from nanov2t.bulk import invert_source, local_device
+        from nanov2t.sources import open_source
+
+        source = open_source(vectors, self.ids)
+        inverter = self.load(local_device())
+        invert_source(inverter, source, out, self.rounds, self.beam, self.limit)
 
 
 @dataclass(kw_only=True)
@@ -113,9 +134,9 @@ class Evaluate(Search):
         if not self.texts.is_file():
             raise UserError(f"{self.texts}: no such file")
         texts = list(islice(read_passages(str(self.texts)), self.limit))
-        drafts = _read_drafts(self.drafts, len(texts)) if self.drafts else None
+        drafts = read_drafts(self.drafts, len(texts)) if self.drafts else None
         inverter = self.load()
-        references = _references(inverter, texts)
+        references = references_of(inverter, texts)
         with Console(stderr=True).status(f"inverting {len(texts)} texts"):
             result = evaluate(
                 inverter, references, inverter.embedder.encode(references), self.rounds, self.beam, drafts)
@@ -224,64 +245,6 @@ def _at_least(options, **least: int) -> None:
         value = getattr(options, name)
         if value is not None and value < low:
             raise UserError(f"--{name} must be at least {low}, not {value}")
-
-
-def _texts(given: tuple[str, ...]) -> list[str]:
-    texts: list[str] = []
-    for text in given:
-        texts += [line.rstrip("\n") for line in sys.stdin] if text == "-" else [text]
-    if given and not texts:
-        raise UserError("standard input holds no text")
-    if empty := [i for i, text in enumerate(texts, 1) if not text.strip()]:
-        raise UserError(f"text {empty[0]} is empty")
-    return texts
-
-
-def _references(inverter: Inverter, texts: list[str]) -> list[str]:
-    """The texts as the inverter can write them; says which it had to cut."""
-    from nanov2t.data import reference
-
-    references = []
-    for i, text in enumerate(texts, 1):
-        length = len(inverter.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        if length > inverter.max_tokens:
-            print(f"nanov2t: text {i} has {length} tokens; only the first {inverter.max_tokens} are inverted",
-                  file=sys.stderr)
-        references.append(reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens))
-        if not references[-1]:
-            raise UserError(f"text {i} holds nothing that the inverter's tokenizer knows")
-    return references
-
-
-def _read_vectors(path: Path) -> np.ndarray:
-    import numpy as np
-
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(vectors, np.ndarray) and np.issubdtype(vectors.dtype, np.number):
-            return np.atleast_2d(vectors).astype(np.float32)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a .npy file of vectors: {error}") from None
-    raise UserError(f"{path}: not a .npy file of vectors")
-
-
-def _read_drafts(path: Path, count: int) -> list[str]:
-    drafts: dict[int, str] = {}
-    number = 0
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            number += 1
-            row = json.loads(line)
-            drafts[int(row["idx"])] = str(row["draft"])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}, line {number}: not a JSON object with idx and draft ({error})") from None
-    if missing := [i for i in range(count) if i not in drafts]:
-        raise UserError(f"{path}: no draft for idx {missing[0]}")
-    return [drafts[i] for i in range(count)]
 
 
 def _in_order(found: Iterator[tuple[int, Inversion]]) -> Iterator[tuple[int, Inversion]]:

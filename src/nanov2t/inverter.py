@@ -165,9 +165,10 @@ class Inverter:
         drafts: Iterable[str] | None = None,
         on_round: Callable[[int, Round], None] | None = None,
         batch: int = 32,
+        tolerance: float = TOLERANCE,
     ) -> Iterator[tuple[int, Inversion]]:
         """Invert vectors [dim] as they come, `batch` at a time; yields each one's position and inversion as soon as
-        its search is over, so out of order."""
+        its search is over, so out of order. A text is exact from a cosine of 1 - `tolerance` on."""
         # Without drafts the hypothesizer writes the first hypotheses; a corrector alone starts from nothing.
         given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
         waiting = enumerate(zip(vectors, given, strict=False))
@@ -189,7 +190,7 @@ class Inverter:
                     on_round(search.index, closed)
             still_open = []
             for search in open_:
-                stopped = self._stopped(search, rounds)
+                stopped = self._stopped(search, rounds, tolerance)
                 if stopped is None:
                     still_open.append(search)
                     continue
@@ -197,8 +198,10 @@ class Inverter:
                 yield search.index, Inversion(best.text, best.cosine, stopped, len(search.seen), search.rounds)
             open_ = still_open
 
-    def _stopped(self, search: _Search, rounds: int) -> Literal["exact", "converged", "rounds"] | None:
-        if search.pool[0].cosine >= 1 - TOLERANCE:
+    def _stopped(
+        self, search: _Search, rounds: int, tolerance: float
+    ) -> Literal["exact", "converged", "rounds"] | None:
+        if search.pool[0].cosine >= 1 - tolerance:
             return "exact"
         if len(search.rounds) > rounds:
             return "rounds"

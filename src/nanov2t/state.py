@@ -78,6 +78,7 @@ class State:
             for old in out.glob("checkpoint-*"):
                 if old != folder:
                     shutil.rmtree(old)
+        accelerator.wait_for_everyone()  # or another process might find this step unsaved
 
     def load(self, generator: Generator, optimizer, examples) -> tuple[int, float]:
         """Continue from the newest checkpoint, if there is one; returns its step and the seconds trained so far.

@@ -56,10 +56,14 @@ class Examples:
         used = {"hypothesizer": self.plain, "corrector": self.drafted}
         return max(len(crops) / used[part] for part, crops in self.crops.items())
 
-    def batch(self, part: str, step: int, size: int) -> Batch:
-        """This process's share of the `size` crops of a step."""
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        ids, mask, passage = self.crops[part].ids(step, size, mine)
+    @property
+    def mine(self) -> slice:
+        """This process's share of the examples of a step."""
+        return slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+
+    def batch(self, part: str, step: int, size: int, share: slice) -> Batch:
+        """A share of the `size` crops of a step."""
+        ids, mask, passage = self.crops[part].ids(step, size, share)
         ids, mask = ids.to(self.accelerator.device), mask.to(self.accelerator.device)
         if self.vectors is not None:
             return Batch(ids, mask, torch.from_numpy(self.vectors[passage]).to(ids.device))
@@ -72,15 +76,19 @@ class Examples:
         return sum(int(crops.draw(step, sizes[part])[2].sum()) + sizes[part] for part, crops in self.crops.items())
 
     def refill(self, step: int, hypothesizer: Generator, corrector: Generator) -> None:
-        """Draft the pool for the steps from `step` on. Example i of a step is corrected i modulo `drafts.rounds` times
-        after its first draft: drafts of drafts teach the later rounds."""
+        """Draft the pool for the steps from `step` on. The examples of a step are corrected 0 to `drafts.rounds` - 1
+        times after their first drafts, equally many each: drafts of drafts teach the later rounds."""
         parts: list[dict[str, Tensor]] = []
         for s in range(step, step + self.pool_steps):
-            batch = self.batch("corrector", s, self.drafted)
-            rounds = torch.arange(len(batch.ids), device=batch.ids.device) % self.config.drafts.rounds
+            batch = self.batch("corrector", s, self.drafted, self.mine)
+            # In blocks, of which every process gets its share: it depends on the example alone, and all are as busy.
+            place = torch.arange(self.drafted, device=batch.ids.device)[self.mine]
+            rounds = place * self.config.drafts.rounds // self.drafted
             ids, mask, vectors = self._write(hypothesizer, batch.vectors)
             for r in range(1, self.config.drafts.rounds):
                 again = (rounds >= r).nonzero()[:, 0]
+                if not len(again):
+                    break
                 ids[again], mask[again], vectors[again] = self._write(
                     corrector, batch.vectors[again], vectors[again], ids[again], mask[again])
             parts.append({"ids": batch.ids, "mask": batch.mask, "vectors": batch.vectors,
@@ -184,7 +192,7 @@ def arguments(examples: Examples, step: int) -> Iterator[dict[str, Tensor]]:
     """The micro-batches of a step as arguments of the model."""
     micro, device = examples.config.optim.micro_batch, examples.accelerator.device
     if examples.plain:
-        batch = examples.batch("hypothesizer", step, examples.plain)
+        batch = examples.batch("hypothesizer", step, examples.plain, examples.mine)
         labels = labels_of(batch.ids, batch.mask, examples.eos)
         for vectors, row in zip(batch.vectors.split(micro), labels.split(micro), strict=True):
             yield {"target_embeddings": vectors, "labels": row}
@@ -229,7 +237,7 @@ def train_lexical_head(generator: Generator, corpus: Corpus, examples: Examples,
     part = next(iter(examples.crops))
     for step in range(steps):
         # Crops of far later epochs: on those that the generator meets first, the guess must be no better than on any.
-        batch = examples.batch(part, 1_000_000 + step, examples.config.optim.batch)
+        batch = examples.batch(part, 1_000_000 + step, examples.config.optim.batch, slice(None))
         loss = head.loss(batch.vectors, labels_of(batch.ids, batch.mask, examples.eos))
         loss.backward()
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
