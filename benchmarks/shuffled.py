@@ -1,9 +1,11 @@
-"""How much of a figure is the vector's doing: the same texts with their own vectors and with one another's.
+"""How much of the figures is the vectors' doing: recovered texts against their own references, and against others'.
 
     python benchmarks/shuffled.py TEXTS [--inverter minilm-wiki32] [--limit 200] [--rounds N] [--beam N]
 """
 
 import json
+import platform
+import time
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,7 +15,7 @@ import tyro
 from nanov2t import load_inverter
 from nanov2t.config import BEAM, ROUNDS
 from nanov2t.data import read_passages, reference
-from nanov2t.evaluate import evaluate
+from nanov2t.evaluate import summarize
 
 
 @dataclass
@@ -30,12 +32,13 @@ if __name__ == "__main__":
     inverter = load_inverter(options.inverter)
     texts = [reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
              for text in islice(read_passages(options.texts), options.limit)]
-    vectors = inverter.embedder.encode(texts)
-    own = evaluate(inverter, texts, vectors, options.rounds, options.beam)
-    # Every text is compared with what another one's vector gave, so the search need not run again.
-    shuffled = np.roll(np.arange(len(texts)), 1)
-    other = evaluate(inverter, [texts[i] for i in shuffled], vectors, options.rounds, options.beam)
-    for name, result in (("own vectors", own), ("shuffled", other)):
-        print(json.dumps({"vectors": name, **{key: result[key] for key in ("n", "bleu", "token_f1", "exact_match")}}))
-    print(json.dumps(own["rounds"]))
+    began = time.perf_counter()
+    found = inverter.invert(inverter.embedder.encode(texts), options.rounds, options.beam)
+    print(f"{platform.processor() or platform.machine()}, {time.perf_counter() - began:.0f} s")
+    own, other = summarize(found, texts), summarize(found, np.roll(texts, 1).tolist())
+    for row in own["rounds"]:
+        print(json.dumps(row))
+    for name, result in (("own", own), ("shuffled", other)):
+        print(name, json.dumps({key: result[key] for key in ("n", "bleu", "token_f1", "exact_match", "cosine")}))
+    print(f"{own['embedder_calls_per_text']:.0f} embedder calls and {own['seconds_per_text']:.2f} s a text")
     print(f"token F1 ratio {own['token_f1']['value'] / other['token_f1']['value']:.2f}")

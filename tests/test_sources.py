@@ -164,14 +164,17 @@ def server():
     if not found:
         pytest.skip("PostgreSQL is not installed")
     pytest.importorskip("psycopg")
-    share = subprocess.run([Path(found).with_name("pg_config"), "--sharedir"], capture_output=True, text=True).stdout
+    programs = Path(found).resolve().parent
+    if not (programs / "pg_config").is_file():
+        pytest.skip("pg_config is not installed, which would tell where extensions are")
+    share = subprocess.check_output([programs / "pg_config", "--sharedir"], text=True)
     if not (Path(share.strip()) / "extension" / "vector.control").is_file():
         pytest.skip("pgvector is not installed")
     user = {"user": "postgres"} if os.geteuid() == 0 else {}  # the server refuses to run as root
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True, **user).strip())
 
     def command(name: str, *args: str) -> None:
-        subprocess.run([Path(found).with_name(name), *args], check=True, capture_output=True, cwd=folder, **user)
+        subprocess.run([programs / name, *args], check=True, capture_output=True, cwd=folder, **user)
 
     command("initdb", "-D", f"{folder}/data", "-U", "tester", "--auth=trust", "--no-sync")
     command("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses=''",

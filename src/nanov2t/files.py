@@ -43,9 +43,7 @@ def _npy(path: Path, key: str, ids: str | None) -> Source:
 
     def load() -> np.ndarray:
         # Mapped anew for every chunk: what was read of a mapping counts as memory until it is closed.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.memmap):
-            raise ValueError("not a .npy file")
+        array = np.lib.format.open_memmap(path, mode="r")
         if array.offset + array.nbytes != path.stat().st_size:
             raise ValueError("its size is not what its header says")
         return np.atleast_2d(array)
