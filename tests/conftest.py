@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from nanov2t.build import build_generator
 from nanov2t.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
@@ -26,6 +27,13 @@ def tiny_config(out: Path = Path("unused"), share: float = 0.5, **settings) -> T
         drafts=DraftConfig(share=share, pool=16, rounds=2),
         optim=OptimConfig(batch=8, micro_batch=4, epochs=0.9 if share == 0.5 else 2.2, lexical_steps=2),
         eval_limit=4, precision="fp32", **settings)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """accelerate keeps the precision of a process's first run; here one process makes many runs."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

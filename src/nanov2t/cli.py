@@ -38,13 +38,9 @@ class Search:
     """Hypotheses kept, and written from each."""
 
     def load(self, device: str | None = None) -> Inverter:
-        from huggingface_hub.utils import logging as hub_logging
-        from transformers.utils import logging
-
         from nanov2t.load import load_inverter
 
-        hub_logging.set_verbosity_error()  # whoever works offline knows it
-        logging.disable_progress_bar()
+        _quiet()
         return load_inverter(self.inverter, self.hypothesizer, self.embedder, device)
 
 
@@ -198,6 +194,7 @@ def train(args: list[str]) -> None:
     config = _parse(TrainConfig, args[given:], default=default, prog="nanov2t train CONFIG.yaml")
     from nanov2t.train import train
 
+    _quiet()
     print(train(config))
 
 
@@ -238,6 +235,15 @@ def _parse(form, args: list[str], **settings):
             raise
         lines = [line.strip("╭╮╰╯│─|+- ") for line in said.getvalue().splitlines()]
         raise UserError([line for line in lines if line][1]) from None
+
+
+def _quiet() -> None:
+    """Let the libraries say only what a user must know."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging
+
+    hub_logging.set_verbosity_error()  # whoever works offline knows it
+    logging.disable_progress_bar()
 
 
 def _at_least(options, **least: int) -> None:
