@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nanov2t.config import UserError
+from nanov2t.generator import Generator
 from nanov2t.inverter import Inverter
 
 
@@ -60,14 +61,14 @@ def test_nothing_is_embedded_twice_and_calls_are_counted(tiny, vectors):
 
 def test_no_hypothesis_is_expanded_twice(tiny, vectors, monkeypatch):
     expanded = Counter()
-    generate = tiny.corrector.generate
+    generate = Generator.generate
 
-    def note(target, vectors=None, ids=None, mask=None, **options):
+    def note(self, target, vectors=None, ids=None, mask=None, **options):
         if vectors is not None:
-            expanded.update(row.tobytes() for row in vectors.numpy())
-        return generate(target, vectors, ids, mask, **options)
+            expanded.update(row.tobytes() for row in vectors.float().numpy())
+        return generate(self, target, vectors, ids, mask, **options)
 
-    monkeypatch.setattr(tiny.corrector, "generate", note)
+    monkeypatch.setattr(Generator, "generate", note)
     tiny.invert(vectors[:1], rounds=3, beam=3)
     assert expanded and set(expanded.values()) == {1}
 

@@ -41,7 +41,7 @@ def local_device() -> str:
 
 
 def invert_source(
-    inverter: Inverter, source: Source, out: Path, rounds: int, beam: int, limit: int | None = None
+    inverter: Inverter, source: Source, out: Path, rounds: int | None, beam: int, limit: int | None = None
 ) -> None:
     """Invert a source into `out`, or go on with it; returns when all parts exist, be they others' work.
 
@@ -53,10 +53,12 @@ def invert_source(
                         f"{inverter.embedder.dim}")
     tolerance, remarks = _inspect(source, inverter)
     count = min(source.count, limit or source.count)
+    rounds = inverter.default_rounds if rounds is None else rounds
     run = Run(out, count, {
         "source": {"name": source.name, "fingerprint": source.fingerprint},
         "inverter": {"name": inverter.embedder.name, "fingerprint": fingerprint(inverter)},
-        "rows": count, "ids": source.ids, "rounds": rounds, "beam": beam, "tolerance": tolerance, "part": PART,
+        "rows": count, "ids": source.ids, "search": inverter.search, "rounds": rounds, "beam": beam,
+        "tolerance": tolerance, "part": PART,
     })
     first = os.environ.get("RANK", "0") == "0"
     with Progress(count, PART, run.whole, shown=first) as progress:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import Positional, subcommand
 
-from nanov2t.config import BEAM, ROUNDS, TrainConfig, UserError, load_config
+from nanov2t.config import BEAM, SearchName, TrainConfig, UserError, load_config
 from nanov2t.inputs import read_drafts, read_texts, read_vectors, references_of
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ class Search:
     """Another such name, whose generator writes the first hypotheses for the corrector in `inverter`."""
     embedder: str | None = None
     """What makes the vectors, where the inverter does not say, or says a name that it has elsewhere."""
-    rounds: int = ROUNDS
-    """Corrections at most."""
+    search: SearchName = "default"
+    """`exhaustive` is the published search, for comparison."""
+    rounds: int | None = None
+    """Corrections at most; by default 3, and 50 for the exhaustive search."""
     beam: int = BEAM
     """Hypotheses kept, and written from each."""
 
@@ -41,7 +43,7 @@ class Search:
         from nanov2t.load import load_inverter
 
         _quiet()
-        return load_inverter(self.inverter, self.hypothesizer, self.embedder, device)
+        return load_inverter(self.inverter, self.hypothesizer, self.embedder, device, self.search)
 
 
 @dataclass

@@ -13,6 +13,8 @@ from typing import Literal
 ROUNDS, BEAM = 3, 8
 """The default search: corrections at most, and the size of the sequence beam."""
 
+SearchName = Literal["default", "exhaustive"]
+
 
 class UserError(Exception):
     """Something the user can mend; the command line prints it as one line and exits with 2."""

@@ -1,8 +1,9 @@
 """Greedy and beam search over a T5 decoder with a static key-value cache.
 
-Written by hand because searching is most of an inversion's time. The encoder's keys and values are shared by the beams
-of an input, and an input whose search is over leaves the batch. The ids equal those of transformers' ``generate``
-(early_stopping=False, length_penalty=1).
+Written by hand because searching is most of an inversion's time. The beams of an input are the queries of one
+attention, over the encoder's states and over all that any of them has written, of which a mask leaves each its own: no
+cache is ever reordered. An input whose search is over leaves the batch. The ids equal those of transformers'
+``generate`` (early_stopping=False, length_penalty=1).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from nanov2t.generator import Generator
+
+WORDS = {"cpu": 2048}
+"""Words of the vocabulary whose logits are held at a time; elsewhere all of them."""
 
 
 class Stepper:
@@ -41,61 +45,100 @@ class Stepper:
         ]
         self.lexical = generator.lexical
         self.guess = None if self.lexical is None else self.lexical.scale * self.lexical.guess(vectors)
+        self.block = WORDS.get(states.device.type, len(t5.lm_head.weight))
 
     def widen(self, beams: int) -> None:
         """Set the number of beams an input has and make their caches."""
         self.beams = beams
         states = self.cross[0][0]
-        shape = (self.inputs * beams, self.heads, self.max_length, states.shape[-1])
+        shape = (self.inputs, self.heads, self.max_length * beams, states.shape[-1])
         self.past = [(states.new_empty(shape), states.new_empty(shape)) for _ in self.blocks]
-        if self.guess is not None:
-            self.guess = self.guess.repeat_interleave(beams, 0)
+        # Memory taken anew for every block would cost more than the sums made in it.
+        self.logits = torch.empty(self.inputs * beams * self.block, device=states.device)
+        # Which of the beams wrote what each has at every place.
+        self.authors = torch.arange(beams, device=states.device)[:, None].repeat(self.inputs, 1, self.max_length)
+        # What is written, and what coverage adds to the logits there: every word's share at its first place.
+        self.written = torch.full((self.inputs, beams, self.max_length), -1, device=states.device)
+        self.gap = torch.zeros((self.inputs, beams, self.max_length), device=states.device)
 
-    def step(self, ids: Tensor) -> Tensor:
-        """Feed the last ids [rows] and get the next logits, float32 [rows, vocabulary]."""
+    def step(self, ids: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Feed the last ids [rows]; the log probabilities, float32, and ids of the `count` likeliest next tokens, both
+        [rows, count], best first."""
         t, rows = self.length, len(ids)
+        if self.lexical is not None and self.guess is not None:
+            last = ids.view(self.inputs, self.beams)
+            known = (self.written[:, :, :t] == last[:, :, None]).any(2)
+            self.written[:, :, t] = last
+            covered = self.lexical.scale * self.lexical.log_frequency[last]
+            self.gap[:, :, t] = (covered - self.guess.gather(1, last)) * ~known
         hidden = self.generator.t5.decoder.embed_tokens(ids)
-        bias = self.position_bias[:, t : t + 1, : t + 1]
+        own = self.authors[:, :, : t + 1, None] == torch.arange(self.beams, device=ids.device)
+        bias = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[None, :, None]
+        bias = bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
+        old, new = slice((t + 1) * self.beams), slice(t * self.beams, (t + 1) * self.beams)
         for block, (keys, values), (cross_keys, cross_values) in zip(self.blocks, self.past, self.cross, strict=True):
             layer, attention = block.layer[0], block.layer[0].SelfAttention
             normed = layer.layer_norm(hidden)
-            keys[:, :, t] = attention.k(normed).view(rows, self.heads, -1)
-            values[:, :, t] = attention.v(normed).view(rows, self.heads, -1)
-            query = attention.q(normed).view(rows, self.heads, 1, -1)
+            keys[:, :, new] = self._beams(attention.k(normed))
+            values[:, :, new] = self._beams(attention.v(normed))
             mixed = F.scaled_dot_product_attention(
-                query, keys[:, :, : t + 1], values[:, :, : t + 1], attn_mask=bias.expand(rows, -1, -1, -1), scale=1.0)
-            hidden = hidden + attention.o(mixed.reshape(rows, -1))
+                self._beams(attention.q(normed)), keys[:, :, old], values[:, :, old], attn_mask=bias, scale=1.0)
+            hidden = hidden + attention.o(mixed.transpose(1, 2).reshape(rows, -1))
 
             layer, attention = block.layer[1], block.layer[1].EncDecAttention
-            # The beams of an input read the same states: they are the queries of one attention.
-            query = self._split(attention.q(layer.layer_norm(hidden)).view(self.inputs, self.beams, -1))
             mixed = F.scaled_dot_product_attention(
-                query, cross_keys, cross_values, attn_mask=self.mask[:, None, None, :], scale=1.0)
+                self._beams(attention.q(layer.layer_norm(hidden))), cross_keys, cross_values,
+                attn_mask=self.mask[:, None, None, :], scale=1.0)
             hidden = hidden + attention.o(mixed.transpose(1, 2).reshape(rows, -1))
 
             layer = block.layer[2]
             hidden = hidden + layer.DenseReluDense(layer.layer_norm(hidden))
-        logits = self.generator.head(self.generator.t5.decoder.final_layer_norm(hidden)).float()
-        if self.lexical is not None and self.guess is not None:
-            covered = self.lexical.scale * self.lexical.log_frequency[ids]
-            self.guess.scatter_(1, ids[:, None], covered[:, None])
-            logits = logits + self.guess
         self.length += 1
-        return logits
+        return self._likeliest(self.generator.scaled(self.generator.t5.decoder.final_layer_norm(hidden)), count)
 
-    def reorder(self, rows: Tensor, inputs: Tensor | None = None) -> None:
-        """Continue with these rows [any]; `inputs`, where some leave the batch, are those that stay."""
+    def _likeliest(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The best tokens of decoder states [rows, d_model]. On a CPU a block of the vocabulary at a time: the logits
+        of all of it would be written to memory and read again several times."""
+        t, words = self.length, self.generator.t5.lm_head.weight
+        tops, tokens, totals = [], [], []
+        for start in range(0, len(words), self.block):
+            block = words[start : start + self.block]
+            logits = self.logits[: len(hidden) * len(block)].view(len(hidden), -1)
+            logits.copy_(hidden @ block.T)
+            if self.guess is not None:
+                logits.view(self.inputs, self.beams, -1).add_(self.guess[:, None, start : start + self.block])
+                place = self.written[:, :, :t].flatten(0, 1) - start
+                inside = (place >= 0) & (place < len(block))
+                logits.scatter_add_(1, place * inside, self.gap[:, :, :t].flatten(0, 1) * inside)
+            top, token = logits.topk(min(count, len(block)), dim=-1)
+            tops.append(top)
+            tokens.append(token + start)
+            totals.append(logits.sub_(top[:, :1]).exp_().sum(1).log_() + top[:, 0])
+        top, chosen = torch.cat(tops, 1).topk(count, dim=-1)
+        return top - torch.stack(totals).logsumexp(0)[:, None], torch.cat(tokens, 1).gather(1, chosen)
+
+    def reorder(self, parents: Tensor) -> None:
+        """Let each beam go on from another of its input: parents, long [inputs, beams]."""
         t = self.length
-        for keys, values in self.past:
-            for cache in (keys, values):
-                cache[: len(rows), :, :t] = cache[:, :, :t].index_select(0, rows)
+        for history in (self.authors, self.written, self.gap):
+            history[:, :, :t] = history.gather(1, parents[:, :, None].expand(-1, -1, t))
+
+    def keep(self, inputs: Tensor) -> None:
+        """Go on with these inputs [any] alone."""
+        self.inputs, old = len(inputs), self.length * self.beams
+        for caches in self.past:
+            for cache in caches:
+                cache[: self.inputs, :, :old] = cache[inputs, :, :old]
+        self.past = [(keys[: self.inputs], values[: self.inputs]) for keys, values in self.past]
+        self.cross = [(keys[inputs], values[inputs]) for keys, values in self.cross]
+        self.mask, self.authors, self.written, self.gap = (
+            x[inputs] for x in (self.mask, self.authors, self.written, self.gap))
         if self.guess is not None:
-            self.guess = self.guess.index_select(0, rows)
-        if inputs is not None:
-            self.inputs = len(inputs)
-            self.past = [(keys[: len(rows)], values[: len(rows)]) for keys, values in self.past]
-            self.cross = [(keys[inputs], values[inputs]) for keys, values in self.cross]
-            self.mask = self.mask[inputs]
+            self.guess = self.guess[inputs]
+
+    def _beams(self, states: Tensor) -> Tensor:
+        """[rows, heads * d] to [inputs, heads, beams, d]"""
+        return self._split(states.view(self.inputs, self.beams, -1))
 
     def _split(self, states: Tensor) -> Tensor:
         """[n, s, heads * d] to [n, heads, s, d]"""
@@ -111,13 +154,13 @@ def greedy(stepper: Stepper) -> Tensor:
     alive = torch.arange(stepper.inputs, device=device)
     length = 1
     while length < stepper.max_length and len(alive):
-        chosen = stepper.step(ids[alive, length - 1]).argmax(-1)
+        chosen = stepper.step(ids[alive, length - 1], 1)[1][:, 0]
         ids[alive, length] = chosen
         length += 1
         stay = (chosen != stepper.eos).nonzero()[:, 0]
         if len(stay) < len(alive):
             alive = alive[stay]
-            stepper.reorder(stay, stay)
+            stepper.keep(stay)
     return ids[:, :length]
 
 
@@ -139,10 +182,9 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
     scores[:, 0] = 0.0
     done_ids, done_scores = result.clone(), torch.full((n, beams), -1e9, device=device)
     for length in range(1, limit):
-        logits = stepper.step(ids[:, :, length - 1].flatten())
         # The best 2 * beams continuations of an input are among the best 2 * beams of each of its beams.
-        top, tokens = logits.topk(2 * beams, dim=-1)
-        log_probs = (top - logits.logsumexp(-1, keepdim=True)).view(len(alive), beams, -1) + scores[:, :, None]
+        top, tokens = stepper.step(ids[:, :, length - 1].flatten(), 2 * beams)
+        log_probs = top.view(len(alive), beams, -1) + scores[:, :, None]
         # 2 * beams of them leave enough to go on with, should half of them end here.
         best, chosen = log_probs.flatten(1).topk(2 * beams, dim=-1)
         parents = chosen // (2 * beams)
@@ -160,7 +202,7 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
 
         scores, kept = torch.where(ends, best - 1e9, best).topk(beams, dim=-1)
         ids = candidates.gather(1, kept[:, :, None].expand(-1, -1, limit))
-        rows = parents.gather(1, kept) + torch.arange(len(alive), device=device)[:, None] * beams
+        stepper.reorder(parents.gather(1, kept))
 
         result[alive] = done_ids
         full = done_scores.min(1).values > -1e8
@@ -170,9 +212,8 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
         if len(stay) < len(alive):
             ids, scores, done_ids, done_scores, alive = (
                 x[stay] for x in (ids, scores, done_ids, done_scores, alive))
-            stepper.reorder(rows[stay].flatten(), stay)
-        else:
-            stepper.reorder(rows.flatten())
+            stepper.keep(stay)
     result = result[:, :returned].flatten(0, 1)
+    # An input that ends early is filled up as by transformers, to whom a pad id of 0 is none.
     longest = int((result >= 0).sum(1).max())
-    return result[:, :longest].masked_fill(result[:, :longest] < 0, stepper.pad)
+    return result[:, :longest].masked_fill(result[:, :longest] < 0, stepper.pad or stepper.eos)

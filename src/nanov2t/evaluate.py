@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nanov2t import metrics
-from nanov2t.config import BEAM, ROUNDS
+from nanov2t.config import BEAM
 from nanov2t.inverter import Inversion, Inverter
 
 
@@ -15,7 +15,7 @@ def evaluate(
     inverter: Inverter,
     references: Sequence[str],
     vectors: np.ndarray,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     beam: int = BEAM,
     drafts: Sequence[str] | None = None,
     on_round=None,

@@ -169,9 +169,9 @@ class Generator(nn.Module):
         ).last_hidden_state
         guess, gap = self.lexical(target_embeddings, written) if self.lexical is not None else (None, None)
         if not keep_logits:
-            loss = HeadLoss.apply(self._scaled(hidden), self.t5.lm_head.weight, labels, guess, gap, written)
+            loss = HeadLoss.apply(self.scaled(hidden), self.t5.lm_head.weight, labels, guess, gap, written)
             return Output(loss, None)
-        logits = self.head(hidden)
+        logits = self.t5.lm_head(self.scaled(hidden))
         if guess is not None and gap is not None:
             ids = written[:, None, :].expand(-1, written.shape[1], -1)
             until = torch.ones_like(ids, dtype=torch.float32).tril()
@@ -179,12 +179,8 @@ class Generator(nn.Module):
         loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
         return Output(loss, logits)
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Decoder states to logits."""
-        return self.t5.lm_head(self._scaled(hidden))
-
-    def _scaled(self, hidden: Tensor) -> Tensor:
-        # T5 scales its states down where the output words are the input words.
+    def scaled(self, hidden: Tensor) -> Tensor:
+        """Decoder states as the output words read them: T5 scales them down where those are the input words."""
         return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
 
     @torch.no_grad()

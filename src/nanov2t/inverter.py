@@ -7,11 +7,11 @@ the batch as soon as its own search is over, and the next one takes its place.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,10 +19,11 @@ import torch
 
 from nanov2t.config import BEAM, ROUNDS, UserError
 from nanov2t.data import decode_texts
-from nanov2t.edits import Edit, apply, combinations, propose
+from nanov2t.edits import apply, combinations, propose
 from nanov2t.embedder import Embedder
 from nanov2t.generator import Generator
 from nanov2t.metrics import cosine
+from nanov2t.pool import Hypothesis, Inversion, Round, Search
 
 WIDTH, EDITS = 2, 48
 """In a round: hypotheses rewritten, and edits tried of the best."""
@@ -30,70 +31,6 @@ ROWS = 64
 """Hypotheses that pass through a generator at a time."""
 TOLERANCE = 1e-5
 """1 - cosine below which a text counts as exact. float32 and float16 rounding moves a cosine by less than 1e-6."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """The best hypothesis once a round was over; round 0 is the hypothesizer's, or the given draft."""
-
-    round: int
-    text: str
-    cosine: float
-    embedder_calls: int
-    """Texts embedded for this vector so far."""
-    seconds: float
-    """Time spent on this vector so far: its share of that of its batches."""
-
-
-@dataclass(frozen=True)
-class Inversion:
-    """What the search found for one vector.
-
-    Attributes:
-        text: the hypothesis whose vector lies nearest to the target.
-        cosine: of that vector and the target.
-        stopped: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or `rounds` (all used).
-        embedder_calls: texts embedded for it.
-        rounds: the best after each round.
-    """
-
-    text: str
-    cosine: float
-    stopped: Literal["exact", "converged", "rounds"]
-    embedder_calls: int
-    rounds: list[Round]
-
-
-@dataclass
-class _Hypothesis:
-    text: str
-    cosine: float
-    vector: np.ndarray
-    expanded: bool = False
-    edited: bool = False
-
-
-@dataclass
-class _Search:
-    index: int
-    target: np.ndarray
-    draft: str | None
-    pool: list[_Hypothesis] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    edits: dict[str, Edit] = field(default_factory=dict)
-    """What single edits of the best hypothesis, `base`, make in this round."""
-    base: list[int] = field(default_factory=list)
-    rounds: list[Round] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def merge(self, found: list[_Hypothesis], beam: int) -> None:
-        self.pool = sorted(self.pool + found, key=lambda h: (-h.cosine, h.text))[:beam]
-
-    def close_round(self, seconds: float) -> Round:
-        self.seconds += seconds
-        best = self.pool[0]
-        self.rounds.append(Round(len(self.rounds), best.text, best.cosine, len(self.seen), self.seconds))
-        return self.rounds[-1]
 
 
 class Inverter:
@@ -105,7 +42,10 @@ class Inverter:
         hypothesizer: writes the first hypotheses; None if searches start from drafts.
         corrector: rewrites hypotheses; None if there is only round 0. The same object as `hypothesizer` where one
             network is both.
+        search, default_rounds: the name of the search, and its corrections at most where none are asked for.
     """
+
+    search, default_rounds = "default", ROUNDS
 
     def __init__(self, embedder: Embedder, tokenizer, hypothesizer: Generator | None, corrector: Generator | None):
         self.embedder, self.tokenizer = embedder, tokenizer
@@ -113,14 +53,22 @@ class Inverter:
         generator = hypothesizer or corrector
         if generator is None:
             raise ValueError("an inverter needs a hypothesizer, a corrector or both")
-        self.device = generator.device
+        self.device, self.dtype = generator.device, search_dtype(generator.device)
+        self._copies: dict[Generator, Generator] = {}
         self.max_tokens = generator.config.max_tokens
         self.eos = generator.t5.config.eos_token_id
+
+    def _writer(self, generator: Generator) -> Generator:
+        """The generator as the search uses it: in `dtype`."""
+        if generator not in self._copies:
+            fits = generator.t5.dtype == self.dtype
+            self._copies[generator] = generator if fits else copy.deepcopy(generator).to(self.dtype)
+        return self._copies[generator]
 
     def invert(
         self,
         vectors: np.ndarray,
-        rounds: int = ROUNDS,
+        rounds: int | None = None,
         beam: int = BEAM,
         drafts: Sequence[str] | None = None,
         on_round: Callable[[int, Round], None] | None = None,
@@ -129,7 +77,7 @@ class Inverter:
 
         Args:
             vectors: float32 [n, dim].
-            rounds: corrections at most, after the first guess.
+            rounds: corrections at most, after the first guess; by default the search's.
             beam: size of the pool, and hypotheses that an expansion writes.
             drafts: start from these texts, one a vector, in place of the hypothesizer's.
             on_round: called with the index of a vector and its best hypothesis after each of its rounds.
@@ -160,7 +108,7 @@ class Inverter:
     def stream(
         self,
         vectors: Iterable[np.ndarray],
-        rounds: int = ROUNDS,
+        rounds: int | None = None,
         beam: int = BEAM,
         drafts: Iterable[str] | None = None,
         on_round: Callable[[int, Round], None] | None = None,
@@ -169,13 +117,14 @@ class Inverter:
     ) -> Iterator[tuple[int, Inversion]]:
         """Invert vectors [dim] as they come, `batch` at a time; yields each one's position and inversion as soon as
         its search is over, so out of order. A text is exact from a cosine of 1 - `tolerance` on."""
+        rounds = self.default_rounds if rounds is None else rounds
         # Without drafts the hypothesizer writes the first hypotheses; a corrector alone starts from nothing.
         given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
         waiting = enumerate(zip(vectors, given, strict=False))
-        open_: list[_Search] = []
+        open_: list[Search] = []
         while True:
             began = time.perf_counter()
-            starting = [_Search(i, *item) for i, item in itertools.islice(waiting, batch - len(open_))]
+            starting = [Search(i, *item) for i, item in itertools.islice(waiting, batch - len(open_))]
             if not open_ and not starting:
                 return
             written = self._hypothesize([search for search in starting if search.draft is None], beam)
@@ -195,11 +144,11 @@ class Inverter:
                     still_open.append(search)
                     continue
                 best = search.pool[0]
-                yield search.index, Inversion(best.text, best.cosine, stopped, len(search.seen), search.rounds)
+                yield search.index, Inversion(best.text, best.cosine, stopped, search.calls, search.rounds)
             open_ = still_open
 
     def _stopped(
-        self, search: _Search, rounds: int, tolerance: float
+        self, search: Search, rounds: int, tolerance: float
     ) -> Literal["exact", "converged", "rounds"] | None:
         if search.pool[0].cosine >= 1 - tolerance:
             return "exact"
@@ -209,34 +158,37 @@ class Inverter:
             return "converged"
         return None
 
-    def _hypothesize(self, searches: list[_Search], beam: int) -> Iterator[list[str]]:
+    def _hypothesize(self, searches: list[Search], beam: int) -> Iterator[list[str]]:
         if not searches or self.hypothesizer is None:
             return iter(())
         targets = self._tensor([s.target for s in searches])
-        ids = self.hypothesizer.generate(targets, num_beams=beam, num_return_sequences=beam)
+        ids = self._writer(self.hypothesizer).generate(targets, num_beams=beam, num_return_sequences=beam)
         texts = self._decode(ids.tolist())
         return (texts[i : i + beam] for i in range(0, len(texts), beam))
 
-    def _correct(self, searches: list[_Search], beam: int) -> list[list[str]]:
+    def _correct(self, searches: list[Search], beam: int) -> list[list[str]]:
         """Rewrite the best `WIDTH` hypotheses of each pool that were not rewritten before."""
-        candidates: list[list[str]] = [[] for _ in searches]
         if self.corrector is None:
-            return candidates
-        work = []
-        for i, search in enumerate(searches):
-            work += [(i, h) for h in search.pool if not h.expanded][:WIDTH]
-        for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
-            ids, mask = self._encode([h.text for _, h in part])
-            written = self.corrector.generate(
-                self._tensor([searches[i].target for i, _ in part]), self._tensor([h.vector for _, h in part]),
-                ids, mask, num_beams=beam, num_return_sequences=beam)
-            for j, text in enumerate(self._decode(written.tolist())):
-                candidates[part[j // beam][0]].append(text)
-            for _, hypothesis in part:
-                hypothesis.expanded = True
-        return candidates
+            return [[] for _ in searches]
+        chosen = [[h for h in search.pool if not h.expanded][:WIDTH] for search in searches]
+        for hypothesis in itertools.chain(*chosen):
+            hypothesis.expanded = True
+        return self._rewrite(searches, chosen, beam)
 
-    def _edit(self, searches: list[_Search]) -> list[list[str]]:
+    def _rewrite(self, searches: list[Search], chosen: list[list[Hypothesis]], beam: int) -> list[list[str]]:
+        """The `beam` best corrections of each chosen hypothesis of each search."""
+        assert self.corrector is not None
+        written: list[list[str]] = [[] for _ in searches]
+        work = [(i, h) for i, hypotheses in enumerate(chosen) for h in hypotheses]
+        for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
+            ids = self._writer(self.corrector).generate(
+                self._tensor([searches[i].target for i, _ in part]), self._tensor([h.vector for _, h in part]),
+                *self._encode([h.text for _, h in part]), num_beams=beam, num_return_sequences=beam)
+            for j, text in enumerate(self._decode(ids.tolist())):
+                written[part[j // beam][0]].append(text)
+        return written
+
+    def _edit(self, searches: list[Search]) -> list[list[str]]:
         """The likeliest edits of each best hypothesis that was not edited before."""
         for search in searches:
             search.edits = {}
@@ -246,7 +198,7 @@ class Inverter:
         for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
             best = [search.pool[0] for search in part]
             ids, mask = self._encode([h.text for h in best])
-            edits = propose(self.corrector, self._tensor([search.target for search in part]),
+            edits = propose(self._writer(self.corrector), self._tensor([search.target for search in part]),
                             self._tensor([h.vector for h in best]), ids, mask, EDITS)
             for search, hypothesis, proposed, row in zip(part, best, edits, ids.tolist(), strict=True):
                 hypothesis.edited = True
@@ -255,7 +207,7 @@ class Inverter:
                 search.edits = dict(zip(texts, proposed, strict=True))
         return [list(search.edits) for search in searches]
 
-    def _combine(self, searches: list[_Search], cosines: list[dict[str, float]], beam: int) -> None:
+    def _combine(self, searches: list[Search], cosines: list[dict[str, float]], beam: int) -> None:
         """Make the edits that helped together."""
         candidates = []
         for search, cosine_of in zip(searches, cosines, strict=True):
@@ -266,7 +218,7 @@ class Inverter:
             candidates.append(self._decode([apply(search.base, edits) for edits in sets]) if sets else [])
         self._rank(searches, candidates, beam)
 
-    def _rank(self, searches: list[_Search], candidates: list[list[str]], beam: int) -> list[dict[str, float]]:
+    def _rank(self, searches: list[Search], candidates: list[list[str]], beam: int) -> list[dict[str, float]]:
         """Embed what is new and merge it into the pools; the cosines of the new texts."""
         fresh = [list(dict.fromkeys(t for t in texts if t not in search.seen))
                  for search, texts in zip(searches, candidates, strict=True)]
@@ -275,11 +227,12 @@ class Inverter:
         cosines = []
         for search, texts in zip(searches, fresh, strict=True):
             search.seen.update(texts)
+            search.calls += len(texts)
             found: dict[str, float] = {}
             if texts:
                 similar = cosine(np.stack([vectors[t] for t in texts]), search.target[None])
                 found = dict(zip(texts, similar.tolist(), strict=True))
-            search.merge([_Hypothesis(t, c, vectors[t]) for t, c in found.items()], beam)
+            search.merge([Hypothesis(t, c, vectors[t]) for t, c in found.items()], beam)
             cosines.append(found)
         return cosines
 
@@ -296,4 +249,11 @@ class Inverter:
         return ids.to(self.device), mask.to(self.device)
 
     def _tensor(self, rows: list[np.ndarray]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self.device)
+        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self.device, self.dtype)
+
+
+def search_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where it is multiplied faster than float32. What the generators write in it is judged by the embedder in
+    full precision."""
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu.get_capabilities().get("avx512_bf16")
+    return torch.bfloat16 if fast else torch.float32

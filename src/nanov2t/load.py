@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from nanov2t.checkpoint import load_generator, load_tokenizer, replacing, save_generator
-from nanov2t.config import EmbedderInfo, UserError
+from nanov2t.config import EmbedderInfo, SearchName, UserError
 from nanov2t.embedder import Embedder, load_embedder
+from nanov2t.exhaustive import ExhaustiveInverter
 from nanov2t.generator import Generator
 from nanov2t.hub import locate
 from nanov2t.inverter import Inverter
@@ -23,6 +24,7 @@ def load_inverter(
     hypothesizer: str | Path | None = None,
     embedder: Embedder | str | None = None,
     device: str | torch.device | None = None,
+    search: SearchName = "default",
 ) -> Inverter:
     """Load an inverter with its embedder.
 
@@ -33,6 +35,7 @@ def load_inverter(
         hypothesizer: another such name, whose generator writes the first hypotheses for the corrector in `name`.
         embedder: what made the vectors, or its spec; by default the one that the inverter was trained for.
         device: where it runs; by default a GPU if there is one.
+        search: `exhaustive` is the published search, for comparison: 50 rounds, at many times the cost.
 
     Raises:
         UserError: there is no such inverter, it is damaged, its parts do not fit together, or it was trained for
@@ -52,7 +55,8 @@ def load_inverter(
         embedder = load_embedder(embedder, device)
     for generator in generators:
         _match(embedder.info, generator)
-    return Inverter(embedder, tokenizer, first, second)
+    kind = ExhaustiveInverter if search == "exhaustive" else Inverter
+    return kind(embedder, tokenizer, first, second)
 
 
 def load_pair(

@@ -27,7 +27,9 @@ def word_diff(text: str, reference: str) -> Text:
     return line
 
 
-def show_inversion(inverter: Inverter, vector, reference: str | None, rounds: int, beam: int, console: Console) -> None:
+def show_inversion(
+    inverter: Inverter, vector, reference: str | None, rounds: int | None, beam: int, console: Console
+) -> None:
     """Invert one vector [dim] before the reader's eyes, then compare with the reference where there is one."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("round", "cosine", "best hypothesis"):

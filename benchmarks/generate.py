@@ -1,0 +1,105 @@
+"""Beam search against transformers' own, and against the machine: corrections of real drafts, in float32 and bfloat16.
+
+    python benchmarks/generate.py TEXTS [--inverter minilm-wiki32] [--limit 32] [--beam 8] [--repeat 5]
+
+Interleaved, medians. The share of peak is that of a product of two square matrices, measured in the same run.
+"""
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+
+import torch
+import tyro
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LogitsProcessor, LogitsProcessorList
+from transformers.modeling_outputs import BaseModelOutput
+
+from nanov2t import load_inverter
+from nanov2t.config import BEAM
+from nanov2t.data import read_passages, reference
+
+SQUARE = 2048
+
+
+@dataclass
+class Options:
+    texts: tyro.conf.Positional[str]
+    inverter: str = "minilm-wiki32"
+    limit: int = 32
+    beam: int = BEAM
+    repeat: int = 5
+
+
+class Lexical(LogitsProcessor):
+    """What the lexical head adds, for transformers' generate."""
+
+    def __init__(self, head, vectors, beams):
+        self.head, self.guess = head, (head.scale * head.guess(vectors)).repeat_interleave(beams, 0)
+
+    def __call__(self, input_ids, scores):
+        covered = (self.head.scale * self.head.log_frequency).float()[input_ids]
+        return (scores + self.guess.scatter(1, input_ids, covered)).log_softmax(-1)
+
+
+def timed(function) -> float:
+    began = time.perf_counter()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+@torch.inference_mode()
+def main(options: Options) -> None:
+    inverter = load_inverter(options.inverter)
+    generator, beams = inverter.corrector, options.beam
+    texts = [reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
+             for text in islice(read_passages(options.texts), options.limit)]
+    targets = torch.from_numpy(inverter.embedder.encode(texts)).to(inverter.device)
+    drafts = inverter.tokenizer.batch_decode(inverter.hypothesizer.generate(targets), skip_special_tokens=True)
+    vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(inverter.device)
+    rows = inverter.tokenizer(drafts, padding=True, add_special_tokens=False, return_tensors="pt").to(inverter.device)
+    longest = generator.config.max_tokens + 2
+    square = torch.randn(SQUARE, SQUARE, device=inverter.device)
+    head = generator.lexical
+    for kind in (torch.float32, torch.bfloat16):
+        generator.lexical = head
+        generator.to(kind)
+        given = (targets.to(kind), vectors.to(kind), rows["input_ids"], rows["attention_mask"])
+
+        def ours(given=given):
+            return generator.generate(*given, num_beams=beams, num_return_sequences=beams, max_length=longest)
+
+        def theirs(given=given):
+            states, mask = generator.encode(*given)
+            lexical = [Lexical(head, given[0], beams)] if generator.lexical is not None else []
+            return generator.t5.generate(
+                encoder_outputs=BaseModelOutput(states), attention_mask=mask, num_beams=beams,
+                num_return_sequences=beams, max_length=longest, do_sample=False, early_stopping=False,
+                logits_processor=LogitsProcessorList(lexical))
+
+        matrix = square.to(kind)
+
+        def product(matrix=matrix):
+            return matrix @ matrix
+
+        for lexical in (head, None) if head is not None else (None,):
+            generator.lexical = lexical
+            a, b = ours(), theirs()
+            equal = a.shape == b.shape and float((a == b).all(1).float().mean())
+            with FlopCounterMode(display=False) as counter:
+                ours()
+            runs = [(timed(ours), timed(theirs), timed(product)) for _ in range(options.repeat)]
+            mine, other, whole = (median(column) for column in zip(*runs, strict=True))
+            achieved, peak = counter.get_total_flops() / mine, 2 * SQUARE**3 / whole
+            per = 1e3 / (options.limit * beams)
+            name = "with" if lexical is not None else "without"
+            print(f"{kind}, {name} lexical head: {per * mine:.1f} ms a hypothesis, transformers {per * other:.1f} ms, "
+                  f"ratio {other / mine:.2f} (runs {', '.join(f'{y / x:.2f}' for x, y, _ in runs)}); "
+                  f"equal ids {equal:.4f}; {achieved / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s ({achieved / peak:.0%})")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,100 @@
+"""The default search against the exhaustive one: the same weights and texts, batch by batch in turn.
+
+    python benchmarks/search.py TEXTS [--inverter minilm-wiki32] [--limit 24] [--batch 8]
+
+Peak memory is that of a process which runs three rounds of one search alone, on the first batch: `--only` is how it is
+asked.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+from typing import Literal
+
+import torch
+import tyro
+
+from nanov2t import load_inverter
+from nanov2t.data import read_passages, reference
+from nanov2t.evaluate import summarize
+from nanov2t.exhaustive import ExhaustiveInverter
+from nanov2t.generator import Generator
+
+
+@dataclass
+class Options:
+    texts: tyro.conf.Positional[str]
+    inverter: str = "minilm-wiki32"
+    limit: int = 24
+    batch: int = 8
+    only: Literal["", "default", "exhaustive"] = ""
+
+
+class Counting:
+    """Counts the hypotheses that generators write while it is entered."""
+
+    def __init__(self):
+        self.written, self.generate = 0, Generator.generate
+
+    def __enter__(self):
+        def generate(generator, *given, **options):
+            ids = self.generate(generator, *given, **options)
+            self.written += len(ids)
+            return ids
+
+        Generator.generate = generate
+        return self
+
+    def __exit__(self, *_):
+        Generator.generate = self.generate
+
+
+def peak() -> float:
+    """MiB: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main(options: Options) -> None:
+    inverter = load_inverter(options.inverter)
+    searches = [inverter, ExhaustiveInverter(
+        inverter.embedder, inverter.tokenizer, inverter.hypothesizer, inverter.corrector)]
+    texts = [reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
+             for text in islice(read_passages(options.texts), options.limit)]
+    vectors = inverter.embedder.encode(texts)
+    if options.only:
+        next(s for s in searches if s.search == options.only).invert(vectors[: options.batch], rounds=3)
+        print(f"{peak():.0f}")
+        return
+    found = {s.search: [] for s in searches}
+    seconds = {s.search: [] for s in searches}
+    counts = {s.search: Counting() for s in searches}
+    for start in range(0, len(texts), options.batch):
+        for s in searches:
+            part = vectors[start : start + options.batch]
+            began = time.perf_counter()
+            with counts[s.search]:
+                found[s.search] += s.invert(part)
+            seconds[s.search].append((time.perf_counter() - began) / len(part))
+            print(f"{s.search} {len(found[s.search])}/{len(texts)}: {seconds[s.search][-1]:.2f} s a text", flush=True)
+    print("\n| search | n | s a text (median of batches) | embedder calls a text | hypotheses written a text | BLEU | "
+          "token F1 | exact match | 1 - cosine | peak MiB |\n|---|---|---|---|---|---|---|---|---|---|")
+    for name, inversions in found.items():
+        result = summarize(inversions, texts)
+        again = [sys.executable, __file__, *sys.argv[1:], "--only", name]
+        memory = subprocess.run(again, capture_output=True, text=True, check=True).stdout.split()[-1]
+        shown = ((result[key]["value"], *result[key]["ci95"]) for key in ("bleu", "token_f1", "exact_match"))
+        figures = " | ".join(f"{value:.1f} ({low:.1f} to {high:.1f})" for value, low, high in shown)
+        print(f"| {name} | {len(texts)} | {median(seconds[name]):.2f} | {result['embedder_calls_per_text']:.0f} | "
+              f"{counts[name].written / len(texts):.0f} | {figures} | {1 - result['cosine']['value']:.4f} | {memory} |")
+    ratios = [slow / fast for fast, slow in zip(seconds["default"], seconds["exhaustive"], strict=True)]
+    print(f"\nexhaustive over default, seconds: {median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
