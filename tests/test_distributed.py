@@ -17,10 +17,11 @@ PASSAGES = Path(__file__).parent / "passages.txt"
 SHARES = {"plain": 0.0, "joint": 0.5}
 
 
-def recipe(folder: Path, name: str) -> Path:
+def recipe(folder: Path, name: str, shard: bool = False, budget: str = "") -> Path:
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump({
-        "out": str(folder / name), "precision": "fp32", "eval_limit": 2, "save_every": 3,
+        "out": str(folder / name), "precision": "fp32", "shard": shard, "budget": budget,
+        "eval_limit": 2, "save_every": 3,
         "data": {"train": str(PASSAGES), "dev": str(PASSAGES), "max_tokens": 8, "cache": str(folder / "cache")},
         "model": {"t5": "scratch", "tokenizer": "embedder", "d_model": 32, "d_ff": 64, "d_kv": 16, "heads": 2,
                   "layers": 1, "pseudo_tokens": 2, "lexical": name == "joint"},
@@ -54,10 +55,12 @@ def alone(tmp_path_factory):
     return folder
 
 
-def test_two_processes_train_the_weights_of_one(alone, tmp_path):
-    for name in SHARES:
-        recipe(tmp_path, name)
-    on_two(tmp_path)
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_train_the_weights_of_one(alone, tmp_path, shard):
+    for budget in ("0.01s", "") if shard else ("",):  # sharded, it also goes on from a checkpoint
+        for name in SHARES:
+            recipe(tmp_path, name, shard, budget)
+        on_two(tmp_path)
     for name in SHARES:
         ours, theirs = (load_file(folder / name / "model" / "model.safetensors") for folder in (tmp_path, alone))
         assert ours.keys() == theirs.keys()

@@ -104,7 +104,7 @@ def invert_rows(
 def fingerprint(inverter: Inverter) -> str:
     """A hash of all that decides what an inverter writes: its weights and its embedder."""
     generators = [g for g in (inverter.hypothesizer, inverter.corrector) if g is not None]
-    weights = (weight.cpu().view(torch.uint8).numpy().tobytes() if weight.ndim else str(float(weight))
+    weights = (weight.cpu().view(torch.uint8).numpy().tobytes()
                for generator in generators for weight in untied(generator).values())
     return digest(inverter.embedder.info.fingerprint, *weights)
 

@@ -164,6 +164,8 @@ class TrainConfig:
     precision: Literal["fp32", "bf16"] = "bf16"
     compile: bool = False
     """torch.compile the model."""
+    shard: bool = False
+    """Share out weights, gradients and moments among the processes (FSDP), for a T5 too large to train on one GPU."""
     budget: str = ""
     """Stop cleanly after this much training time, such as 90s, 9m or 2h, resumed runs counted in."""
     eval_every: int = 1000

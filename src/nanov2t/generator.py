@@ -52,7 +52,7 @@ class LexicalHead(nn.Module):
         super().__init__()
         self.vector_scale = vector_scale
         self.linear = nn.Linear(dim, vocabulary)
-        self.scale = nn.Parameter(torch.ones(()))
+        self.scale = nn.Parameter(torch.ones(1))  # FSDP takes no scalars
         self.log_frequency: Tensor
         self.register_buffer("log_frequency", torch.zeros(vocabulary))
 

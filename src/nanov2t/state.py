@@ -11,11 +11,10 @@ import yaml
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from nanov2t.checkpoint import untied
 from nanov2t.config import TrainConfig, UserError
 from nanov2t.generator import Generator
+from nanov2t.shard import gather, scatter
 
 MAY_CHANGE = ("out", "budget", "eval_every", "eval_limit", "save_every", "tracker", "compile")
 """Settings that a resumed run may change: they do not decide its weights."""
@@ -59,12 +58,11 @@ class State:
         aside, folder = out / f".checkpoint-{step:08d}", out / f"checkpoint-{step:08d}"
         if folder.exists():
             return
+        weights, moments = gather(generator, optimizer.optimizer)
         if accelerator.is_main_process:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
-            save_file(untied(generator), aside / "model.safetensors")
-            moments = {f"{i}.{key}": value for i, state in optimizer.state_dict()["state"].items()
-                       for key, value in state.items()}
+            save_file(weights, aside / "model.safetensors")
             save_file(moments, aside / "optimizer.safetensors")
             (aside / "position.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
         accelerator.wait_for_everyone()
@@ -91,12 +89,8 @@ class State:
             return 0, 0.0
         try:
             position = json.loads((folder / "position.json").read_text())
-            generator.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-            moments: dict[int, dict[str, Tensor]] = {}
-            for name, value in load_file(folder / "optimizer.safetensors").items():
-                i, key = name.split(".")
-                moments.setdefault(int(i), {})[key] = value
-            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+            scatter(generator, optimizer.optimizer, load_file(folder / "model.safetensors"),
+                    load_file(folder / "optimizer.safetensors"))
             own = load_file(folder / f"process-{self.accelerator.process_index}.safetensors")
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise UserError(f"{folder}: damaged checkpoint: {error}") from None

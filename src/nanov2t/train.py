@@ -28,6 +28,7 @@ from nanov2t.evaluate import evaluate
 from nanov2t.generator import Generator
 from nanov2t.inverter import Inverter
 from nanov2t.runlog import RunLog
+from nanov2t.shard import allow_cpu, sharding, whole
 from nanov2t.state import State
 
 
@@ -115,12 +116,15 @@ def train(config: TrainConfig) -> Path:
     Raises:
         UserError: the run folder holds another run, or the data or models cannot be had.
     """
+    plugin = sharding() if config.shard else None
     accelerator = Accelerator(
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         log_with=config.tracker or None,
         project_dir=config.out,
+        fsdp_plugin=plugin,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=0 < config.drafts.share < 1)],
     )
+    allow_cpu(accelerator, plugin)
     set_seed(config.seed)
     embedder = load_embedder(config.embedder, accelerator.device)
     generator, tokenizer = build_generator(config, embedder)
@@ -147,13 +151,10 @@ def train(config: TrainConfig) -> Path:
     budget = seconds(config.budget)
     log = RunLog(config, accelerator, step, total)
     started = time.monotonic() - elapsed
-    # Drafts and dev figures need the bare model, without the wrappers of accelerate and torch.compile.
-    bare = accelerator.unwrap_model(generator)
-
     while step < total and (elapsed := _agreed(time.monotonic() - started, accelerator)) < budget:
         if examples.drafted and (not examples.pool or step % examples.pool_steps == 0):
-            bare.eval()
-            examples.refill(step, hypothesizer or bare, bare)
+            writer = whole(generator)
+            examples.refill(step, hypothesizer or writer, writer)
         model.train()
         lr = optim.lr * rate(config, step / total, max(step / total, elapsed / budget))
         for group in optimizer.param_groups:
@@ -174,16 +175,17 @@ def train(config: TrainConfig) -> Path:
         step += 1
         log.step(step, loss, lr, time.monotonic() - started)
         if step % config.eval_every == 0:
-            log.dev(step, dev.figures(bare, hypothesizer))
+            log.dev(step, dev.figures(whole(generator), hypothesizer))
         if step % config.save_every == 0:
             state.save(step, time.monotonic() - started, generator, optimizer, examples)
 
     state.save(step, time.monotonic() - started, generator, optimizer, examples)
+    finished = whole(generator)
     if step % config.eval_every:
-        log.dev(step, dev.figures(bare, hypothesizer))
+        log.dev(step, dev.figures(finished, hypothesizer))
     log.close()
     if accelerator.is_main_process:
-        bare.save_pretrained(config.out / "model", tokenizer)
+        finished.save_pretrained(config.out / "model", tokenizer)
     accelerator.wait_for_everyone()
     return config.out / "model"
 
