@@ -150,6 +150,7 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
     (("train", "share.yaml"), "drafts.share must lie between 0 and 1"),
     (("train", "fine.yaml", "--optim.lrr", "1"), "--optim.lrr"),
     (("train", "fine.yaml", "--budget", "soon"), "budget 'soon'"),
+    (("train", "fine.yaml", "--tracker", "trackio"), "tracker trackio is not installed: pip install trackio"),
     (("train", "fine.yaml", "--data.train", "none.txt"), "none.txt"),
     (("train", "fine.yaml", "--embedder", "no/such/folder"), "no/such/folder"),
     (("train", "fine.yaml", "--init", "half"), "half: damaged"),

@@ -33,13 +33,13 @@ class ExhaustiveInverter(Inverter):
         beam: int = BEAM,
         drafts: Iterable[str] | None = None,
         on_round: Callable[[int, Round], None] | None = None,
-        batch: int = 32,
+        batch: int | None = None,
         tolerance: float = TOLERANCE,
     ) -> Iterator[tuple[int, Inversion]]:
         given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
         waiting = (Search(i, *item) for i, item in enumerate(zip(vectors, given, strict=False)))
         rounds = 0 if self.corrector is None else self.default_rounds if rounds is None else rounds
-        while searches := list(itertools.islice(waiting, batch)):
+        while searches := list(itertools.islice(waiting, batch or self.batch)):
             for r in range(rounds + 1):
                 began = time.perf_counter()
                 if r == 0:

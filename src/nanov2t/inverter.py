@@ -27,8 +27,8 @@ from nanov2t.pool import Hypothesis, Inversion, Round, Search
 
 WIDTH, EDITS = 2, 48
 """In a round: hypotheses rewritten, and edits tried of the best."""
-ROWS = 64
-"""Hypotheses that pass through a generator at a time."""
+ROWS, BATCH = {"cpu": 64, "cuda": 1024}, {"cpu": 32, "cuda": 512}
+"""Hypotheses that pass through a generator at a time, and vectors searched at a time: enough to keep a device busy."""
 TOLERANCE = 1e-5
 """1 - cosine below which a text counts as exact. float32 and float16 rounding moves a cosine by less than 1e-6."""
 
@@ -54,6 +54,7 @@ class Inverter:
         if generator is None:
             raise ValueError("an inverter needs a hypothesizer, a corrector or both")
         self.device, self.dtype = generator.device, search_dtype(generator.device)
+        self.rows, self.batch = (sizes.get(self.device.type, sizes["cpu"]) for sizes in (ROWS, BATCH))
         self._copies: dict[Generator, Generator] = {}
         self.max_tokens = generator.config.max_tokens
         self.eos = generator.t5.config.eos_token_id
@@ -112,12 +113,13 @@ class Inverter:
         beam: int = BEAM,
         drafts: Iterable[str] | None = None,
         on_round: Callable[[int, Round], None] | None = None,
-        batch: int = 32,
+        batch: int | None = None,
         tolerance: float = TOLERANCE,
     ) -> Iterator[tuple[int, Inversion]]:
-        """Invert vectors [dim] as they come, `batch` at a time; yields each one's position and inversion as soon as
-        its search is over, so out of order. A text is exact from a cosine of 1 - `tolerance` on."""
-        rounds = self.default_rounds if rounds is None else rounds
+        """Invert vectors [dim] as they come, `batch` at a time, on which what is found does not depend; yields each one's
+        position and inversion as soon as its search is over, so out of order. A text is exact from a cosine of
+        1 - `tolerance` on."""
+        rounds, batch = self.default_rounds if rounds is None else rounds, batch or self.batch
         # Without drafts the hypothesizer writes the first hypotheses; a corrector alone starts from nothing.
         given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
         waiting = enumerate(zip(vectors, given, strict=False))
@@ -180,7 +182,7 @@ class Inverter:
         assert self.corrector is not None
         written: list[list[str]] = [[] for _ in searches]
         work = [(i, h) for i, hypotheses in enumerate(chosen) for h in hypotheses]
-        for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
+        for part in (work[i : i + self.rows] for i in range(0, len(work), self.rows)):
             ids = self._writer(self.corrector).generate(
                 self._tensor([searches[i].target for i, _ in part]), self._tensor([h.vector for _, h in part]),
                 *self._encode([h.text for _, h in part]), num_beams=beam, num_return_sequences=beam)
@@ -195,7 +197,7 @@ class Inverter:
         if self.corrector is None:
             return [[] for _ in searches]
         work = [search for search in searches if not search.pool[0].edited]
-        for part in (work[i : i + ROWS] for i in range(0, len(work), ROWS)):
+        for part in (work[i : i + self.rows] for i in range(0, len(work), self.rows)):
             best = [search.pool[0] for search in part]
             ids, mask = self._encode([h.text for h in best])
             edits = propose(self._writer(self.corrector), self._tensor([search.target for search in part]),

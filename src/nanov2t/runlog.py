@@ -23,7 +23,7 @@ class RunLog:
         self.config, self.accelerator, self.started = config, accelerator, (step, time.monotonic())
         self.loss = 0.0
         if config.tracker:
-            accelerator.init_trackers("nanov2t")
+            accelerator.init_trackers("nanov2t", init_kwargs={"wandb": {"dir": str(config.out)}})
         if not accelerator.is_main_process:
             return
         self.path = config.out / "metrics.jsonl"
@@ -41,6 +41,8 @@ class RunLog:
 
     def step(self, step: int, loss: Tensor, lr: float, elapsed: float) -> None:
         """After a step: move the bar; every `EVERY` steps record the loss of the last one."""
+        if self.accelerator.is_main_process:
+            self.progress.update(self.task, completed=step)
         if step % EVERY:
             return
         total = float(self.accelerator.reduce(loss, "sum"))
@@ -49,7 +51,7 @@ class RunLog:
         self._write({"step": step, "examples": step * self.config.optim.batch, "loss": total, "lr": lr,
                      "seconds": elapsed, "examples_per_second": speed})
         if self.accelerator.is_main_process:
-            self.progress.update(self.task, completed=step, description=f"loss {total:.3f}", speed=f"{speed:,.0f}/s")
+            self.progress.update(self.task, description=f"loss {total:.3f}", speed=f"{speed:,.0f}/s")
 
     def dev(self, step: int, figures: dict[str, float]) -> None:
         """Record dev figures."""

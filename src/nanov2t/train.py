@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nanov2t.build import build_generator
-from nanov2t.config import TrainConfig, seconds
+from nanov2t.config import TrainConfig, UserError, seconds
 from nanov2t.data import Batch, Corpus, Crops, Embed, read_passages, reference
 from nanov2t.embedder import Embedder, load_embedder
 from nanov2t.evaluate import evaluate
@@ -101,7 +102,7 @@ class Examples:
         width = self.config.data.max_tokens + 1
         with self.accelerator.autocast(), torch.no_grad():
             rows = [generator.generate(*part, max_length=width + 1)[:, 1:]
-                    for part in zip(*(x.split(512) for x in given), strict=True)]
+                    for part in zip(*(x.split(4096) for x in given), strict=True)]
             ids = torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
             ended = (ids == self.eos).cumsum(1)
             text = ended == 0
@@ -116,6 +117,8 @@ def train(config: TrainConfig) -> Path:
     Raises:
         UserError: the run folder holds another run, or the data or models cannot be had.
     """
+    if config.tracker and not find_spec(config.tracker):
+        raise UserError(f"tracker {config.tracker} is not installed: pip install {config.tracker}")
     plugin = sharding() if config.shard else None
     accelerator = Accelerator(
         mixed_precision="bf16" if config.precision == "bf16" else "no",
