@@ -116,9 +116,9 @@ class Inverter:
         batch: int | None = None,
         tolerance: float = TOLERANCE,
     ) -> Iterator[tuple[int, Inversion]]:
-        """Invert vectors [dim] as they come, `batch` at a time, on which what is found does not depend; yields each one's
-        position and inversion as soon as its search is over, so out of order. A text is exact from a cosine of
-        1 - `tolerance` on."""
+        """Invert vectors [dim] as they come; yields each one's position and inversion as soon as its search is over, so
+        out of order. They are searched `batch` at a time, on which what is found does not depend. A text is exact from a
+        cosine of 1 - `tolerance` on."""
         rounds, batch = self.default_rounds if rounds is None else rounds, batch or self.batch
         # Without drafts the hypothesizer writes the first hypotheses; a corrector alone starts from nothing.
         given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
