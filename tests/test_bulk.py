@@ -66,7 +66,8 @@ def test_rows_are_those_of_the_in_memory_search(store, whole):
     assert [table["inverted"][i] for i in good] == [f.text for f in found]
     assert np.allclose([table["cosine"][i] for i in good], [f.cosine for f in found], atol=1e-5)
     assert sorted(path.name for path in whole.iterdir()) == [
-        "manifest.json", *(f"part-{i:08d}.parquet" for i in range(4))]
+        "_manifest.json", *(f"part-{i:08d}.parquet" for i in range(4))]
+    assert pq.read_table(whole).num_rows == N  # as readers of whole folders do
 
 
 def test_only_missing_parts_are_done_again(store, whole, tmp_path, capsys):
@@ -90,7 +91,7 @@ def test_another_run_is_refused_by_name(store, tmp_path):
     os.utime(store.vectors)
     with pytest.raises(UserError, match=r"another source .*vectors\.npy"):
         store.invert(tmp_path, limit=10)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "_manifest.json").read_text())
     manifest["inverter"]["fingerprint"] = "0"
     with pytest.raises(UserError, match="another inverter"):
         Run(tmp_path, 10, manifest)
@@ -131,8 +132,8 @@ def test_other_dimensions_are_refused_before_anything_is_written(store, tmp_path
 
 def test_a_full_disk_loses_nothing_finished(store, whole, tmp_path):
     store.invert(tmp_path, limit=PART)  # so that the manifest and the first part are there
-    manifest = json.loads((tmp_path / "manifest.json").read_text()) | {"rows": N}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    manifest = json.loads((tmp_path / "_manifest.json").read_text()) | {"rows": N}
+    (tmp_path / "_manifest.json").write_text(json.dumps(manifest))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:

@@ -134,7 +134,7 @@ def _inspect(source: Source, inverter: Inverter) -> tuple[float, list[str]]:
 
 
 class Run:
-    """The folder of a run: `manifest.json`, which says what it is a run of, and its parts.
+    """The folder of a run: `_manifest.json`, which says what it is a run of, and its parts.
 
     Raises:
         UserError: the folder cannot be written, or holds another run.
@@ -142,11 +142,11 @@ class Run:
 
     def __init__(self, out: Path, count: int, manifest: dict[str, Any]):
         self.out, self.count = out, count
-        path = out / "manifest.json"
+        path = out / "_manifest.json"
         with self._writing():
             if not path.exists():
                 out.mkdir(parents=True, exist_ok=True)
-                with FileLock(out / ".manifest.lock"):
+                with FileLock(out / "._manifest.lock"):
                     if not path.exists():
                         self._replace(path, json.dumps(manifest, indent=2).encode())
             try:
@@ -185,7 +185,7 @@ class Run:
     def tidy(self) -> None:
         """Remove what killed processes left behind; only once nothing is missing."""
         with self._writing():
-            for path in [*self.out.glob(".part-*"), *self.out.glob(".manifest*")]:
+            for path in [*self.out.glob(".part-*"), *self.out.glob("._manifest*")]:
                 path.unlink(missing_ok=True)
 
     def _path(self, part: int) -> Path:

@@ -116,8 +116,8 @@ class Inverter:
         batch: int | None = None,
         tolerance: float = TOLERANCE,
     ) -> Iterator[tuple[int, Inversion]]:
-        """Invert vectors [dim] as they come; yields each one's position and inversion as soon as its search is over, so
-        out of order. They are searched `batch` at a time, on which what is found does not depend. A text is exact from a
+        """Invert vectors [dim] as they come; yields each position and inversion as soon as its search is over, so out
+        of order. They are searched `batch` at a time, on which what is found does not depend. A text is exact from a
         cosine of 1 - `tolerance` on."""
         rounds, batch = self.default_rounds if rounds is None else rounds, batch or self.batch
         # Without drafts the hypothesizer writes the first hypotheses; a corrector alone starts from nothing.
