@@ -65,6 +65,7 @@ def save_generator(generator: Generator, path: str | Path, tokenizer=None, int8:
         config = json.dumps(dataclasses.asdict(generator.config), indent=2)
         (folder / "config.json").write_text(config + "\n", encoding="utf-8")
         save_file(weights, folder / "model.safetensors")
+        (folder / "model.safetensors").chmod(0o644)  # others may read what is shipped
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
 
