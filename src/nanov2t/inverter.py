@@ -25,8 +25,9 @@ from nanov2t.generator import Generator
 from nanov2t.metrics import cosine
 from nanov2t.pool import Hypothesis, Inversion, Round, Search
 
-WIDTH, EDITS = 2, 48
-"""In a round: hypotheses rewritten, and edits tried of the best."""
+FIRST, WIDTH, EDITS = 4, 2, 48
+"""Wide early, narrow late: first guesses for a place in the pool; in a round, hypotheses rewritten, and edits tried of
+the best."""
 ROWS, BATCH = {"cpu": 64, "cuda": 1024}, {"cpu": 32, "cuda": 512}
 """Hypotheses that pass through a generator at a time, and vectors searched at a time: enough to keep a device busy."""
 TOLERANCE = 1e-5
@@ -79,7 +80,8 @@ class Inverter:
         Args:
             vectors: float32 [n, dim].
             rounds: corrections at most, after the first guess; by default the search's.
-            beam: size of the pool, and hypotheses that an expansion writes.
+            beam: size of the pool, and hypotheses that an expansion writes; of first guesses there are four times as
+                many, with a beam of one a greedy one.
             drafts: start from these texts, one a vector, in place of the hypothesizer's.
             on_round: called with the index of a vector and its best hypothesis after each of its rounds.
 
@@ -129,7 +131,9 @@ class Inverter:
             starting = [Search(i, *item) for i, item in itertools.islice(waiting, batch - len(open_))]
             if not open_ and not starting:
                 return
-            written = self._hypothesize([search for search in starting if search.draft is None], beam)
+            # With one beam the first guess stays greedy.
+            first = FIRST * beam if beam > 1 else 1
+            written = self._hypothesize([search for search in starting if search.draft is None], first)
             candidates = [next(written) if search.draft is None else [search.draft] for search in starting]
             candidates += map(operator.add, self._correct(open_, beam), self._edit(open_))
             open_ = starting + open_
