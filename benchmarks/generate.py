@@ -87,7 +87,9 @@ def main(options: Options) -> None:
 
         for lexical in (head, None) if head is not None else (None,):
             generator.lexical = lexical
-            a, b = ours(), theirs()
+            # transformers takes a pad id of 0 for none, and fills beams that ended up with closing tokens.
+            a, b = (ids.masked_fill((ids == inverter.eos).long().cumsum(1).roll(1, 1) > 0, 0)
+                    for ids in (ours(), theirs()))
             equal = a.shape == b.shape and float((a == b).all(1).float().mean())
             with FlopCounterMode(display=False) as counter:
                 ours()

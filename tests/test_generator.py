@@ -41,9 +41,11 @@ class Lexical(LogitsProcessor):
 
 def transformers_generate(generator, given, beams, length):
     states, mask = generator.encode(*given)
-    return generator.t5.generate(
+    ids = generator.t5.generate(
         encoder_outputs=BaseModelOutput(states), attention_mask=mask, num_beams=beams, num_return_sequences=beams,
         max_length=length, do_sample=False, logits_processor=LogitsProcessorList([Lexical(generator, given[0], beams)]))
+    # It takes a pad id of 0 for none, and fills beams that ended up with closing tokens.
+    return ids.masked_fill((ids == generator.t5.config.eos_token_id).long().cumsum(1).roll(1, 1) > 0, 0)
 
 
 @pytest.mark.parametrize("beams", [1, 2, 4, 8])

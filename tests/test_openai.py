@@ -153,4 +153,4 @@ def test_an_inverter_of_a_servers_vectors(server, tmp_path):
     generator.eval().save_pretrained(tmp_path / "ours", tokenizer)
     inverter = load_inverter(tmp_path / "ours", device="cpu")
     [found] = inverter.invert(inverter.embedder.encode(["a cat"]), beam=2)
-    assert found.embedder_calls <= 2 and inverter.embedder.name == embedder.name
+    assert found.embedder_calls <= 8 and inverter.embedder.name == embedder.name

@@ -214,6 +214,5 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
                 x[stay] for x in (ids, scores, done_ids, done_scores, alive))
             stepper.keep(stay)
     result = result[:, :returned].flatten(0, 1)
-    # An input that ends early is filled up as by transformers, to whom a pad id of 0 is none.
     longest = int((result >= 0).sum(1).max())
-    return result[:, :longest].masked_fill(result[:, :longest] < 0, stepper.pad or stepper.eos)
+    return result[:, :longest].masked_fill(result[:, :longest] < 0, stepper.pad)
