@@ -18,7 +18,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t import load_inverter
 from nanov2t.config import BEAM
-from nanov2t.data import read_passages, reference
+from nanov2t.data import read_passages
+from nanov2t.inputs import references_of
 
 SQUARE = 2048
 
@@ -55,8 +56,7 @@ def timed(function) -> float:
 def main(options: Options) -> None:
     inverter = load_inverter(options.inverter)
     generator, beams = inverter.corrector, options.beam
-    texts = [reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
-             for text in islice(read_passages(options.texts), options.limit)]
+    texts = references_of(inverter, list(islice(read_passages(options.texts), options.limit)))
     targets = torch.from_numpy(inverter.embedder.encode(texts)).to(inverter.device)
     drafts = inverter.tokenizer.batch_decode(inverter.hypothesizer.generate(targets), skip_special_tokens=True)
     vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(inverter.device)

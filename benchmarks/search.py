@@ -19,10 +19,11 @@ import torch
 import tyro
 
 from nanov2t import load_inverter
-from nanov2t.data import read_passages, reference
+from nanov2t.data import read_passages
 from nanov2t.evaluate import summarize
 from nanov2t.exhaustive import ExhaustiveInverter
 from nanov2t.generator import Generator
+from nanov2t.inputs import references_of
 
 
 @dataclass
@@ -64,8 +65,7 @@ def main(options: Options) -> None:
     inverter = load_inverter(options.inverter)
     searches = [inverter, ExhaustiveInverter(
         inverter.embedder, inverter.tokenizer, inverter.hypothesizer, inverter.corrector)]
-    texts = [reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
-             for text in islice(read_passages(options.texts), options.limit)]
+    texts = references_of(inverter, list(islice(read_passages(options.texts), options.limit)))
     vectors = inverter.embedder.encode(texts)
     if options.only:
         next(s for s in searches if s.search == options.only).invert(vectors[: options.batch], rounds=3)

@@ -14,8 +14,9 @@ import tyro
 
 from nanov2t import load_inverter
 from nanov2t.config import BEAM, ROUNDS
-from nanov2t.data import read_passages, reference
+from nanov2t.data import read_passages
 from nanov2t.evaluate import summarize
+from nanov2t.inputs import references_of
 
 
 @dataclass
@@ -30,8 +31,7 @@ class Options:
 if __name__ == "__main__":
     options = tyro.cli(Options)
     inverter = load_inverter(options.inverter)
-    texts = [reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
-             for text in islice(read_passages(options.texts), options.limit)]
+    texts = references_of(inverter, list(islice(read_passages(options.texts), options.limit)))
     began = time.perf_counter()
     found = inverter.invert(inverter.embedder.encode(texts), options.rounds, options.beam)
     print(f"{platform.processor() or platform.machine()}, {time.perf_counter() - began:.0f} s")

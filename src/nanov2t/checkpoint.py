@@ -107,7 +107,6 @@ def assemble(config: GeneratorConfig, weights: dict[str, Tensor], path: str | Pa
     generator.t5.tie_weights()
     if "t5.lm_head.weight" in weights:  # T5 v1.1 and flan: the output words are not the input words.
         generator.t5.lm_head.weight = nn.Parameter(torch.empty_like(generator.t5.lm_head.weight))
-    weights = {name: weight[None] if weight.ndim == 0 else weight for name, weight in weights.items()}
     expected = untied(generator)
     wrong = sorted(set(expected) ^ set(weights)) or [
         name for name in expected if expected[name].shape != weights[name].shape]

@@ -37,7 +37,7 @@ class Search:
     rounds: int | None = None
     """Corrections at most; by default 3, and 50 for the exhaustive search."""
     beam: int = BEAM
-    """Hypotheses kept, and written from each."""
+    """Hypotheses kept, and written from each; of first guesses four times as many, unless it is 1."""
 
     def load(self, device: str | None = None) -> Inverter:
         from nanov2t.load import load_inverter

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 import numpy as np
-import torch
 
-from nanov2t.config import BEAM
-from nanov2t.inverter import TOLERANCE, Inverter
+from nanov2t.inverter import Inverter
 from nanov2t.metrics import cosine
-from nanov2t.pool import Hypothesis, Inversion, Round, Search
+from nanov2t.pool import Hypothesis, Search
 
 
 class ExhaustiveInverter(Inverter):
@@ -25,47 +22,24 @@ class ExhaustiveInverter(Inverter):
 
     search, default_rounds = "exhaustive", 50
 
-    @torch.inference_mode()
-    def stream(
-        self,
-        vectors: Iterable[np.ndarray],
-        rounds: int | None = None,
-        beam: int = BEAM,
-        drafts: Iterable[str] | None = None,
-        on_round: Callable[[int, Round], None] | None = None,
-        batch: int | None = None,
-        tolerance: float = TOLERANCE,
-    ) -> Iterator[tuple[int, Inversion]]:
-        given = drafts if drafts is not None else itertools.repeat("" if self.hypothesizer is None else None)
-        waiting = (Search(i, *item) for i, item in enumerate(zip(vectors, given, strict=False)))
-        rounds = 0 if self.corrector is None else self.default_rounds if rounds is None else rounds
-        while searches := list(itertools.islice(waiting, batch or self.batch)):
-            for r in range(rounds + 1):
-                began = time.perf_counter()
-                if r == 0:
-                    first = self._hypothesize([search for search in searches if search.draft is None], 1)
-                    written = [next(first) if search.draft is None else [search.draft] for search in searches]
-                else:
-                    written = self._rewrite(searches, [search.pool for search in searches], beam)
-                embedded = iter(self.embedder.encode([text for texts in written for text in texts]))
-                for search, texts in zip(searches, written, strict=True):
-                    found = np.stack(list(itertools.islice(embedded, len(texts))))
-                    cosines = cosine(found, search.target[None]).tolist()
-                    unique = {t: Hypothesis(t, c, v) for t, c, v in zip(texts, cosines, found, strict=True)}
-                    search.pool = sorted(unique.values(), key=lambda h: (-h.cosine, h.text))[:beam]
-                    search.calls += len(texts)
-                share = (time.perf_counter() - began) / len(searches)
-                still_open = []
-                for search in searches:
-                    closed = search.close_round(share)
-                    if on_round:
-                        on_round(search.index, closed)
-                    exact = abs(closed.cosine - 1) < tolerance
-                    if not exact and r < rounds:
-                        still_open.append(search)
-                        continue
-                    yield search.index, Inversion(
-                        closed.text, closed.cosine, "exact" if exact else "rounds", search.calls, search.rounds)
-                searches = still_open
-                if not searches:
-                    break
+    def _advance(self, starting: list[Search], open_: list[Search], beam: int) -> None:
+        written = self._hypothesize(starting, 1)
+        if open_:
+            written += self._rewrite(open_, [search.pool for search in open_], beam)
+        embedded = iter(self.embedder.encode([text for texts in written for text in texts]))
+        for search, texts in zip(starting + open_, written, strict=True):
+            found = np.stack(list(itertools.islice(embedded, len(texts))))
+            cosines = cosine(found, search.target[None]).tolist()
+            unique = {t: Hypothesis(t, c, v) for t, c, v in zip(texts, cosines, found, strict=True)}
+            search.pool = []
+            search.merge(list(unique.values()), beam)
+            search.calls += len(texts)
+
+    def _stopped(
+        self, search: Search, rounds: int, tolerance: float
+    ) -> Literal["exact", "converged", "rounds"] | None:
+        if abs(search.pool[0].cosine - 1) < tolerance:
+            return "exact"
+        if self.corrector is None:
+            return "converged"
+        return "rounds" if len(search.rounds) > rounds else None

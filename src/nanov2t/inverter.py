@@ -131,13 +131,8 @@ class Inverter:
             starting = [Search(i, *item) for i, item in itertools.islice(waiting, batch - len(open_))]
             if not open_ and not starting:
                 return
-            # With one beam the first guess stays greedy.
-            first = FIRST * beam if beam > 1 else 1
-            written = self._hypothesize([search for search in starting if search.draft is None], first)
-            candidates = [next(written) if search.draft is None else [search.draft] for search in starting]
-            candidates += map(operator.add, self._correct(open_, beam), self._edit(open_))
+            self._advance(starting, open_, beam)
             open_ = starting + open_
-            self._combine(open_, self._rank(open_, candidates, beam), beam)
             share = (time.perf_counter() - began) / len(open_)
             for search in open_:
                 closed = search.close_round(share)
@@ -153,6 +148,14 @@ class Inverter:
                 yield search.index, Inversion(best.text, best.cosine, stopped, search.calls, search.rounds)
             open_ = still_open
 
+    def _advance(self, starting: list[Search], open_: list[Search], beam: int) -> None:
+        """One round: the first guesses of some searches, the next hypotheses of others, ranked into their pools."""
+        # With one beam the first guess stays greedy.
+        candidates = self._hypothesize(starting, FIRST * beam if beam > 1 else 1)
+        candidates += map(operator.add, self._correct(open_, beam), self._edit(open_))
+        searches = starting + open_
+        self._combine(searches, self._rank(searches, candidates, beam), beam)
+
     def _stopped(
         self, search: Search, rounds: int, tolerance: float
     ) -> Literal["exact", "converged", "rounds"] | None:
@@ -164,13 +167,15 @@ class Inverter:
             return "converged"
         return None
 
-    def _hypothesize(self, searches: list[Search], beam: int) -> Iterator[list[str]]:
-        if not searches or self.hypothesizer is None:
-            return iter(())
-        targets = self._tensor([s.target for s in searches])
-        ids = self._writer(self.hypothesizer).generate(targets, num_beams=beam, num_return_sequences=beam)
-        texts = self._decode(ids.tolist())
-        return (texts[i : i + beam] for i in range(0, len(texts), beam))
+    def _hypothesize(self, searches: list[Search], beam: int) -> list[list[str]]:
+        """The `beam` best first guesses of each search, or the draft that it was given."""
+        blank = [search.target for search in searches if search.draft is None]
+        texts: Iterator[str] = iter(())
+        if blank and self.hypothesizer is not None:
+            ids = self._writer(self.hypothesizer).generate(
+                self._tensor(blank), num_beams=beam, num_return_sequences=beam)
+            texts = iter(self._decode(ids.tolist()))
+        return [list(itertools.islice(texts, beam)) if search.draft is None else [search.draft] for search in searches]
 
     def _correct(self, searches: list[Search], beam: int) -> list[list[str]]:
         """Rewrite the best `WIDTH` hypotheses of each pool that were not rewritten before."""
