@@ -9,6 +9,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t.checkpoint import load_generator
 from nanov2t.config import GeneratorConfig, UserError
+from nanov2t.decode import output_words
 from nanov2t.generator import Generator
 from nanov2t.load import BUNDLED
 
@@ -68,6 +69,17 @@ def test_the_bundle_generates_as_transformers_does(minilm, passages, beams):
     target = torch.from_numpy(minilm.encode([passages[0][:20], passages[1][:60], passages[2]]))
     ours = generator.generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
     assert torch.equal(ours, transformers_generate(generator, (target,), beams, 34))
+    packed = generator.packed().generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
+    assert torch.equal(packed, ours)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="nothing is packed without oneDNN")
+@pytest.mark.parametrize("rows", [1, 3, 8, 33])
+def test_logits_of_packed_words_do_not_depend_on_the_batch(rows):
+    words, hidden = torch.randn(5000, 64), torch.randn(64, 64)
+    for packed, start in zip(output_words(words, pack=True), (0, 2048, 4096), strict=True):
+        assert torch.equal(packed(hidden[:rows]), packed(hidden)[:rows])
+        assert torch.allclose(packed(hidden), hidden @ words[start : start + 2048].T, atol=1e-4)
 
 
 @torch.inference_mode()

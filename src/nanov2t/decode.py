@@ -8,6 +8,8 @@ cache is ever reordered. An input whose search is over leaves the batch. The ids
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,8 +19,29 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from nanov2t.generator import Generator
 
-WORDS = {"cpu": 2048}
-"""Words of the vocabulary whose logits are held at a time; elsewhere all of them."""
+WORDS = 2048
+"""Words of the vocabulary whose logits a CPU makes at a time: as many as its cache holds."""
+GROUPS = 32
+"""Groups into which those words fall, to find the best of them by the best of each group."""
+
+
+def output_words(weight: Tensor, pack: bool = False) -> list[Callable[[Tensor], Tensor]]:
+    """The output layer, weight [vocabulary, d_model], as functions from states [rows, d_model] to the logits of
+    `WORDS` words each; in one piece unless on a CPU.
+
+    Packed, float32 weights are copied once into the layout that oneDNN multiplies by: faster, and the logits of a row
+    do not depend, to the last bit, on how many rows come with it.
+    """
+    if weight.device.type != "cpu":
+        return [partial(F.linear, weight=weight)]
+    blocks = weight.split(WORDS)
+    if not (pack and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()):
+        return [partial(F.linear, weight=block) for block in blocks]
+
+    def packed(hidden: Tensor, block: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(hidden, block, None, "none", [], "")
+
+    return [partial(packed, block=torch.ops.mkldnn._reorder_linear_weight(block)) for block in blocks]
 
 
 class Stepper:
@@ -45,7 +68,9 @@ class Stepper:
         ]
         self.lexical = generator.lexical
         self.guess = None if self.lexical is None else self.lexical.scale * self.lexical.guess(vectors)
-        self.block = WORDS.get(states.device.type, len(t5.lm_head.weight))
+        self.head = generator.head or output_words(t5.lm_head.weight)
+        words = len(t5.lm_head.weight) if len(self.head) == 1 else WORDS
+        self.words = -(-words // GROUPS) * GROUPS
 
     def widen(self, beams: int) -> None:
         """Set the number of beams an input has and make their caches."""
@@ -53,8 +78,9 @@ class Stepper:
         states = self.cross[0][0]
         shape = (self.inputs, self.heads, self.max_length * beams, states.shape[-1])
         self.past = [(states.new_empty(shape), states.new_empty(shape)) for _ in self.blocks]
-        # Memory taken anew for every block would cost more than the sums made in it.
-        self.logits = torch.empty(self.inputs * beams * self.block, device=states.device)
+        # Memory taken anew at every step would cost more than the sums made in it. Past the last word it stays -inf.
+        self.logits = torch.full((self.inputs * beams, len(self.head), self.words), -torch.inf, device=states.device)
+        self.shifted = torch.empty(self.inputs * beams * self.words, device=states.device)
         # Which of the beams wrote what each has at every place.
         self.authors = torch.arange(beams, device=states.device)[:, None].repeat(self.inputs, 1, self.max_length)
         # What is written, and what coverage adds to the logits there: every word's share at its first place.
@@ -97,25 +123,29 @@ class Stepper:
         return self._likeliest(self.generator.scaled(self.generator.t5.decoder.final_layer_norm(hidden)), count)
 
     def _likeliest(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The best tokens of decoder states [rows, d_model]. On a CPU a block of the vocabulary at a time: the logits
-        of all of it would be written to memory and read again several times."""
-        t, words = self.length, self.generator.t5.lm_head.weight
-        tops, tokens, totals = [], [], []
-        for start in range(0, len(words), self.block):
-            block = words[start : start + self.block]
-            logits = self.logits[: len(hidden) * len(block)].view(len(hidden), -1)
-            logits.copy_(hidden @ block.T)
+        """The best tokens of decoder states [rows, d_model]."""
+        t, rows, start = self.length, len(hidden), 0
+        totals, maxima = [], []
+        for i, words in enumerate(self.head):
+            made = words(hidden)
+            logits = self.logits[:rows, i, : made.shape[1]].copy_(made)
             if self.guess is not None:
-                logits.view(self.inputs, self.beams, -1).add_(self.guess[:, None, start : start + self.block])
+                logits.view(self.inputs, self.beams, -1).add_(self.guess[:, None, start : start + made.shape[1]])
                 place = self.written[:, :, :t].flatten(0, 1) - start
-                inside = (place >= 0) & (place < len(block))
+                inside = (place >= 0) & (place < made.shape[1])
                 logits.scatter_add_(1, place * inside, self.gap[:, :, :t].flatten(0, 1) * inside)
-            top, token = logits.topk(min(count, len(block)), dim=-1)
-            tops.append(top)
-            tokens.append(token + start)
-            totals.append(logits.sub_(top[:, :1]).exp_().sum(1).log_() + top[:, 0])
-        top, chosen = torch.cat(tops, 1).topk(count, dim=-1)
-        return top - torch.stack(totals).logsumexp(0)[:, None], torch.cat(tokens, 1).gather(1, chosen)
+            maxima.append(self.logits[:rows, i].view(rows, -1, GROUPS).amax(1))
+            best = maxima[-1].amax(1)
+            shifted = torch.sub(logits, best[:, None], out=self.shifted[: logits.numel()].view(rows, -1))
+            totals.append(shifted.exp_().sum(1).log_() + best)
+            start += made.shape[1]
+        # The best `count` words are in the `count` groups with the best maxima.
+        groups = torch.cat(maxima, 1).topk(min(count, len(self.head) * GROUPS), sorted=False)[1]
+        members = torch.arange(0, self.words, GROUPS, device=hidden.device)
+        places = (groups // GROUPS * self.words + groups % GROUPS)[:, :, None] + members
+        places = places.flatten(1)
+        top, chosen = self.logits[:rows].flatten(1).gather(1, places).topk(count)
+        return top - torch.stack(totals).logsumexp(0)[:, None], places.gather(1, chosen)
 
     def reorder(self, parents: Tensor) -> None:
         """Let each beam go on from another of its input: parents, long [inputs, beams]."""

@@ -61,10 +61,10 @@ class Inverter:
         self.eos = generator.t5.config.eos_token_id
 
     def _writer(self, generator: Generator) -> Generator:
-        """The generator as the search uses it: in `dtype`."""
+        """The generator as the search uses it: in `dtype`, its output words packed."""
         if generator not in self._copies:
             fits = generator.t5.dtype == self.dtype
-            self._copies[generator] = generator if fits else copy.deepcopy(generator).to(self.dtype)
+            self._copies[generator] = (generator if fits else copy.deepcopy(generator).to(self.dtype)).packed()
         return self._copies[generator]
 
     def invert(
