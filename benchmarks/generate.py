@@ -22,6 +22,7 @@ from nanov2t import load_inverter
 from nanov2t.config import BEAM
 from nanov2t.data import read_passages
 from nanov2t.inputs import references_of
+from nanov2t.packed import packed
 
 SQUARE = 2048
 
@@ -90,7 +91,7 @@ def main(options: Options) -> None:
 
         for lexical in (head, None) if head is not None else (None,):
             generator.lexical = lexical
-            writer = generator.packed()
+            writer = packed(generator)
             # transformers takes a pad id of 0 for none, and fills beams that ended up with closing tokens.
             a, b = (ids.masked_fill((ids == inverter.eos).long().cumsum(1).roll(1, 1) > 0, 0)
                     for ids in (ours(writer), theirs()))

@@ -9,9 +9,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t.checkpoint import load_generator
 from nanov2t.config import GeneratorConfig, UserError
-from nanov2t.decode import output_words
 from nanov2t.generator import Generator
 from nanov2t.load import BUNDLED
+from nanov2t.packed import PackedWords, packed, padded_rows
 
 HERE = Path(__file__).parent
 INPUTS = ("target_embeddings", "draft_embeddings", "draft_input_ids", "draft_attention_mask")
@@ -69,17 +69,26 @@ def test_the_bundle_generates_as_transformers_does(minilm, passages, beams):
     target = torch.from_numpy(minilm.encode([passages[0][:20], passages[1][:60], passages[2]]))
     ours = generator.generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
     assert torch.equal(ours, transformers_generate(generator, (target,), beams, 34))
-    packed = generator.packed().generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
-    assert torch.equal(packed, ours)
+    again = packed(generator).generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
+    assert torch.equal(again, ours)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="nothing is packed without oneDNN")
-@pytest.mark.parametrize("rows", [1, 3, 8, 33])
-def test_logits_of_packed_words_do_not_depend_on_the_batch(rows):
-    words, hidden = torch.randn(5000, 64), torch.randn(64, 64)
-    for packed, start in zip(output_words(words, pack=True), (0, 2048, 4096), strict=True):
-        assert torch.equal(packed(hidden[:rows]), packed(hidden)[:rows])
-        assert torch.allclose(packed(hidden), hidden @ words[start : start + 2048].T, atol=1e-4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 3, 8, 33, 257])
+def test_a_packed_layer_does_not_depend_on_the_batch(rows, dtype):
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("nothing is packed in bfloat16 here")
+    weight, states = torch.randn(5000, 384, dtype=dtype), torch.randn(300, 384, dtype=dtype)
+    words = PackedWords(weight)
+    assert torch.equal(words(states[:rows]), words(states)[:rows])
+    torch.testing.assert_close(words(states), states @ weight.T, atol=1e-4, rtol=0.02)
+
+
+def test_few_numbers_of_rows_are_multiplied():
+    rows = range(1, 4097)
+    assert all(n <= padded_rows(n) <= max(n + 7, n * 9 / 8) for n in rows)
+    assert len({padded_rows(n) for n in rows}) <= 64
 
 
 @torch.inference_mode()

@@ -8,40 +8,19 @@ cache is ever reordered. An input whose search is over leaves the batch. The ids
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nanov2t.packed import WORDS, output_words
+
 if TYPE_CHECKING:
     from nanov2t.generator import Generator
 
-WORDS = 2048
-"""Words of the vocabulary whose logits a CPU makes at a time: as many as its cache holds."""
 GROUPS = 32
-"""Groups into which those words fall, to find the best of them by the best of each group."""
-
-
-def output_words(weight: Tensor, pack: bool = False) -> list[Callable[[Tensor], Tensor]]:
-    """The output layer, weight [vocabulary, d_model], as functions from states [rows, d_model] to the logits of
-    `WORDS` words each; in one piece unless on a CPU.
-
-    Packed, float32 weights are copied once into the layout that oneDNN multiplies by: faster, and the logits of a row
-    do not depend, to the last bit, on how many rows come with it.
-    """
-    if weight.device.type != "cpu":
-        return [partial(F.linear, weight=weight)]
-    blocks = weight.split(WORDS)
-    if not (pack and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()):
-        return [partial(F.linear, weight=block) for block in blocks]
-
-    def packed(hidden: Tensor, block: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(hidden, block, None, "none", [], "")
-
-    return [partial(packed, block=torch.ops.mkldnn._reorder_linear_weight(block)) for block in blocks]
+"""Groups into which `WORDS` words fall, to find the best of them by the best of each group."""
 
 
 class Stepper:
@@ -68,8 +47,8 @@ class Stepper:
         ]
         self.lexical = generator.lexical
         self.guess = None if self.lexical is None else self.lexical.scale * self.lexical.guess(vectors)
-        self.head = generator.head or output_words(t5.lm_head.weight)
-        words = len(t5.lm_head.weight) if len(self.head) == 1 else WORDS
+        self.head = output_words(t5.lm_head)
+        words = t5.config.vocab_size if len(self.head) == 1 else WORDS
         self.words = -(-words // GROUPS) * GROUPS
 
     def widen(self, beams: int) -> None:
@@ -128,9 +107,12 @@ class Stepper:
         totals, maxima = [], []
         for i, words in enumerate(self.head):
             made = words(hidden)
-            logits = self.logits[:rows, i, : made.shape[1]].copy_(made)
-            if self.guess is not None:
-                logits.view(self.inputs, self.beams, -1).add_(self.guess[:, None, start : start + made.shape[1]])
+            logits = self.logits[:rows, i, : made.shape[1]]
+            if self.guess is None:
+                logits.copy_(made)
+            else:
+                guess = self.guess[:, None, start : start + made.shape[1]]
+                torch.add(made.view(self.inputs, self.beams, -1), guess, out=logits.view(self.inputs, self.beams, -1))
                 place = self.written[:, :, :t].flatten(0, 1) - start
                 inside = (place >= 0) & (place < made.shape[1])
                 logits.scatter_add_(1, place * inside, self.gap[:, :, :t].flatten(0, 1) * inside)

@@ -10,8 +10,6 @@ re-initialises the projectors with the T5's own, eight times wider, distribution
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +97,6 @@ class Generator(nn.Module):
         if t5.dense_act_fn == "gelu_new":
             t5.dense_act_fn = "gelu_pytorch_tanh"  # the same function in one pass over memory instead of eight
         self.t5 = T5ForConditionalGeneration(t5)
-        self.head: list[Callable[[Tensor], Tensor]] | None = None
         d_model = self.t5.config.d_model
         width = config.projector_width or d_model
 
@@ -188,12 +185,6 @@ class Generator(nn.Module):
     def scaled(self, hidden: Tensor) -> Tensor:
         """Decoder states as the output words read them: T5 scales them down where those are the input words."""
         return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
-
-    def packed(self) -> Generator:
-        """The same network for generation alone: faster on a CPU, for as long as its weights stay what they are."""
-        packed = copy.copy(self)
-        packed.head = decode.output_words(self.t5.lm_head.weight, pack=True)
-        return packed
 
     @torch.no_grad()
     def generate(

@@ -23,6 +23,7 @@ from nanov2t.edits import apply, combinations, propose
 from nanov2t.embedder import Embedder
 from nanov2t.generator import Generator
 from nanov2t.metrics import cosine
+from nanov2t.packed import packed
 from nanov2t.pool import Hypothesis, Inversion, Round, Search
 
 FIRST, WIDTH, EDITS = 4, 2, 48
@@ -61,10 +62,10 @@ class Inverter:
         self.eos = generator.t5.config.eos_token_id
 
     def _writer(self, generator: Generator) -> Generator:
-        """The generator as the search uses it: in `dtype`, its output words packed."""
+        """The generator as the search uses it: in `dtype`, packed."""
         if generator not in self._copies:
             fits = generator.t5.dtype == self.dtype
-            self._copies[generator] = (generator if fits else copy.deepcopy(generator).to(self.dtype)).packed()
+            self._copies[generator] = packed(generator if fits else copy.deepcopy(generator).to(self.dtype))
         return self._copies[generator]
 
     def invert(
@@ -206,7 +207,8 @@ class Inverter:
         if self.corrector is None:
             return [[] for _ in searches]
         work = [search for search in searches if not search.pool[0].edited]
-        for part in (work[i : i + self.rows] for i in range(0, len(work), self.rows)):
+        rows = self.rows // 8  # the logits of all words at all places are made at once
+        for part in (work[i : i + rows] for i in range(0, len(work), rows)):
             best = [search.pool[0] for search in part]
             ids, mask = self._encode([h.text for h in best])
             edits = propose(self._writer(self.corrector), self._tensor([search.target for search in part]),
@@ -251,12 +253,13 @@ class Inverter:
         return decode_texts(ids, self.tokenizer, self.embedder)
 
     def _encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Drafts to ids and mask, long [n, t], each with its closing token."""
+        """Drafts to ids and mask, long [n, max_tokens + 1], each with its closing token: of one length always, for sums
+        over the longest of a batch are rounded as that one's length would have it."""
         rows = [self.tokenizer(t, add_special_tokens=False, truncation=True, max_length=self.max_tokens)["input_ids"]
                 + [self.eos] for t in texts]
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+        length = self.max_tokens + 1
+        ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+        mask = (torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]).long()
         return ids.to(self.device), mask.to(self.device)
 
     def _tensor(self, rows: list[np.ndarray]) -> torch.Tensor:
