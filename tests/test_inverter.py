@@ -51,6 +51,14 @@ def test_results_do_not_depend_on_the_batch(tiny, vectors):
         assert [key(found[i]) for i in range(4)] == expected
 
 
+def test_vectors_do_not_depend_on_what_they_are_made_with(minilm, passages):
+    texts = [passage[:n] for n, passage in zip((0, 7, 30, 31, 90, 2000), passages, strict=False)]
+    whole = minilm.encode(texts)
+    assert whole.shape == (6, 384) and minilm.encode([]).shape == (0, 384)
+    np.testing.assert_allclose(whole, minilm.model.encode(texts), atol=1e-6)
+    assert all(np.array_equal(minilm.encode(texts[i:j]), whole[i:j]) for i, j in ((0, 1), (1, 4), (3, 6)))
+
+
 def test_nothing_is_embedded_twice_and_calls_are_counted(tiny, vectors):
     counting = Counting(tiny.embedder)
     inverter = Inverter(counting, tiny.tokenizer, tiny.hypothesizer, tiny.corrector)

@@ -77,12 +77,13 @@ def server(local, monkeypatch):
         server.shutdown()
 
 
-def test_vectors_are_those_of_the_model_behind_it(server, local):
+def test_vectors_are_those_of_the_model_behind_it(server, local, monkeypatch):
+    monkeypatch.setattr("nanov2t.openai.BATCH", 2)
     embedder = load_embedder(f"openai:minilm@{server.url}")
     assert isinstance(embedder, OpenAIEmbedder)
     assert (embedder.name, embedder.dim, embedder.normalized) == (f"openai:minilm@{server.url}", 384, True)
     texts = ["a cat", "the dog barks", "", "night falls", "it rains"]
-    assert np.allclose(embedder.encode(texts, batch_size=2), local.encode(texts), atol=1e-5)
+    assert np.allclose(embedder.encode(texts), local.encode(texts), atol=1e-5)
     assert [len(texts) for texts, _ in server.seen] == [1, 2, 2, 1], "a probe, then batches of two"
     assert embedder.encode([]).shape == (0, 384)
     assert embedder.normalize(" A cat ") == "A cat" and not embedder.reads(local.tokenizer)

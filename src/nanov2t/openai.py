@@ -17,6 +17,8 @@ KNOWN = {"text-embedding-ada-002": 1536, "text-embedding-3-small": 1536, "text-e
 """Dimensions of OpenAI's own models; all give unit vectors."""
 MAX_TOKENS = 8191
 """After which OpenAI's models cut a text off. Of other servers' models it is not known; inverters write far less."""
+BATCH = 128
+"""Texts in a request."""
 RETRIES = 6
 """Of a request that was refused for the moment or failed: some 25 seconds in all."""
 
@@ -69,8 +71,8 @@ class OpenAIEmbedder(Embedder):
             fingerprint=hashlib.sha256(f"openai {self._model}".encode()).hexdigest()[:16],
         )
 
-    def encode(self, texts: Sequence[str], batch_size: int = 128) -> np.ndarray:
-        batches = [self._embed(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        batches = [self._embed(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
         vectors = np.concatenate([np.zeros((0, self.dim), np.float32), *batches])
         if not np.isfinite(vectors).all():
             raise UserError(f"{self._server}: {self._model} gave vectors that are not finite")
