@@ -26,7 +26,8 @@ GROUPS = 32
 class Stepper:
     """One decoder step for all beams of all inputs still searched, and the caches it needs.
 
-    Rows are inputs x beams, the beams of an input adjacent. ``widen`` must be called once before the first step.
+    Rows are inputs x beams, the beams of an input adjacent; at the first step, where the beams would be equal, one row
+    an input. ``widen`` must be called once before it.
     """
 
     def __init__(self, generator: Generator, vectors: Tensor, states: Tensor, mask: Tensor, max_length: int):
@@ -61,22 +62,23 @@ class Stepper:
         self.logits = torch.full((self.inputs * beams, len(self.head), self.words), -torch.inf, device=states.device)
         self.shifted = torch.empty(self.inputs * beams * self.words, device=states.device)
         # Which of the beams wrote what each has at every place.
-        self.authors = torch.arange(beams, device=states.device)[:, None].repeat(self.inputs, 1, self.max_length)
+        self.authors = torch.zeros((self.inputs, 1, self.max_length), dtype=torch.long, device=states.device)
         # What is written, and what coverage adds to the logits there: every word's share at its first place.
-        self.written = torch.full((self.inputs, beams, self.max_length), -1, device=states.device)
-        self.gap = torch.zeros((self.inputs, beams, self.max_length), device=states.device)
+        self.written = torch.full((self.inputs, 1, self.max_length), -1, device=states.device)
+        self.gap = torch.zeros((self.inputs, 1, self.max_length), device=states.device)
 
     def step(self, ids: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Feed the last ids [rows]; the log probabilities, float32, and ids of the `count` likeliest next tokens, both
         [rows, count], best first."""
         t, rows = self.length, len(ids)
         if self.lexical is not None and self.guess is not None:
-            last = ids.view(self.inputs, self.beams)
+            last = ids.view(self.inputs, -1)
             known = (self.written[:, :, :t] == last[:, :, None]).any(2)
             self.written[:, :, t] = last
             covered = self.lexical.scale * self.lexical.log_frequency[last]
             self.gap[:, :, t] = (covered - self.guess.gather(1, last)) * ~known
         hidden = self.generator.t5.decoder.embed_tokens(ids)
+        self.authors[:, :, t] = torch.arange(rows // self.inputs, device=ids.device)
         own = self.authors[:, :, : t + 1, None] == torch.arange(self.beams, device=ids.device)
         bias = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[None, :, None]
         bias = bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
@@ -84,7 +86,7 @@ class Stepper:
         for block, (keys, values), (cross_keys, cross_values) in zip(self.blocks, self.past, self.cross, strict=True):
             layer, attention = block.layer[0], block.layer[0].SelfAttention
             normed = layer.layer_norm(hidden)
-            keys[:, :, new] = self._beams(attention.k(normed))
+            keys[:, :, new] = self._beams(attention.k(normed))  # the first step's one for all beams
             values[:, :, new] = self._beams(attention.v(normed))
             mixed = F.scaled_dot_product_attention(
                 self._beams(attention.q(normed)), keys[:, :, old], values[:, :, old], attn_mask=bias, scale=1.0)
@@ -112,7 +114,8 @@ class Stepper:
                 logits.copy_(made)
             else:
                 guess = self.guess[:, None, start : start + made.shape[1]]
-                torch.add(made.view(self.inputs, self.beams, -1), guess, out=logits.view(self.inputs, self.beams, -1))
+                torch.add(made.view(self.inputs, -1, made.shape[1]), guess,
+                          out=logits.view(self.inputs, -1, made.shape[1]))
                 place = self.written[:, :, :t].flatten(0, 1) - start
                 inside = (place >= 0) & (place < made.shape[1])
                 logits.scatter_add_(1, place * inside, self.gap[:, :, :t].flatten(0, 1) * inside)
@@ -131,9 +134,8 @@ class Stepper:
 
     def reorder(self, parents: Tensor) -> None:
         """Let each beam go on from another of its input: parents, long [inputs, beams]."""
-        t = self.length
-        for history in (self.authors, self.written, self.gap):
-            history[:, :, :t] = history.gather(1, parents[:, :, None].expand(-1, -1, t))
+        whole = parents[:, :, None].expand(-1, -1, self.max_length)
+        self.authors, self.written, self.gap = (x.gather(1, whole) for x in (self.authors, self.written, self.gap))
 
     def keep(self, inputs: Tensor) -> None:
         """Go on with these inputs [any] alone."""
@@ -150,7 +152,7 @@ class Stepper:
 
     def _beams(self, states: Tensor) -> Tensor:
         """[rows, heads * d] to [inputs, heads, beams, d]"""
-        return self._split(states.view(self.inputs, self.beams, -1))
+        return self._split(states.view(self.inputs, -1, states.shape[-1]))
 
     def _split(self, states: Tensor) -> Tensor:
         """[n, s, heads * d] to [n, heads, s, d]"""
@@ -187,16 +189,14 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
     # -1 marks what was never written: a text may well hold the pad token.
     result = torch.full((n, beams, limit), -1, device=device)
     alive = torch.arange(n, device=device)
-    ids = result.clone()
+    ids = result[:, :1].clone()
     ids[:, :, 0] = stepper.start
-    # All beams start equal: only the first may be continued at the first step.
-    scores = torch.full((n, beams), -1e9, device=device)
-    scores[:, 0] = 0.0
+    scores = torch.zeros((n, 1), device=device)
     done_ids, done_scores = result.clone(), torch.full((n, beams), -1e9, device=device)
     for length in range(1, limit):
         # The best 2 * beams continuations of an input are among the best 2 * beams of each of its beams.
         top, tokens = stepper.step(ids[:, :, length - 1].flatten(), 2 * beams)
-        log_probs = top.view(len(alive), beams, -1) + scores[:, :, None]
+        log_probs = top.view(*scores.shape, -1) + scores[:, :, None]
         # 2 * beams of them leave enough to go on with, should half of them end here.
         best, chosen = log_probs.flatten(1).topk(2 * beams, dim=-1)
         parents = chosen // (2 * beams)
