@@ -19,12 +19,12 @@ WORDS = 2048
 
 
 def padded_rows(rows: int) -> int:
-    """The next multiple of 8, of 16 from 128 on, of 32 from 256 on, and so forth.
+    """The next multiple of 8, of 16 from 129 on, of 32 from 257 on, of 64 from 513 on.
 
     oneDNN compiles a product for every number of rows it meets, half a MiB each, and lets go of none before it has a
     thousand: a long search would meet them all.
     """
-    step = max(8, 1 << (rows - 1).bit_length() >> 4)
+    step = min(max(8, 1 << (rows - 1).bit_length() >> 4), 64)
     return -(-rows // step) * step
 
 
