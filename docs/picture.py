@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nanov2t import load_inverter
+from nanov2t.config import BEAM, ROUNDS
 from nanov2t.data import reference
 from nanov2t.report import show_inversion
 
@@ -16,7 +17,7 @@ if __name__ == "__main__":
     console = Console(record=True, width=110, file=io.StringIO())
     inverter = load_inverter("minilm-wiki32")
     for text in TEXTS:
-        console.print(Text(f'$ nanov2t invert --rounds 3 "{text}"', style="bold"))
+        console.print(Text(f'$ nanov2t invert "{text}"', style="bold"))
         seen = reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
-        show_inversion(inverter, inverter.embedder.encode([seen])[0], seen, 3, 8, console)
+        show_inversion(inverter, inverter.embedder.encode([seen])[0], seen, ROUNDS, BEAM, console)
     Path(__file__).with_name("run.svg").write_text(console.export_svg(title="nanov2t"), encoding="utf-8")

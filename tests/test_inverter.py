@@ -1,11 +1,14 @@
+import copy
 from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from nanov2t.config import UserError
+from nanov2t.edits import propose
 from nanov2t.generator import Generator
-from nanov2t.inverter import Inverter
+from nanov2t.inverter import Inverter, search_dtype
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,40 @@ def test_no_hypothesis_is_expanded_twice(tiny, vectors, monkeypatch):
     monkeypatch.setattr(Generator, "generate", note)
     tiny.invert(vectors[:1], rounds=3, beam=3)
     assert expanded and set(expanded.values()) == {1}
+
+
+def test_the_next_best_is_edited_once_the_best_was(tiny, vectors, monkeypatch):
+    edited = []
+
+    def note(generator, targets, vectors, *given):
+        edited.extend(row.tobytes() for row in vectors.float().numpy())
+        return propose(generator, targets, vectors, *given)
+
+    monkeypatch.setattr("nanov2t.inverter.propose", note)
+    [found] = tiny.invert(vectors[:1], rounds=4, beam=4)
+    assert found.stopped == "rounds" and len(edited) == len(set(edited)) == 4
+
+
+def test_missing_words_are_proposed_first(tiny, minilm):
+    generator, [word] = copy.deepcopy(tiny.corrector), tiny.tokenizer("river", add_special_tokens=False)["input_ids"]
+    target, own = torch.from_numpy(minilm.encode(["the river in the hills", "the house in the hills"]))
+    with torch.inference_mode():
+        lexical = generator.lexical
+        lexical.linear.weight.zero_()
+        lexical.linear.weight[word] = 100 * (target - own)
+        lexical.linear.bias[word] -= lexical.guess(target[None])[0, word]  # the target alone does not ask for it
+        ids = tiny.tokenizer(["the house in the hills"], add_special_tokens=False, return_tensors="pt")["input_ids"]
+        ids = torch.cat([ids, torch.tensor([[generator.t5.config.eos_token_id]])], 1)
+        [edits] = propose(generator, target[None], own[None], ids, torch.ones_like(ids), 5)
+    assert sorted((edit.start, edit.tokens) for edit in edits) == [(i, [word]) for i in range(5)]
+
+
+@pytest.mark.parametrize(("has", "dtype"), [
+    ((), torch.float32), (("avx512_bf16",), torch.bfloat16), (("avx512_bf16", "avx512_fp16"), torch.float32),
+    (("avx512_bf16", "avx512_fp16", "amx_bf16"), torch.bfloat16)])
+def test_bfloat16_where_it_is_faster(monkeypatch, has, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
+    assert search_dtype(torch.device("cpu")) == dtype
 
 
 def test_stops(tiny, vectors, minilm, passages):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ROUNDS, BEAM = 3, 8
+ROUNDS, BEAM = 6, 8
 """The default search: corrections at most, and the size of the sequence beam."""
 
 SearchName = Literal["default", "exhaustive"]

@@ -15,6 +15,8 @@ from nanov2t.generator import Generator
 
 ALTERNATIVES = 8
 """Tokens considered at each place."""
+MISSING = 2.0
+"""Weight of what the lexical head tells the target from the hypothesis by, against the generator's own view."""
 
 
 class Edit(NamedTuple):
@@ -31,7 +33,8 @@ def propose(
     generator: Generator, targets: Tensor, vectors: Tensor, ids: Tensor, mask: Tensor, count: int
 ) -> list[list[Edit]]:
     """The `count` likeliest edits of each hypothesis, best first: a token substituted, inserted, deleted, or swapped
-    with the next.
+    with the next. Likeliest by the generator, once words that the lexical head finds in the target and not in the
+    hypothesis have gained, wherever they stand.
 
     Args:
         targets: float32 [n, dim], the vectors to invert.
@@ -40,7 +43,11 @@ def propose(
     """
     draft = (vectors, ids, mask) if generator.config.corrects else ()
     logits = generator(targets, *draft, labels=ids.masked_fill(mask == 0, -100)).logits
-    log_probs = logits.float().log_softmax(-1)
+    logits = logits.float()
+    if generator.lexical is not None:
+        missing = generator.lexical.guess(targets) - generator.lexical.guess(vectors)
+        logits += MISSING * generator.lexical.scale * missing[:, None]
+    log_probs = logits.log_softmax(-1)
     top, tokens = log_probs.topk(ALTERNATIVES, dim=-1)
     # What each place gives its own token, the next place's, and the one before's.
     own, next_, last = (log_probs.gather(2, torch.roll(ids, shift, 1)[:, :, None])[:, :, 0] for shift in (0, -1, 1))

@@ -26,9 +26,9 @@ from nanov2t.metrics import cosine
 from nanov2t.packed import packed
 from nanov2t.pool import Hypothesis, Inversion, Round, Search
 
-FIRST, WIDTH, EDITS = 4, 2, 48
-"""Wide early, narrow late: first guesses for a place in the pool; in a round, hypotheses rewritten, and edits tried of
-the best."""
+FIRST, WIDTH, EDITS = 4, 2, 32
+"""Wide early, narrow late: first guesses for a place in the pool; in a round, hypotheses rewritten while that finds the
+best ones (one otherwise), and edits tried of another."""
 ROWS, BATCH = {"cpu": 64, "cuda": 1024}, {"cpu": 32, "cuda": 512}
 """Hypotheses that pass through a generator at a time, and vectors searched at a time: enough to keep a device busy."""
 TOLERANCE = 1e-5
@@ -152,10 +152,12 @@ class Inverter:
     def _advance(self, starting: list[Search], open_: list[Search], beam: int) -> None:
         """One round: the first guesses of some searches, the next hypotheses of others, ranked into their pools."""
         # With one beam the first guess stays greedy.
-        candidates = self._hypothesize(starting, FIRST * beam if beam > 1 else 1)
-        candidates += map(operator.add, self._correct(open_, beam), self._edit(open_))
+        written = self._hypothesize(starting, FIRST * beam if beam > 1 else 1) + self._correct(open_, beam)
         searches = starting + open_
-        self._combine(searches, self._rank(searches, candidates, beam), beam)
+        edited: list[list[str]] = [[]] * len(starting) + self._edit(open_)
+        self._combine(searches, self._rank(searches, list(map(operator.add, written, edited)), beam), beam)
+        for search, texts in zip(searches, written, strict=True):
+            search.width = WIDTH if search.pool[0].text in texts else 1
 
     def _stopped(
         self, search: Search, rounds: int, tolerance: float
@@ -164,7 +166,7 @@ class Inverter:
             return "exact"
         if len(search.rounds) > rounds:
             return "rounds"
-        if self.corrector is None or (search.pool[0].edited and all(h.expanded for h in search.pool)):
+        if self.corrector is None or all(h.expanded and h.edited for h in search.pool):
             return "converged"
         return None
 
@@ -179,10 +181,10 @@ class Inverter:
         return [list(itertools.islice(texts, beam)) if search.draft is None else [search.draft] for search in searches]
 
     def _correct(self, searches: list[Search], beam: int) -> list[list[str]]:
-        """Rewrite the best `WIDTH` hypotheses of each pool that were not rewritten before."""
+        """Rewrite the best hypotheses of each pool that were not rewritten before."""
         if self.corrector is None:
             return [[] for _ in searches]
-        chosen = [[h for h in search.pool if not h.expanded][:WIDTH] for search in searches]
+        chosen = [[h for h in search.pool if not h.expanded][: search.width] for search in searches]
         for hypothesis in itertools.chain(*chosen):
             hypothesis.expanded = True
         return self._rewrite(searches, chosen, beam)
@@ -201,21 +203,21 @@ class Inverter:
         return written
 
     def _edit(self, searches: list[Search]) -> list[list[str]]:
-        """The likeliest edits of each best hypothesis that was not edited before."""
+        """The likeliest edits of the best hypothesis of each pool that was not edited before."""
         for search in searches:
             search.edits = {}
         if self.corrector is None:
             return [[] for _ in searches]
-        work = [search for search in searches if not search.pool[0].edited]
+        fresh = [(search, next((h for h in search.pool if not h.edited), None)) for search in searches]
+        work = [(search, h) for search, h in fresh if h is not None]
         rows = self.rows // 8  # the logits of all words at all places are made at once
         for part in (work[i : i + rows] for i in range(0, len(work), rows)):
-            best = [search.pool[0] for search in part]
-            ids, mask = self._encode([h.text for h in best])
-            edits = propose(self._writer(self.corrector), self._tensor([search.target for search in part]),
-                            self._tensor([h.vector for h in best]), ids, mask, EDITS)
-            for search, hypothesis, proposed, row in zip(part, best, edits, ids.tolist(), strict=True):
+            ids, mask = self._encode([h.text for _, h in part])
+            edits = propose(self._writer(self.corrector), self._tensor([search.target for search, _ in part]),
+                            self._tensor([h.vector for _, h in part]), ids, mask, EDITS)
+            for (search, hypothesis), proposed, row in zip(part, edits, ids.tolist(), strict=True):
                 hypothesis.edited = True
-                search.base = row[: row.index(self.eos)]
+                search.base, search.base_cosine = row[: row.index(self.eos)], hypothesis.cosine
                 texts = self._decode([apply(search.base, [edit]) for edit in proposed])
                 search.edits = dict(zip(texts, proposed, strict=True))
         return [list(search.edits) for search in searches]
@@ -224,8 +226,7 @@ class Inverter:
         """Make the edits that helped together."""
         candidates = []
         for search, cosine_of in zip(searches, cosines, strict=True):
-            before = search.rounds[-1].cosine if search.rounds else 1.0
-            better = sorted((text for text in search.edits if cosine_of.get(text, -1) > before),
+            better = sorted((text for text in search.edits if cosine_of.get(text, -1) > search.base_cosine),
                             key=lambda text: -cosine_of[text])
             sets = combinations([search.edits[text] for text in better])
             candidates.append(self._decode([apply(search.base, edits) for edits in sets]) if sets else [])

@@ -58,9 +58,12 @@ class Search:
     draft: str | None
     pool: list[Hypothesis] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    width: int = 1
+    """Hypotheses to rewrite in the next round."""
     edits: dict[str, Edit] = field(default_factory=dict)
-    """What single edits of the best hypothesis, `base`, make in this round."""
+    """What single edits of one hypothesis, of token ids `base`, make in this round."""
     base: list[int] = field(default_factory=list)
+    base_cosine: float = 1.0
     rounds: list[Round] = field(default_factory=list)
     calls: int = 0
     """Texts embedded."""
