@@ -1,7 +1,9 @@
 """Peak memory of the search by the number of vectors that stream through it, each in a process of its own.
 
     python benchmarks/tiny.py /tmp/tiny --tokens 8
-    python benchmarks/memory.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter [--rows 1000 10000]
+    python benchmarks/memory.py /tmp/tiny/inverter [--rows 1000 10000]
+
+The vectors are random and made as they are asked for, so that what grows is the search's.
 """
 
 import resource
@@ -9,7 +11,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import tyro
@@ -19,8 +20,7 @@ from nanov2t import load_inverter
 
 @dataclass
 class Options:
-    vectors: tyro.conf.Positional[str]
-    inverter: str
+    inverter: tyro.conf.Positional[str]
     rows: tuple[int, ...] = (1000, 10000)
     rounds: int = 2
     beam: int = 4
@@ -29,11 +29,13 @@ class Options:
 def main(options: Options) -> None:
     if len(options.rows) > 1:
         for rows in options.rows:
-            subprocess.run([sys.executable, __file__, options.vectors, "--inverter", options.inverter, "--rows",
-                            f"{rows}", "--rounds", f"{options.rounds}", "--beam", f"{options.beam}"], check=True)
+            subprocess.run([sys.executable, __file__, options.inverter, "--rows", f"{rows}", "--rounds",
+                            f"{options.rounds}", "--beam", f"{options.beam}"], check=True)
         return
     inverter, began = load_inverter(options.inverter), time.perf_counter()
-    vectors = islice(np.load(options.vectors, mmap_mode="r"), *options.rows)
+    random = np.random.default_rng(0)
+    directions = (random.standard_normal(inverter.embedder.dim, np.float32) for _ in range(*options.rows))
+    vectors = (direction / np.linalg.norm(direction) for direction in directions)
     count = sum(1 for _ in inverter.stream(vectors, options.rounds, options.beam))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"{count} vectors: {peak:.0f} MiB, {time.perf_counter() - began:.0f} s", flush=True)
