@@ -28,7 +28,7 @@ from nanov2t.pool import Hypothesis, Inversion, Round, Search
 
 FIRST, WIDTH, EDITS = 4, 2, 32
 """Wide early, narrow late: first guesses for a place in the pool; in a round, hypotheses rewritten while that finds the
-best ones (one otherwise), and edits tried of another."""
+best ones (one otherwise), and edits tried."""
 ROWS, BATCH = {"cpu": 64, "cuda": 1024}, {"cpu": 32, "cuda": 512}
 """Hypotheses that pass through a generator at a time, and vectors searched at a time: enough to keep a device busy."""
 TOLERANCE = 1e-5
