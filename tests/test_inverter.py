@@ -87,13 +87,16 @@ def test_no_hypothesis_is_expanded_twice(tiny, vectors, monkeypatch):
 def test_the_next_best_is_edited_once_the_best_was(tiny, vectors, monkeypatch):
     edited = []
 
-    def note(generator, targets, vectors, *given):
-        edited.extend(row.tobytes() for row in vectors.float().numpy())
-        return propose(generator, targets, vectors, *given)
+    def nothing(generator, targets, vectors, *given):
+        edited.extend(vectors.float().numpy())
+        return [[] for _ in vectors]
 
-    monkeypatch.setattr("nanov2t.inverter.propose", note)
-    [found] = tiny.invert(vectors[:1], rounds=4, beam=4)
-    assert found.stopped == "rounds" and len(edited) == len(set(edited)) == 4
+    monkeypatch.setattr("nanov2t.inverter.propose", nothing)
+    monkeypatch.setattr(tiny, "_rewrite", lambda searches, chosen, beam: [[] for _ in searches])
+    [found] = tiny.invert(vectors[:1], rounds=9, beam=4)
+    cosines = [float(vector @ vectors[0]) for vector in edited]
+    assert found.stopped == "converged" and len(found.rounds) == 5
+    assert len(set(cosines)) == 4 and cosines == sorted(cosines, reverse=True)
 
 
 def test_missing_words_are_proposed_first(tiny, minilm):
