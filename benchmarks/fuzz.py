@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 import tyro
 from safetensors.numpy import save_file
 
-from nanov2t.config import UserError
-from nanov2t.sources import open_source
-from nanov2t.stores import read_faiss
+from nanov2t.core.errors import UserError
+from nanov2t.stores.faiss import read_faiss
+from nanov2t.stores.registry import open_source
 
 ROWS, DIM, SECONDS = 40, 8, 30
 

@@ -19,10 +19,10 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t import load_inverter
-from nanov2t.config import BEAM
-from nanov2t.data import read_passages
-from nanov2t.inputs import references_of
-from nanov2t.packed import packed
+from nanov2t.cli.inputs import references_of
+from nanov2t.core.passages import read_passages
+from nanov2t.fast.packed import packed
+from nanov2t.search.options import BEAM
 
 SQUARE = 2048
 

@@ -19,11 +19,11 @@ import torch
 import tyro
 
 from nanov2t import load_inverter
-from nanov2t.data import read_passages
-from nanov2t.evaluate import summarize
-from nanov2t.exhaustive import ExhaustiveInverter
-from nanov2t.generator import Generator
-from nanov2t.inputs import references_of
+from nanov2t.cli.inputs import references_of
+from nanov2t.core.passages import read_passages
+from nanov2t.evaluation.evaluate import summarize
+from nanov2t.models.generator import Generator
+from nanov2t.search.exhaustive import ExhaustiveInverter
 
 
 @dataclass

@@ -13,10 +13,10 @@ import numpy as np
 import tyro
 
 from nanov2t import load_inverter
-from nanov2t.config import BEAM, ROUNDS
-from nanov2t.data import read_passages
-from nanov2t.evaluate import summarize
-from nanov2t.inputs import references_of
+from nanov2t.cli.inputs import references_of
+from nanov2t.core.passages import read_passages
+from nanov2t.evaluation.evaluate import summarize
+from nanov2t.search.options import BEAM, ROUNDS
 
 
 @dataclass

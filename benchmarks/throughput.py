@@ -14,8 +14,8 @@ import numpy as np
 import tyro
 
 from nanov2t import load_inverter
-from nanov2t.bulk import invert_source
-from nanov2t.sources import open_source
+from nanov2t.bulk.run import invert_source
+from nanov2t.stores.registry import open_source
 
 
 @dataclass

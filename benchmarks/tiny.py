@@ -16,9 +16,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from nanov2t.build import build_generator
-from nanov2t.config import DataConfig, DraftConfig, ModelConfig, TrainConfig
-from nanov2t.embedder import load_embedder
+from nanov2t.embedders.registry import load_embedder
+from nanov2t.train.build import build_generator
+from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, TrainConfig
 
 
 def embedder(out: Path, dim: int = 384) -> Path:

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.text import Text
 
 from nanov2t import load_inverter
-from nanov2t.config import BEAM, ROUNDS
-from nanov2t.data import reference
-from nanov2t.report import show_inversion
+from nanov2t.cli.report import show_inversion
+from nanov2t.embedders.text import reference
+from nanov2t.search.options import BEAM, ROUNDS
 
 TEXTS = ("She moved to London to study medicine.", "The river rises in the hills and flows north into the sea.")
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from nanov2t.build import build_generator
-from nanov2t.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
-from nanov2t.embedder import Embedder, load_embedder
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
+from nanov2t.train.build import build_generator
+from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
 
 HERE = Path(__file__).parent
 TINY = {"t5": "scratch", "tokenizer": "embedder", "d_model": 64, "d_ff": 128, "d_kv": 16, "heads": 4, "layers": 2,

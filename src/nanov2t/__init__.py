@@ -13,14 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nanov2t.embedder import load_embedder
-    from nanov2t.generator import Generator
-    from nanov2t.inverter import Inversion, Inverter
+    from nanov2t.embedders.registry import load_embedder
+    from nanov2t.inverter import Inverter
     from nanov2t.load import load_inverter
+    from nanov2t.models.generator import Generator
+    from nanov2t.search.state import Inversion
 
 __all__ = ["Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
 
-_HOME = {"Generator": "generator", "Inversion": "inverter", "Inverter": "inverter", "load_embedder": "embedder",
+_HOME = {"Generator": "models.generator",
+         "Inversion": "search.state", "Inverter": "inverter", "load_embedder": "embedders.registry",
          "load_inverter": "load"}
 
 

@@ -1,3 +1,3 @@
-from nanov2t.cli import main
+from nanov2t.cli.main import main
 
 main()

@@ -17,14 +17,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from nanov2t.config import BEAM, ROUNDS, UserError
-from nanov2t.data import decode_texts
-from nanov2t.edits import apply, combinations, propose
-from nanov2t.embedder import Embedder
-from nanov2t.generator import Generator
-from nanov2t.metrics import cosine
-from nanov2t.packed import packed
-from nanov2t.pool import Hypothesis, Inversion, Round, Search
+from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import cosine
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.text import decode_texts
+from nanov2t.fast.packed import packed
+from nanov2t.models.generator import Generator
+from nanov2t.search.options import BEAM, ROUNDS
+from nanov2t.search.proposers.edits import apply, combinations, propose
+from nanov2t.search.state import Hypothesis, Inversion, Round, Search
 
 FIRST, WIDTH, EDITS = 4, 2, 32
 """Wide early, narrow late: first guesses for a place in the pool; in a round, hypotheses rewritten while that finds the

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import torch
 
-from nanov2t.checkpoint import load_generator, load_tokenizer, replacing, save_generator
-from nanov2t.config import EmbedderInfo, SearchName, UserError
-from nanov2t.embedder import Embedder, load_embedder
-from nanov2t.exhaustive import ExhaustiveInverter
-from nanov2t.generator import Generator
-from nanov2t.hub import locate
+from nanov2t.core.errors import UserError
+from nanov2t.core.files import replacing
+from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
-from nanov2t.published import RELEASES, release_of
+from nanov2t.models.checkpoint import load_generator, load_tokenizer, save_generator
+from nanov2t.models.generator import Generator
+from nanov2t.models.hub import locate
+from nanov2t.models.published import RELEASES, release_of
+from nanov2t.search.exhaustive import ExhaustiveInverter
+from nanov2t.search.options import SearchName
 
 BUNDLED = {"minilm-wiki32": Path(__file__).parent / "pretrained" / "minilm-wiki32"}
 

@@ -1,0 +1,1 @@
+"""Whole stores of vectors, inverted into a folder."""

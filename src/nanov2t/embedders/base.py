@@ -1,0 +1,74 @@
+"""What an embedder is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True)
+class EmbedderInfo:
+    """What inversion depends on in an embedder; recorded in every cache and checkpoint."""
+
+    name: str
+    dim: int
+    max_tokens: int
+    """Tokens after which the embedder cuts a text off."""
+    normalized: bool
+    """Whether its vectors have unit length."""
+    lowercase: bool
+    """Whether it sees only lower case, so that case cannot be recovered."""
+    fingerprint: str
+    """A hash of its weights, tokenizer and pooling."""
+
+
+class Embedder:
+    """What makes vectors of texts.
+
+    Attributes:
+        info: the properties that go into every cache and checkpoint.
+        model: the Sentence Transformers model; None if the embedder runs elsewhere.
+        tokenizer: its own fast tokenizer; None likewise.
+    """
+
+    info: EmbedderInfo
+    model: Any = None
+    tokenizer: Any = None
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def dim(self) -> int:
+        return self.info.dim
+
+    @property
+    def max_tokens(self) -> int:
+        return self.info.max_tokens
+
+    @property
+    def normalized(self) -> bool:
+        return self.info.normalized
+
+    def normalize(self, text: str) -> str:
+        """The text as the embedder sees it, surrounding blanks removed."""
+        return text.strip()
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Embed texts: float32 [n, dim]. The order of the texts and their number never change a vector's meaning."""
+        raise NotImplementedError
+
+    def reads(self, tokenizer) -> bool:
+        """Whether :meth:`encode_ids` takes token ids of `tokenizer`."""
+        return False
+
+    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special tokens, to
+        float32 [n, dim] on the model's device."""
+        raise NotImplementedError

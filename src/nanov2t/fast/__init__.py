@@ -1,0 +1,1 @@
+"""Decoding and linear layers as fast as a CPU allows."""

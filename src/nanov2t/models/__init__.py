@@ -1,0 +1,1 @@
+"""The generators: vectors (and drafts) to text."""

@@ -1,0 +1,135 @@
+"""Generators on disk: config.json, model.safetensors and the tokenizer in one folder; float, or int8 to ship."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import dacite
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nanov2t.core.errors import UserError
+from nanov2t.core.files import replacing
+from nanov2t.models.config import GeneratorConfig
+from nanov2t.models.generator import Generator
+from nanov2t.models.hub import locate
+from nanov2t.models.published import published_format, read_published, tokenizer_names
+
+SCALE = ".int8_scale"
+
+
+def save_generator(generator: Generator, path: str | Path, tokenizer=None, int8: bool = False) -> None:
+    """Write a generator whole or not at all.
+
+    Args:
+        tokenizer: saved with it when given.
+        int8: round the matrices to 8 bits, a scale per row; a quarter of the size, for shipping.
+    """
+    weights = untied(generator)
+    if int8:
+        weights = dict(item for name, weight in weights.items() for item in _quantize(name, weight))
+    with replacing(path) as folder:
+        config = json.dumps(dataclasses.asdict(generator.config), indent=2)
+        (folder / "config.json").write_text(config + "\n", encoding="utf-8")
+        save_file(weights, folder / "model.safetensors")
+        (folder / "model.safetensors").chmod(0o644)  # others may read what is shipped
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+
+
+def load_generator(path: str | Path) -> Generator:
+    """Read a generator, float or int8, ours or published by others, to float32 on the CPU.
+
+    Args:
+        path: its folder, or its name on the Hub.
+
+    Raises:
+        UserError: the folder is missing, incomplete or damaged.
+    """
+    path = locate(path)
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: not a generator: config.json is missing")
+    try:
+        values = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if published_format(values):
+            return assemble(*read_published(path, values), path)
+        if not (path / "model.safetensors").is_file():
+            raise UserError(f"{path}: not a generator: model.safetensors is missing")
+        config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
+        weights = load_file(path / "model.safetensors")
+    except (SafetensorError, dacite.DaciteError, ValueError, OSError) as error:
+        raise UserError(f"{path}: damaged or not a generator: {error}") from None
+    return assemble(config, _dequantize(weights), path)
+
+
+def assemble(config: GeneratorConfig, weights: dict[str, Tensor], path: str | Path) -> Generator:
+    """A generator of the given weights; `path` names their source in errors.
+
+    Raises:
+        UserError: a weight is missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        generator = Generator(config)
+    generator = generator.to_empty(device="cpu")
+    generator.t5.tie_weights()
+    if "t5.lm_head.weight" in weights:  # T5 v1.1 and flan: the output words are not the input words.
+        generator.t5.lm_head.weight = nn.Parameter(torch.empty_like(generator.t5.lm_head.weight))
+    expected = untied(generator)
+    wrong = sorted(set(expected) ^ set(weights)) or [
+        name for name in expected if expected[name].shape != weights[name].shape]
+    if wrong:
+        raise UserError(f"{path}: damaged or not a generator: weight {wrong[0]} does not fit config.json")
+    generator.load_state_dict(weights, strict=False)
+    return generator.eval()
+
+
+def load_tokenizer(path: str | Path):
+    """The tokenizer saved beside a generator, or that of the T5 which a published generator without one names.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    path = locate(path)
+    names, config = [str(path)], path / "config.json"
+    if config.is_file() and not any((path / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+        values = json.loads(config.read_text(encoding="utf-8"))
+        names = tokenizer_names(path, values) if published_format(values) else names
+    reason = ""
+    for name in names:
+        try:
+            return AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
+        except (OSError, ValueError) as error:
+            reason = reason or str(error).splitlines()[0]
+    raise UserError(f"{path}: no tokenizer: {reason}")
+
+
+def untied(generator: Generator) -> dict[str, Tensor]:
+    """The state dict with every shared tensor once, under its first name."""
+    seen: set[int] = set()
+    weights = {}
+    for name, weight in generator.state_dict().items():
+        if weight.data_ptr() not in seen:
+            seen.add(weight.data_ptr())
+            weights[name] = weight.contiguous()
+    return weights
+
+
+def _quantize(name: str, weight: Tensor) -> list[tuple[str, Tensor]]:
+    if weight.ndim != 2 or weight.numel() < 4096:
+        return [(name, weight)]
+    scale = weight.float().abs().amax(1).clamp(min=1e-12) / 127
+    return [(name, torch.round(weight.float() / scale[:, None]).to(torch.int8)), (name + SCALE, scale)]
+
+
+def _dequantize(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: weight.float() * weights[name + SCALE][:, None] if name + SCALE in weights else weight.float()
+        for name, weight in weights.items()
+        if not name.endswith(SCALE)
+    }

@@ -1,0 +1,191 @@
+"""Vector (and draft) to text: a T5 that reads projected vectors.
+
+The encoder input of a hypothesizer is the target vector projected onto ``pseudo_tokens`` positions; that of a corrector
+
+    sep  target  sep  draft  sep  target - draft  sep  ids of the draft
+
+(Morris et al. 2023, section 3). Composed of a T5, not derived from it: in transformers 5 a subclass's ``post_init``
+re-initialises the projectors with the T5's own, eight times wider, distribution.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import T5Config, T5ForConditionalGeneration
+
+from nanov2t.fast import decode
+from nanov2t.models.config import GeneratorConfig
+from nanov2t.models.lexical import LexicalHead
+from nanov2t.models.loss import HeadLoss
+
+
+class Output(NamedTuple):
+    loss: Tensor
+    """Mean negative log likelihood per label token, in nats."""
+    logits: Tensor | None
+    """[n, t, vocabulary], unless they were not to be kept."""
+
+
+class Projector(nn.Sequential):
+    """One vector [n, dim] to pseudo-tokens [n, count, d_model]: two linear layers, GELU between."""
+
+    def __init__(self, dim: int, width: int, d_model: int, count: int, dropout: float):
+        super().__init__(nn.Linear(dim, width), nn.Dropout(dropout), nn.GELU(), nn.Linear(width, count * d_model))
+        self.count = count
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return super().forward(vectors).unflatten(1, (self.count, -1))
+
+
+class Generator(nn.Module):
+    """A hypothesizer, a corrector, or both in one network; ``config`` says which.
+
+    Raises:
+        ValueError: a draft is given to a generator that does not correct, or none to one that only corrects.
+    """
+
+    def __init__(self, config: GeneratorConfig):
+        super().__init__()
+        self.config = config
+        t5 = T5Config(**config.t5)
+        if t5.dense_act_fn == "gelu_new":
+            t5.dense_act_fn = "gelu_pytorch_tanh"  # the same function in one pass over memory instead of eight
+        self.t5 = T5ForConditionalGeneration(t5)
+        d_model = self.t5.config.d_model
+        width = config.projector_width or d_model
+
+        def projector() -> Projector:
+            return Projector(config.dim, width, d_model, config.pseudo_tokens, config.projector_dropout)
+
+        self.target_projector = projector()
+        self.draft_projector = projector() if config.corrects else None
+        self.difference_projector = projector() if config.corrects else None
+        self.norm = nn.LayerNorm(d_model) if config.layer_norm else None
+        self.lexical = None
+        if config.lexical:
+            self.lexical = LexicalHead(config.dim, self.t5.config.vocab_size, config.vector_scale)
+
+    @property
+    def device(self) -> torch.device:
+        return self.t5.shared.weight.device
+
+    def encode(
+        self,
+        target_embeddings: Tensor,
+        draft_embeddings: Tensor | None = None,
+        draft_input_ids: Tensor | None = None,
+        draft_attention_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Encoder states [n, s, d_model] and their mask [n, s]."""
+        n, scale = len(target_embeddings), self.config.vector_scale
+        target = self.target_projector(scale * target_embeddings)
+        if draft_embeddings is None or draft_input_ids is None:
+            if not self.config.hypothesizes:
+                raise ValueError("this generator only corrects: give it a draft")
+            parts = [target]
+        else:
+            if self.draft_projector is None or self.difference_projector is None:
+                raise ValueError("this generator only hypothesizes: it takes no draft")
+            sep = self.t5.shared.weight[self.config.sep_token_id].expand(n, 1, -1)
+            draft = self.draft_projector(scale * draft_embeddings)
+            difference = self.difference_projector(scale * (target_embeddings - draft_embeddings))
+            parts = [sep, target, sep, draft, sep, difference, sep, self.t5.shared(draft_input_ids)]
+        states = torch.cat(parts, dim=1)
+        mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+        if draft_input_ids is not None and draft_attention_mask is not None:
+            mask[:, -draft_input_ids.shape[1] :] = draft_attention_mask
+        if self.norm is not None:
+            states = self.norm(states)
+        return self.t5.encoder(inputs_embeds=states, attention_mask=mask).last_hidden_state, mask
+
+    def forward(
+        self,
+        target_embeddings: Tensor,
+        draft_embeddings: Tensor | None = None,
+        draft_input_ids: Tensor | None = None,
+        draft_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        keep_logits: bool = True,
+    ) -> Output:
+        """Teacher-forced logits of the labels.
+
+        Args:
+            target_embeddings: float [n, dim], vectors of the texts to write.
+            draft_embeddings: float [n, dim], vectors of the drafts.
+            draft_input_ids: long [n, s], the drafts with their closing token.
+            draft_attention_mask: long [n, s].
+            labels: long [n, t], the texts with their closing token; -100 is ignored.
+            keep_logits: False trains in a fraction of the memory, without making all the logits at once.
+        """
+        if labels is None:
+            raise ValueError("the logits are those of labels: give some")
+        states, mask = self.encode(target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
+        written = self.t5._shift_right(labels)
+        hidden = self.t5.decoder(
+            input_ids=written, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        guess, gap = self.lexical(target_embeddings, written) if self.lexical is not None else (None, None)
+        if not keep_logits:
+            loss = HeadLoss.apply(self.scaled(hidden), self.t5.lm_head.weight, labels, guess, gap, written)
+            return Output(loss, None)
+        logits = self.t5.lm_head(self.scaled(hidden))
+        if guess is not None and gap is not None:
+            ids = written[:, None, :].expand(-1, written.shape[1], -1)
+            until = torch.ones_like(ids, dtype=torch.float32).tril()
+            logits = (logits + guess[:, None]).scatter_add(2, ids, gap[:, None] * until)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
+        return Output(loss, logits)
+
+    def scaled(self, hidden: Tensor) -> Tensor:
+        """Decoder states as the output words read them: T5 scales them down where those are the input words."""
+        return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
+
+    @torch.no_grad()
+    def generate(
+        self,
+        target_embeddings: Tensor,
+        draft_embeddings: Tensor | None = None,
+        draft_input_ids: Tensor | None = None,
+        draft_attention_mask: Tensor | None = None,
+        *,
+        num_beams: int = 1,
+        num_return_sequences: int = 1,
+        max_length: int | None = None,
+    ) -> Tensor:
+        """Write texts by beam search (greedily with one beam), with the results of transformers' ``generate``.
+
+        Args:
+            max_length: tokens at most, the decoder's start token and the closing token counted in; by default room
+                for the longest text.
+
+        Returns:
+            long [n * num_return_sequences, t], starting with the decoder's start token, padded: the beams of one input
+            adjacent, best first.
+        """
+        states, mask = self.encode(target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
+        stepper = decode.Stepper(self, target_embeddings, states, mask, max_length or self.config.max_tokens + 2)
+        if num_beams == 1:
+            return decode.greedy(stepper)
+        return decode.beam(stepper, num_beams, num_return_sequences)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Generator:
+        """Load a generator from a folder that ``save_pretrained`` or ``nanov2t export`` wrote.
+
+        Raises:
+            UserError: the folder is missing, incomplete or damaged.
+        """
+        from nanov2t.models.checkpoint import load_generator
+
+        return load_generator(path)
+
+    def save_pretrained(self, path: str | Path, tokenizer=None, int8: bool = False) -> None:
+        """Write config.json, model.safetensors and the tokenizer; see :func:`nanov2t.models.checkpoint.save_generator`."""
+        from nanov2t.models.checkpoint import save_generator
+
+        save_generator(self, path, tokenizer, int8=int8)

@@ -1,0 +1,1 @@
+"""How hypotheses are found, judged and improved."""

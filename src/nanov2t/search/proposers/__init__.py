@@ -1,0 +1,1 @@
+"""What suggests new hypotheses to a search."""

@@ -1,0 +1,1 @@
+"""Vectors from wherever they are kept."""

@@ -1,0 +1,207 @@
+"""Passages to crops of token ids and their vectors.
+
+A corpus is tokenised once into one flat memory-mapped array, so that a random crop costs a slice and memory does not
+grow with the text. Which crops a step sees depends on the seed and the step alone: not on the number of processes, nor
+on whether the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanov2t.core.errors import UserError
+from nanov2t.core.files import replacing
+from nanov2t.core.passages import read_passages
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.sentence import tokenization
+from nanov2t.embedders.text import decode_texts
+from nanov2t.train.config import DataConfig
+
+
+class Batch(NamedTuple):
+    ids: Tensor
+    """long [n, t], right-padded with zeros"""
+    mask: Tensor
+    """long [n, t]"""
+    vectors: Tensor
+    """float32 [n, dim]"""
+
+
+class Corpus:
+    """Tokenised passages: `tokens` [total] and `offsets` [passages + 1], both memory-mapped."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+        self.offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+
+    @classmethod
+    def load(cls, source: str, tokenizer, cache: Path | None = None) -> Corpus:
+        """Tokenise the train split of `source`, or find it in the cache, whose key is the text and the tokenizer."""
+        key = hashlib.sha256(f"{_content(source)}{tokenization(tokenizer)}".encode()).hexdigest()[:16]
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
+        folder = (cache or home) / f"tokens-{key}"
+        if not folder.is_dir():
+            with replacing(folder) as aside:
+                _tokenize(read_passages(source), tokenizer, aside)
+        return cls(folder)
+
+    def counts(self, vocabulary: int, limit: int = 20_000_000) -> Tensor:
+        """How often each token occurs in the first `limit` tokens: float32 [vocabulary]."""
+        return torch.from_numpy(np.bincount(self.tokens[:limit], minlength=vocabulary)).float()
+
+    def start_vectors(self, embedder: Embedder, tokenizer, max_tokens: int) -> np.ndarray:
+        """Vectors of the first `max_tokens` of every passage, float32 [passages, dim], memory-mapped and cached."""
+        path = self.folder / f"vectors-{embedder.info.fingerprint}-{max_tokens}.npy"
+        if not path.exists():
+            aside = path.with_suffix(f".{os.getpid()}")
+            n = len(self.offsets) - 1
+            out = np.lib.format.open_memmap(aside, "w+", np.float32, (n, embedder.dim))
+            for start in range(0, n, 8192):
+                rows = [self.tokens[a : min(b, a + max_tokens)]
+                        for a, b in itertools.pairwise(self.offsets[start : start + 8193])]
+                out[start : start + len(rows)] = embedder.encode(decode_texts(rows, tokenizer, embedder))
+            out.flush()
+            aside.rename(path)
+        return np.load(path, mmap_mode="r")
+
+
+def _content(source: str) -> str:
+    if Path(source).is_file():
+        with open(source, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    import datasets
+
+    try:
+        return datasets.load_dataset(source)["train"]._fingerprint
+    except Exception as error:  # as in read_passages
+        raise UserError(f"{source}: no such file or data set: {str(error).splitlines()[0]}") from None
+
+
+def _tokenize(passages: Iterator[str], tokenizer, folder: Path) -> None:
+    kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
+    lengths = []
+    raw = folder / "tokens.raw"
+    with open(raw, "wb") as file:
+        while chunk := list(itertools.islice(passages, 4096)):
+            for ids in tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]:
+                row = np.array(ids, kind)
+                # An unknown token stands for text that cannot be written; leaving it out leaves text that can.
+                row = row[row != tokenizer.unk_token_id]
+                if len(row):
+                    lengths.append(len(row))
+                    file.write(row.tobytes())
+    total = sum(lengths)
+    if not total:
+        raise UserError("the training text holds nothing the tokenizer knows")
+    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    out = np.lib.format.open_memmap(folder / "tokens.npy", "w+", kind, (total,))
+    out[:] = np.memmap(raw, kind, "r")
+    out.flush()
+    raw.unlink()
+
+
+class Crops:
+    """The crops of one part of a corpus, drawn by step.
+
+    An epoch visits every `max_tokens` window of every passage once (with crop=start, every passage once), in an order
+    and at word offsets of its own.
+
+    Args:
+        part: `all`, or one side of the split that `held_out` makes: `hypothesizer` or `corrector`.
+    """
+
+    def __init__(self, corpus: Corpus, config: DataConfig, tokenizer, part: str, seed: int):
+        self.corpus, self.config, self.seed = corpus, config, seed
+        lengths = np.diff(corpus.offsets)
+        passages = np.arange(len(lengths))
+        if part != "all" and config.held_out:
+            # Multiplying by the golden ratio spreads any share evenly over the passages.
+            held_out = passages * 0.6180339887498949 % 1 < config.held_out
+            passages = passages[held_out == (part == "corrector")]
+        if not len(passages):
+            raise UserError(f"the training text has too few passages for held_out = {config.held_out}")
+        self.passages = passages
+        windows = np.ones(len(passages), int) if config.crop == "start" else -(-lengths[passages] // config.max_tokens)
+        self.ends = np.cumsum(windows)
+        self.starts_word = _starts_word(tokenizer)
+        self._order = (-1, np.empty(0, int))
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def draw(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Passage, first token (in the flat array) and length of each of the `size` crops of a step, int [size]."""
+        windows = np.concatenate([self._window(i, n) for i, n in self._spans(step * size, size)])
+        index = np.searchsorted(self.ends, windows, side="right")
+        passage = self.passages[index]
+        first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
+        config = self.config
+        length = np.full(size, config.max_tokens)
+        if config.crop == "start":
+            return passage, first, np.minimum(length, last - first)
+        rng = np.random.default_rng([self.seed, 1, step])
+        short = rng.random(size) < config.short_share
+        length[short] = rng.integers(config.min_tokens, config.max_tokens + 1, short.sum())
+        window = windows - np.concatenate([[0], self.ends])[index]
+        start = first + window * config.max_tokens + rng.integers(0, config.max_tokens, size)
+        start = np.maximum(first, np.minimum(start, last - length))
+        while (inside := (start > first) & ~self.starts_word[self.corpus.tokens[start]]).any():
+            start = start - inside
+        return passage, start, np.minimum(length, last - start)
+
+    def ids(self, step: int, size: int, part: slice = slice(None)) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Token ids and mask, long [n, t], and passages, int [n], of the crops of a step, or of a part of them."""
+        passage, start, length = (x[part] for x in self.draw(step, size))
+        columns = np.arange(self.config.max_tokens)
+        mask = columns < length[:, None]
+        positions = np.minimum(start[:, None] + columns, len(self.corpus.tokens) - 1)
+        ids = np.where(mask, self.corpus.tokens[positions].astype(np.int64), 0)
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64)), passage
+
+    def _spans(self, index: int, count: int) -> Iterator[tuple[int, int]]:
+        while count:
+            taken = min(count, len(self) - index % len(self))
+            yield index, taken
+            index, count = index + taken, count - taken
+
+    def _window(self, index: int, count: int) -> np.ndarray:
+        epoch, place = divmod(index, len(self))
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self)))
+        return self._order[1][place : place + count]
+
+
+def _starts_word(tokenizer) -> np.ndarray:
+    """Which tokens may begin a crop, bool [vocabulary]: in WordPiece those without ##, in SentencePiece those with a
+    leading blank; all of them where the vocabulary marks neither."""
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    if any(piece.startswith("##") for piece in pieces):
+        return np.array([not piece.startswith("##") for piece in pieces])
+    starts = np.array([piece.startswith("\u2581") for piece in pieces])
+    return starts if starts.any() else np.ones(len(pieces), bool)
+
+
+class Embed:
+    """Vectors of crops: by token ids on the device where the vocabularies match, else through their text."""
+
+    def __init__(self, embedder: Embedder, tokenizer):
+        self.embedder, self.tokenizer = embedder, tokenizer
+        self.direct = embedder.reads(tokenizer)
+
+    def __call__(self, ids: Tensor, mask: Tensor, chunk: int = 512) -> Tensor:
+        """float32 [n, dim] for ids and mask, long [n, t], on their device."""
+        if self.direct:
+            parts = zip(ids.split(chunk), mask.split(chunk), strict=True)
+            return torch.cat([self.embedder.encode_ids(i, m) for i, m in parts])
+        rows = [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.cpu().bool(), strict=True)]
+        return torch.from_numpy(self.embedder.encode(decode_texts(rows, self.tokenizer, self.embedder))).to(ids.device)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny
+
+from nanov2t import load_inverter
+from nanov2t.bulk import run as bulk
+from nanov2t.bulk.run import PART, Run, invert_rows, invert_source
+from nanov2t.core.errors import UserError
+from nanov2t.stores.registry import open_source
+
+N = 3 * PART + 100
+
+
+@dataclass
+class Store:
+    inverter: Path
+    vectors: Path
+
+    def invert(self, out: Path, **settings) -> None:
+        settings = {"rounds": 0, "beam": 1} | settings
+        invert_source(load_inverter(self.inverter, device="cpu"), open_source(str(self.vectors)), out, **settings)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    folder = tmp_path_factory.mktemp("store")
+    tiny.inverter(folder / "inverter", tokens=3)
+    tiny.vectors(folder / "vectors.npy", N)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r+")
+    vectors[7], vectors[PART + 1, 5] = 0, np.nan
+    return Store(folder / "inverter", folder / "vectors.npy")
+
+
+@pytest.fixture(scope="module")
+def whole(store, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "out"
+    store.invert(out)
+    return out
+
+
+def read(out: Path):
+    return pq.read_table(sorted(out.glob("part-*.parquet")))
+
+
+def test_rows_are_those_of_the_in_memory_search(store, whole):
+    table = read(whole).to_pydict()
+    assert list(table) == ["id", "inverted", "cosine", "stopped", "rounds", "embedder_calls", "error"]
+    assert table["id"] == list(range(N))
+    bad = {7: "zero", PART + 1: "not finite"}
+    assert {i: error for i, error in enumerate(table["error"]) if error} == bad
+    assert all(table[name][i] is None for name in ("inverted", "cosine", "stopped", "rounds") for i in bad)
+    good = [i for i in range(N) if i not in bad]
+    found = load_inverter(store.inverter, device="cpu").invert(np.load(store.vectors)[good], rounds=0, beam=1)
+    assert [table["inverted"][i] for i in good] == [f.text for f in found]
+    assert np.allclose([table["cosine"][i] for i in good], [f.cosine for f in found], atol=1e-5)
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "_manifest.json", *(f"part-{i:08d}.parquet" for i in range(4))]
+    assert pq.read_table(whole).num_rows == N  # as readers of whole folders do
+
+
+def test_only_missing_parts_are_done_again(store, whole, tmp_path, capsys):
+    store.invert(tmp_path)
+    (tmp_path / "part-00000002.parquet").unlink()
+    kept = (tmp_path / "part-00000001.parquet").stat().st_mtime_ns
+    store.invert(tmp_path)
+    assert (tmp_path / "part-00000001.parquet").stat().st_mtime_ns == kept
+    assert read(tmp_path).equals(read(whole))
+    said = capsys.readouterr()
+    assert f"{N:,} rows" in said.out and "2 with a bad vector" in said.out
+    assert "384 dimensions, float32, of unit length" in said.err
+
+
+def test_another_run_is_refused_by_name(store, tmp_path):
+    store.invert(tmp_path, limit=10)
+    for settings, said in (({"rounds": 1}, r"another rounds \(0, not 1\)"), ({"beam": 2}, r"another beam \(1, not 2\)"),
+                           ({"limit": 11}, r"another rows \(10, not 11\)")):
+        with pytest.raises(UserError, match=said):
+            store.invert(tmp_path, **{"limit": 10} | settings)
+    os.utime(store.vectors)
+    with pytest.raises(UserError, match=r"another source .*vectors\.npy"):
+        store.invert(tmp_path, limit=10)
+    manifest = json.loads((tmp_path / "_manifest.json").read_text())
+    manifest["inverter"]["fingerprint"] = "0"
+    with pytest.raises(UserError, match="another inverter"):
+        Run(tmp_path, 10, manifest)
+
+
+def test_a_damaged_part_is_named(store, tmp_path):
+    store.invert(tmp_path, limit=10)
+    part = tmp_path / "part-00000000.parquet"
+    part.write_bytes(part.read_bytes()[:-3])
+    with pytest.raises(UserError, match=r"part-00000000.parquet: damaged"):
+        store.invert(tmp_path, limit=10)
+
+
+def test_quantised_vectors_find_the_same_texts(store, tmp_path):
+    vectors = np.delete(np.load(store.vectors)[:60], 7, axis=0)
+    inverter = load_inverter(store.inverter, device="cpu")
+    texts = []
+    for kind, scale in (("float32", 1), ("float16", 1), ("int8", 127 / np.abs(vectors).max())):
+        values = vectors * scale
+        np.save(tmp_path / f"{kind}.npy", (values.round() if kind == "int8" else values).astype(kind))
+        source = open_source(str(tmp_path / f"{kind}.npy"))
+        tolerance, remarks = bulk._inspect(source, inverter)
+        assert ("rounded" in str(remarks)) == ("scaled to unit length" in str(remarks)) == (kind == "int8")
+        rows = source.read(0, source.count)
+        exact = (rows.vectors * vectors).sum(1) / np.linalg.norm(rows.vectors, axis=1)
+        assert (exact > 1 - tolerance).all()
+        texts.append(invert_rows(inverter, rows, True, 0, 1, tolerance)["inverted"].to_pylist())
+    # An untrained network's words are close to ties, the more so in bfloat16.
+    for other, share in ((texts[1], 0.95), (texts[2], 0.8)):
+        assert np.mean([a == b for a, b in zip(texts[0], other, strict=True)]) > share
+
+
+def test_other_dimensions_are_refused_before_anything_is_written(store, tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, 5), np.float32))
+    with pytest.raises(UserError, match="vectors of 5 dimensions"):
+        replace(store, vectors=tmp_path / "a.npy").invert(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_loses_nothing_finished(store, whole, tmp_path):
+    store.invert(tmp_path, limit=PART)  # so that the manifest and the first part are there
+    manifest = json.loads((tmp_path / "_manifest.json").read_text()) | {"rows": N}
+    (tmp_path / "_manifest.json").write_text(json.dumps(manifest))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="what is finished stays"):
+            store.invert(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in sorted(tmp_path.glob("*.parquet"))] == ["part-00000000.parquet"]
+    store.invert(tmp_path)
+    assert read(tmp_path).equals(read(whole))
+
+
+@pytest.mark.parametrize("options", ["size=64k", "ro"])
+def test_a_small_or_read_only_disk_gives_a_line(store, tmp_path, options):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("may not mount a file system")
+    try:
+        said = "Read-only file system" if options == "ro" else "No space left on device"
+        with pytest.raises(UserError, match=said):
+            store.invert(disk / "out")
+        assert all(pq.read_table(path).num_rows == PART for path in disk.glob("out/*.parquet"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def work(store: Store, out: Path, rank: int) -> None:
+    os.environ["RANK"] = str(rank)
+    store.invert(out)
+
+
+def test_killed_processes_lose_nothing_and_others_take_over(store, whole, tmp_path):
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["nanov2t.bulk.run", "nanov2t.load", "sentence_transformers"])
+    chance = random.Random(0)
+    running = [processes.Process(target=work, args=(store, tmp_path, rank)) for rank in range(2)]
+    for process in running:
+        process.start()
+    for kill in range(5):
+        running[kill % 2].join(chance.uniform(1, 6))
+        if running[kill % 2].is_alive():
+            os.kill(running[kill % 2].pid, signal.SIGKILL)
+            running[kill % 2].join()
+        running[kill % 2] = processes.Process(target=work, args=(store, tmp_path, kill % 2))
+        running[kill % 2].start()
+    for process in running:
+        process.join()
+        assert process.exitcode == 0
+    assert read(tmp_path).equals(read(whole))
+    assert not list(tmp_path.glob(".part-*.parquet*"))
