@@ -1,6 +1,7 @@
-"""Mutated files of every kind: each is either read or refused in one line, and a file cut short is always refused.
+"""Mutated files of every kind: each is either read or refused in one line, and a file cut short is
+always refused.
 
-    python benchmarks/fuzz.py --files 2000
+python benchmarks/fuzz.py --files 2000
 """
 
 from __future__ import annotations
@@ -39,12 +40,23 @@ def write_all(folder: Path) -> list[Path]:
     np.savez(folder / "a.npz", vectors=vectors)
     np.savez_compressed(folder / "packed.npz", vectors=vectors)
     column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), DIM)
-    pq.write_table(pa.table({"vector": column}), folder / "a.parquet", row_group_size=16, write_page_checksum=True)
+    pq.write_table(
+        pa.table({"vector": column}),
+        folder / "a.parquet",
+        row_group_size=16,
+        write_page_checksum=True,
+    )
     pq.write_table(pa.table({"vector": vectors.tolist()}), folder / "lists.parquet")
-    (folder / "a.jsonl").write_text("".join(json.dumps({"vector": row}) + "\n" for row in vectors.tolist()))
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"vector": row}) + "\n" for row in vectors.tolist())
+    )
     save_file({"vector": vectors}, folder / "a.safetensors")
     flat, lists = faiss.IndexFlatIP(DIM), faiss.index_factory(DIM, "IVF2,SQ8")
-    for name, index in (("flat", flat), ("ivf", lists), ("hnsw", faiss.index_factory(DIM, "HNSW4"))):
+    for name, index in (
+        ("flat", flat),
+        ("ivf", lists),
+        ("hnsw", faiss.index_factory(DIM, "HNSW4")),
+    ):
         index.train(vectors)
         index.add(vectors)
         faiss.write_index(index, str(folder / f"{name}.faiss"))
@@ -52,7 +64,8 @@ def write_all(folder: Path) -> list[Path]:
 
 
 def mutate(content: bytes, chance: random.Random) -> bytes:
-    """The content with bytes changed, cut out, doubled or zeroed, mostly near an end, where formats keep facts."""
+    """The content with bytes changed, cut out, doubled or zeroed, mostly near an end, where formats
+    keep facts."""
     if chance.random() < 0.2:
         return content[: chance.randrange(len(content))]
     changed = bytearray(content)
@@ -61,9 +74,16 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
         at = chance.randrange(min(spread, len(changed)) or 1)
         at = at if chance.random() < 0.5 else max(0, len(changed) - 1 - at)
         length = chance.choice((1, 1, 4, 16))
-        new = chance.choice((
-            bytes([chance.randrange(256)]), b"\0" * length, b"\xff" * length, b"", bytes(changed[at : at + length]) * 2,
-            chance.choice((b"[[" * 500, b"9" * 400, b"-1", b"\n"))))
+        new = chance.choice(
+            (
+                bytes([chance.randrange(256)]),
+                b"\0" * length,
+                b"\xff" * length,
+                b"",
+                bytes(changed[at : at + length]) * 2,
+                chance.choice((b"[[" * 500, b"9" * 400, b"-1", b"\n")),
+            )
+        )
         changed[at : at + (length if len(new) != 1 else 1)] = new
     return bytes(changed)
 
@@ -84,7 +104,8 @@ def read(path: Path) -> str:
 
 
 def read_index(path: Path) -> str:
-    """The same of a FAISS index: first in a fork, since it may crash; what crashes must then be refused."""
+    """The same of a FAISS index: first in a fork, since it may crash; what crashes must then be
+    refused."""
     child = os.fork()
     if not child:
         faulthandler.disable()
@@ -119,7 +140,9 @@ def fuzz(path: Path, files: int, seed: int = 0) -> Counter[str]:
         cut = len(changed) < len(content) and content.startswith(changed)
         # Whole lines are a whole file: where .jsonl was cut between two, nothing can tell.
         if cut and not (path.suffix == ".jsonl" and changed.endswith((b"\n", b"}"))):
-            assert end.endswith("refused"), f"{path.name}: cut at {len(changed)} of {len(content)}, taken for whole"
+            assert end.endswith("refused"), (
+                f"{path.name}: cut at {len(changed)} of {len(content)}, taken for whole"
+            )
         ends[end] += 1
     copy.unlink()
     return ends

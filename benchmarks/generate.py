@@ -1,9 +1,10 @@
-"""Beam search against transformers' own, and against the machine: corrections of real drafts, in float32 and
-in what the search uses.
+"""Beam search against transformers' own, and against the machine: corrections of real drafts, in
+float32 and in what the search uses.
 
-    python benchmarks/generate.py TEXTS [--inverter minilm-wiki32] [--limit 32] [--beam 8] [--repeat 5]
+    python benchmarks/generate.py TEXTS [--inverter NAME] [--limit 32] [--beam 8] [--repeat 5]
 
-Interleaved, medians. The share of peak is that of a product of two square matrices, measured in the same run.
+Interleaved, medians. The share of peak is that of a product of two square matrices, measured in the
+same run.
 """
 
 import time
@@ -61,9 +62,13 @@ def main(options: Options) -> None:
     generator, beams = inverter.corrector, options.beam
     texts = references_of(inverter, list(islice(read_passages(options.texts), options.limit)))
     targets = torch.from_numpy(inverter.embedder.encode(texts)).to(inverter.device)
-    drafts = inverter.tokenizer.batch_decode(inverter.hypothesizer.generate(targets), skip_special_tokens=True)
+    drafts = inverter.tokenizer.batch_decode(
+        inverter.hypothesizer.generate(targets), skip_special_tokens=True
+    )
     vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(inverter.device)
-    rows = inverter.tokenizer(drafts, padding=True, add_special_tokens=False, return_tensors="pt").to(inverter.device)
+    rows = inverter.tokenizer(
+        drafts, padding=True, add_special_tokens=False, return_tensors="pt"
+    ).to(inverter.device)
     longest = generator.config.max_tokens + 2
     square = torch.randn(SQUARE, SQUARE, device=inverter.device)
     head = generator.lexical
@@ -74,15 +79,23 @@ def main(options: Options) -> None:
         given = (targets.to(kind), vectors.to(kind), rows["input_ids"], rows["attention_mask"])
 
         def ours(writer, given=given):
-            return writer.generate(*given, num_beams=beams, num_return_sequences=beams, max_length=longest)
+            return writer.generate(
+                *given, num_beams=beams, num_return_sequences=beams, max_length=longest
+            )
 
         def theirs(given=given):
             states, mask = generator.encode(*given)
             lexical = [Lexical(head, given[0], beams)] if generator.lexical is not None else []
             return generator.t5.generate(
-                encoder_outputs=BaseModelOutput(states), attention_mask=mask, num_beams=beams,
-                num_return_sequences=beams, max_length=longest, do_sample=False, early_stopping=False,
-                logits_processor=LogitsProcessorList(lexical))
+                encoder_outputs=BaseModelOutput(states),
+                attention_mask=mask,
+                num_beams=beams,
+                num_return_sequences=beams,
+                max_length=longest,
+                do_sample=False,
+                early_stopping=False,
+                logits_processor=LogitsProcessorList(lexical),
+            )
 
         matrix = square.to(kind)
 
@@ -92,21 +105,32 @@ def main(options: Options) -> None:
         for lexical in (head, None) if head is not None else (None,):
             generator.lexical = lexical
             writer = packed(generator)
-            # transformers takes a pad id of 0 for none, and fills beams that ended up with closing tokens.
-            a, b = (ids.masked_fill((ids == inverter.eos).long().cumsum(1).roll(1, 1) > 0, 0)
-                    for ids in (ours(writer), theirs()))
+            # transformers takes a pad id of 0 for none, and fills beams that ended up with closing
+            # tokens.
+            a, b = (
+                ids.masked_fill((ids == inverter.eos).long().cumsum(1).roll(1, 1) > 0, 0)
+                for ids in (ours(writer), theirs())
+            )
             equal = a.shape == b.shape and float((a == b).all(1).float().mean())
             # The counter does not know packed products.
             with FlopCounterMode(display=False) as counter:
                 ours(generator)
-            runs = [(timed(partial(ours, writer)), timed(theirs), timed(product)) for _ in range(options.repeat)]
+            runs = [
+                (timed(partial(ours, writer)), timed(theirs), timed(product))
+                for _ in range(options.repeat)
+            ]
             mine, other, whole = (median(column) for column in zip(*runs, strict=True))
             achieved, peak = counter.get_total_flops() / mine, 2 * SQUARE**3 / whole
             per = 1e3 / (options.limit * beams)
             name = "with" if lexical is not None else "without"
-            print(f"{kind}, {name} lexical head: {per * mine:.1f} ms a hypothesis, transformers {per * other:.1f} ms, "
-                  f"ratio {other / mine:.2f} (runs {', '.join(f'{y / x:.2f}' for x, y, _ in runs)}); "
-                  f"equal ids {equal:.4f}; {achieved / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s ({achieved / peak:.0%})")
+            print(
+                f"{kind}, {name} lexical head: {per * mine:.1f} ms a hypothesis, transformers "
+                f"{per * other:.1f} ms, "
+                f"ratio {other / mine:.2f} (runs "
+                f"{', '.join(f'{y / x:.2f}' for x, y, _ in runs)}); "
+                f"equal ids {equal:.4f}; {achieved / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s "
+                f"({achieved / peak:.0%})"
+            )
 
 
 if __name__ == "__main__":

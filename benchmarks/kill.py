@@ -1,7 +1,8 @@
-"""Kill -9 at random moments: two processes, as torchrun starts them, over one run; then compare with a run left alone.
+"""Kill -9 at random moments: two processes, as torchrun starts them, over one run; then compare
+with a run left alone.
 
-    python benchmarks/tiny.py /tmp/tiny --rows 60000
-    python benchmarks/kill.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter --kills 30
+python benchmarks/tiny.py /tmp/tiny --rows 60000
+python benchmarks/kill.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter --kills 30
 """
 
 from __future__ import annotations
@@ -31,15 +32,35 @@ class Kill:
     seed: int = 0
 
     def start(self, out: Path, rank: int = 0, processes: int = 1) -> subprocess.Popen:
-        command = [sys.executable, "-m", "nanov2t", "invert", "--vectors", self.vectors, "--out", str(out),
-                   "--inverter", self.inverter, "--limit", str(self.limit), "--rounds", "1", "--beam", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "nanov2t",
+            "invert",
+            "--vectors",
+            self.vectors,
+            "--out",
+            str(out),
+            "--inverter",
+            self.inverter,
+            "--limit",
+            str(self.limit),
+            "--rounds",
+            "1",
+            "--beam",
+            "2",
+        ]
         ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-        return subprocess.Popen(command, env=os.environ | ranks, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            command, env=os.environ | ranks, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
 
     def run(self, folder: Path) -> None:
         chance = random.Random(self.seed)
         killed = 0
-        running = {rank: (self.start(folder / "killed", rank, 2), time.monotonic()) for rank in range(2)}
+        running = {
+            rank: (self.start(folder / "killed", rank, 2), time.monotonic()) for rank in range(2)
+        }
         deaths = {rank: chance.uniform(0, self.longest) for rank in running}
         while running:
             time.sleep(0.01)
@@ -52,15 +73,25 @@ class Kill:
                     process.wait()
                     killed += 1
                     whole = len(list((folder / "killed").glob("part-*")))
-                    print(f"kill {killed}: rank {rank} after {deaths[rank]:.1f} s, {whole} parts whole", flush=True)
+                    print(
+                        f"kill {killed}: rank {rank} after {deaths[rank]:.1f} s, {whole} parts "
+                        f"whole",
+                        flush=True,
+                    )
                     running[rank] = self.start(folder / "killed", rank, 2), time.monotonic()
                     deaths[rank] = chance.uniform(0, self.longest)
         self.start(folder / "alone").wait()
-        ours, theirs = (pq.read_table(sorted((folder / name).glob("part-*"))) for name in ("killed", "alone"))
+        ours, theirs = (
+            pq.read_table(sorted((folder / name).glob("part-*"))) for name in ("killed", "alone")
+        )
         assert sorted(path.name for path in (folder / "killed").iterdir()) == sorted(
-            path.name for path in (folder / "alone").iterdir()), "something was left behind"
+            path.name for path in (folder / "alone").iterdir()
+        ), "something was left behind"
         assert ours["id"].to_pylist() == list(range(self.limit)), "rows are lost or twice"
-        print(f"{killed} kills, {ours.num_rows} rows, equal to those of a run left alone: {ours.equals(theirs)}")
+        print(
+            f"{killed} kills, {ours.num_rows} rows, equal to those of a run left alone: "
+            f"{ours.equals(theirs)}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Peak memory of the search by the number of vectors that stream through it, each in a process of its own.
+"""Peak memory of the search by the number of vectors that stream through it, each in a process of
+its own.
 
     python benchmarks/tiny.py /tmp/tiny --tokens 8
     python benchmarks/memory.py /tmp/tiny/inverter [--rows 1000 10000]
@@ -29,12 +30,26 @@ class Options:
 def main(options: Options) -> None:
     if len(options.rows) > 1:
         for rows in options.rows:
-            subprocess.run([sys.executable, __file__, options.inverter, "--rows", f"{rows}", "--rounds",
-                            f"{options.rounds}", "--beam", f"{options.beam}"], check=True)
+            subprocess.run(
+                [
+                    sys.executable,
+                    __file__,
+                    options.inverter,
+                    "--rows",
+                    f"{rows}",
+                    "--rounds",
+                    f"{options.rounds}",
+                    "--beam",
+                    f"{options.beam}",
+                ],
+                check=True,
+            )
         return
     inverter, began = load_inverter(options.inverter), time.perf_counter()
     random = np.random.default_rng(0)
-    directions = (random.standard_normal(inverter.embedder.dim, np.float32) for _ in range(*options.rows))
+    directions = (
+        random.standard_normal(inverter.embedder.dim, np.float32) for _ in range(*options.rows)
+    )
     vectors = (direction / np.linalg.norm(direction) for direction in directions)
     count = sum(1 for _ in inverter.stream(vectors, options.rounds, options.beam))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

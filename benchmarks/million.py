@@ -1,7 +1,7 @@
 """Peak memory and throughput of a bulk run over a large .npy, against those of its first part.
 
-    python benchmarks/tiny.py /tmp/tiny --tokens 3 --rows 1000000
-    python benchmarks/million.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter
+python benchmarks/tiny.py /tmp/tiny --tokens 3 --rows 1000000
+python benchmarks/million.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter
 """
 
 from __future__ import annotations
@@ -28,9 +28,27 @@ class Million:
     def measure(self, out: Path, rows: int) -> float:
         """Invert the first `rows`, telling how it goes; returns the peak memory in MiB."""
         began, told, peak = time.monotonic(), 0, 0.0
-        process = subprocess.Popen([
-            sys.executable, "-m", "nanov2t", "invert", "--vectors", self.vectors, "--out", str(out), "--inverter",
-            self.inverter, "--limit", str(rows), "--rounds", "0", "--beam", "1"], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "nanov2t",
+                "invert",
+                "--vectors",
+                self.vectors,
+                "--out",
+                str(out),
+                "--inverter",
+                self.inverter,
+                "--limit",
+                str(rows),
+                "--rounds",
+                "0",
+                "--beam",
+                "1",
+            ],
+            stdout=subprocess.DEVNULL,
+        )
         while process.poll() is None:
             time.sleep(0.2)
             status = Path(f"/proc/{process.pid}/status").read_text()
@@ -38,7 +56,11 @@ class Million:
             done = PART * len(list(out.glob("part-*")))
             if done >= told + 100 * PART:
                 told = done
-                print(f"{done} rows, {done / (time.monotonic() - began):.0f} a second, peak {peak:.0f} MiB", flush=True)
+                print(
+                    f"{done} rows, {done / (time.monotonic() - began):.0f} a second, peak "
+                    f"{peak:.0f} MiB",
+                    flush=True,
+                )
         assert process.returncode == 0
         return peak
 

@@ -1,9 +1,11 @@
-"""The default search against the exhaustive one: the same weights and texts, batch by batch in turn.
+"""The default search against the exhaustive one: the same weights and texts, batch by batch in
+turn.
 
-    python benchmarks/search.py TEXTS [--inverter minilm-wiki32] [--limit 24] [--batch 8] [--words N]
+    python benchmarks/search.py TEXTS [--inverter NAME] [--limit 24] [--batch 8] [--words N]
 
-`--words` cuts the texts to their first N words: an inverter that finds no long text exactly may find short ones. Peak
-memory is that of a process which runs three rounds of one search alone, on the first batch: `--only` asks for it.
+`--words` cuts the texts to their first N words: an inverter that finds no long text exactly may
+find short ones. Peak memory is that of a process which runs three rounds of one search alone, on
+the first batch: `--only` asks for it.
 """
 
 import resource
@@ -64,13 +66,19 @@ def peak() -> float:
 
 def main(options: Options) -> None:
     inverter = load_inverter(options.inverter)
-    searches = [inverter, ExhaustiveInverter(
-        inverter.embedder, inverter.tokenizer, inverter.hypothesizer, inverter.corrector)]
+    searches = [
+        inverter,
+        ExhaustiveInverter(
+            inverter.embedder, inverter.tokenizer, inverter.hypothesizer, inverter.corrector
+        ),
+    ]
     passages = islice(read_passages(options.texts), options.limit)
     texts = references_of(inverter, [" ".join(text.split()[: options.words]) for text in passages])
     vectors = inverter.embedder.encode(texts)
     if options.only:
-        next(s for s in searches if s.search == options.only).invert(vectors[: options.batch], rounds=3)
+        next(s for s in searches if s.search == options.only).invert(
+            vectors[: options.batch], rounds=3
+        )
         print(f"{peak():.0f}")
         return
     found = {s.search: [] for s in searches}
@@ -83,19 +91,41 @@ def main(options: Options) -> None:
             with counts[s.search]:
                 found[s.search] += s.invert(part)
             seconds[s.search].append((time.perf_counter() - began) / len(part))
-            print(f"{s.search} {len(found[s.search])}/{len(texts)}: {seconds[s.search][-1]:.2f} s a text", flush=True)
-    print("\n| search | n | s a text (median of batches) | embedder calls a text | hypotheses written a text | BLEU | "
-          "token F1 | exact match | 1 - cosine | peak MiB |\n|---|---|---|---|---|---|---|---|---|---|")
+            print(
+                f"{s.search} {len(found[s.search])}/{len(texts)}: {seconds[s.search][-1]:.2f} s "
+                f"a text",
+                flush=True,
+            )
+    print(
+        "\n| search | n | s a text (median of batches) | embedder calls a text | hypotheses "
+        "written a text | BLEU | "
+        "token F1 | exact match | 1 - cosine | peak MiB "
+        "|\n|---|---|---|---|---|---|---|---|---|---|"
+    )
     for name, inversions in found.items():
         result = summarize(inversions, texts)
         again = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-        memory = subprocess.run(again, capture_output=True, text=True, check=True).stdout.split()[-1]
-        shown = ((result[key]["value"], *result[key]["ci95"]) for key in ("bleu", "token_f1", "exact_match"))
+        memory = subprocess.run(again, capture_output=True, text=True, check=True).stdout.split()[
+            -1
+        ]
+        shown = (
+            (result[key]["value"], *result[key]["ci95"])
+            for key in ("bleu", "token_f1", "exact_match")
+        )
         figures = " | ".join(f"{value:.1f} ({low:.1f} to {high:.1f})" for value, low, high in shown)
-        print(f"| {name} | {len(texts)} | {median(seconds[name]):.2f} | {result['embedder_calls_per_text']:.0f} | "
-              f"{counts[name].written / len(texts):.0f} | {figures} | {1 - result['cosine']['value']:.4f} | {memory} |")
-    ratios = [slow / fast for fast, slow in zip(seconds["default"], seconds["exhaustive"], strict=True)]
-    print(f"\nexhaustive over default, seconds: {median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")
+        print(
+            f"| {name} | {len(texts)} | {median(seconds[name]):.2f} | "
+            f"{result['embedder_calls_per_text']:.0f} | "
+            f"{counts[name].written / len(texts):.0f} | {figures} | "
+            f"{1 - result['cosine']['value']:.4f} | {memory} |"
+        )
+    ratios = [
+        slow / fast for fast, slow in zip(seconds["default"], seconds["exhaustive"], strict=True)
+    ]
+    print(
+        f"\nexhaustive over default, seconds: {median(ratios):.1f} ({min(ratios):.1f} to "
+        f"{max(ratios):.1f})"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""How much of the figures is the vectors' doing: recovered texts against their own references, and against others'.
+"""How much of the figures is the vectors' doing: recovered texts against their own references, and
+against others'.
 
-    python benchmarks/shuffled.py TEXTS [--inverter minilm-wiki32] [--limit 200] [--rounds N] [--beam N]
+python benchmarks/shuffled.py TEXTS [--inverter minilm-wiki32] [--limit 200] [--rounds N] [--beam N]
 """
 
 import json
@@ -39,6 +40,14 @@ if __name__ == "__main__":
     for row in own["rounds"]:
         print(json.dumps(row))
     for name, result in (("own", own), ("shuffled", other)):
-        print(name, json.dumps({key: result[key] for key in ("n", "bleu", "token_f1", "exact_match", "cosine")}))
-    print(f"{own['embedder_calls_per_text']:.0f} embedder calls and {own['seconds_per_text']:.2f} s a text")
+        print(
+            name,
+            json.dumps(
+                {key: result[key] for key in ("n", "bleu", "token_f1", "exact_match", "cosine")}
+            ),
+        )
+    print(
+        f"{own['embedder_calls_per_text']:.0f} embedder calls and {own['seconds_per_text']:.2f} "
+        f"s a text"
+    )
     print(f"token F1 ratio {own['token_f1']['value'] / other['token_f1']['value']:.2f}")

@@ -1,6 +1,6 @@
 """A bulk run against the in-memory API on the same rows: processor seconds of each, in turn.
 
-    python benchmarks/throughput.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter
+python benchmarks/throughput.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Throughput:
             inverter.invert(vectors, self.rounds, self.beam)
             between = time.process_time()
             out = folder / str(i)
-            invert_source(inverter, open_source(self.vectors), out, self.rounds, self.beam, self.rows)
+            invert_source(
+                inverter, open_source(self.vectors), out, self.rounds, self.beam, self.rows
+            )
             seconds["in memory"].append(between - began)
             seconds["bulk"].append(time.process_time() - between)
         best = {name: min(spent[1:]) for name, spent in seconds.items()}

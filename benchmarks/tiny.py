@@ -1,5 +1,5 @@
-"""A tiny untrained inverter of a tiny untrained embedder, and random vectors: what is measured with them is everything
-but the networks.
+"""A tiny untrained inverter of a tiny untrained embedder, and random vectors: what is measured with
+them is everything but the networks.
 
     python benchmarks/tiny.py OUT_DIR --tokens 4 --rows 1000000
 """
@@ -25,15 +25,31 @@ def embedder(out: Path, dim: int = 384) -> Path:
     """Save a BERT of one layer that knows the two-letter words."""
     torch.manual_seed(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(a + b for a in letters for b in letters)]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(a + b for a in letters for b in letters),
+    ]
     out.mkdir(parents=True, exist_ok=True)
     (out / "vocab.txt").write_text("\n".join(words))
-    config = BertConfig(vocab_size=len(words), hidden_size=dim, num_hidden_layers=1, num_attention_heads=6,
-                        intermediate_size=64, max_position_embeddings=64)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=dim,
+        num_hidden_layers=1,
+        num_attention_heads=6,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
     BertModel(config).save_pretrained(out / "bert")
     BertTokenizerFast(str(out / "vocab.txt"), model_max_length=64).save_pretrained(out / "bert")
     bert = modules.Transformer(str(out / "bert"))
-    whole = SentenceTransformer(modules=[bert, modules.Pooling(dim), modules.Normalize()], device="cpu")
+    whole = SentenceTransformer(
+        modules=[bert, modules.Pooling(dim), modules.Normalize()], device="cpu"
+    )
     whole.save(str(out / "whole"))
     return out / "whole"
 
@@ -42,11 +58,24 @@ def inverter(out: Path, tokens: int = 4, dim: int = 384) -> None:
     """Save a joint generator of two layers, which names its embedder by its folder."""
     name = str(embedder(out.with_name("embedder"), dim).absolute())
     config = TrainConfig(
-        model=ModelConfig(t5="scratch", tokenizer="embedder", d_model=32, d_ff=64, d_kv=16, heads=2, layers=2,
-                          pseudo_tokens=2, lexical=True),
-        data=DataConfig(max_tokens=tokens, min_tokens=1), drafts=DraftConfig(share=0.5))
+        model=ModelConfig(
+            t5="scratch",
+            tokenizer="embedder",
+            d_model=32,
+            d_ff=64,
+            d_kv=16,
+            heads=2,
+            layers=2,
+            pseudo_tokens=2,
+            lexical=True,
+        ),
+        data=DataConfig(max_tokens=tokens, min_tokens=1),
+        drafts=DraftConfig(share=0.5),
+    )
     generator, tokenizer = build_generator(config, load_embedder(name, "cpu"))
-    torch.nn.init.normal_(generator.lexical.linear.weight, std=4)  # or all vectors would give one text
+    torch.nn.init.normal_(
+        generator.lexical.linear.weight, std=4
+    )  # or all vectors would give one text
     generator.save_pretrained(out, tokenizer)
 
 

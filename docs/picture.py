@@ -11,7 +11,10 @@ from nanov2t.cli.report import show_inversion
 from nanov2t.embedders.text import reference
 from nanov2t.search.options import BEAM, ROUNDS
 
-TEXTS = ("She moved to London to study medicine.", "The river rises in the hills and flows north into the sea.")
+TEXTS = (
+    "She moved to London to study medicine.",
+    "The river rises in the hills and flows north into the sea.",
+)
 
 if __name__ == "__main__":
     console = Console(record=True, width=110, file=io.StringIO())
@@ -20,4 +23,6 @@ if __name__ == "__main__":
         console.print(Text(f'$ nanov2t invert "{text}"', style="bold"))
         seen = reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
         show_inversion(inverter, inverter.embedder.encode([seen])[0], seen, ROUNDS, BEAM, console)
-    Path(__file__).with_name("run.svg").write_text(console.export_svg(title="nanov2t"), encoding="utf-8")
+    Path(__file__).with_name("run.svg").write_text(
+        console.export_svg(title="nanov2t"), encoding="utf-8"
+    )

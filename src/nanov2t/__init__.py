@@ -1,10 +1,10 @@
 """Turns sentence embeddings back into the text they came from.
 
-    from nanov2t import load_inverter
+from nanov2t import load_inverter
 
-    inverter = load_inverter("minilm-wiki32")
-    [inversion] = inverter.invert(inverter.embedder.encode(["She moved to London."]))
-    print(inversion.text, inversion.cosine)
+inverter = load_inverter("minilm-wiki32")
+[inversion] = inverter.invert(inverter.embedder.encode(["She moved to London."]))
+print(inversion.text, inversion.cosine)
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
 
-_HOME = {"Generator": "models.generator",
-         "Inversion": "search.state", "Inverter": "inverter", "load_embedder": "embedders.registry",
-         "load_inverter": "load"}
+_HOME = {
+    "Generator": "models.generator",
+    "Inversion": "search.state",
+    "Inverter": "inverter",
+    "load_embedder": "embedders.registry",
+    "load_inverter": "load",
+}
 
 
 def __getattr__(name: str):

@@ -32,17 +32,21 @@ def load_inverter(
     """Load an inverter with its embedder.
 
     Args:
-        name: `minilm-wiki32` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`, `ada-002`), or the
-            folder or Hub name of a generator, of a training run, or of a folder with the subfolders `hypothesizer`
-            and `corrector`. Generators may be ours, nanoV2T's or vec2text's.
-        hypothesizer: another such name, whose generator writes the first hypotheses for the corrector in `name`.
-        embedder: what made the vectors, or its spec; by default the one that the inverter was trained for.
+        name: `minilm-wiki32` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`,
+            `ada-002`), or the folder or Hub name of a generator, of a training run, or of a folder
+            with the subfolders `hypothesizer` and `corrector`. Generators may be ours, nanoV2T's or
+            vec2text's.
+        hypothesizer: another such name, whose generator writes the first hypotheses for the
+            corrector in `name`.
+        embedder: what made the vectors, or its spec; by default the one that the inverter was
+            trained for.
         device: where it runs; by default a GPU if there is one.
-        search: `exhaustive` is the published search, for comparison: 50 rounds, at many times the cost.
+        search: `exhaustive` is the published search, for comparison: 50 rounds, at many times the
+            cost.
 
     Raises:
-        UserError: there is no such inverter, it is damaged, its parts do not fit together, or it was trained for
-            another embedder.
+        UserError: there is no such inverter, it is damaged, its parts do not fit together, or it
+            was trained for another embedder.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     first, second, tokenizer = load_pair(name, hypothesizer)
@@ -52,7 +56,9 @@ def load_inverter(
         release = release_of(str(name))
         expected = release.embedder if release else expected
         if expected is None:
-            raise UserError(f"inverter {name}: does not say which embedder it inverts; name it with --embedder")
+            raise UserError(
+                f"inverter {name}: does not say which embedder it inverts; name it with --embedder"
+            )
         embedder = expected.name
     if isinstance(embedder, str):
         embedder = load_embedder(embedder, device)
@@ -65,8 +71,8 @@ def load_inverter(
 def load_pair(
     name: str | Path, hypothesizer: str | Path | None = None
 ) -> tuple[Generator | None, Generator | None, object]:
-    """The hypothesizer, the corrector (the same object where one network is both) and the tokenizer that
-    :func:`load_inverter` would load, on the CPU and without the embedder."""
+    """The hypothesizer, the corrector (the same object where one network is both) and the tokenizer
+    that :func:`load_inverter` would load, on the CPU and without the embedder."""
     folders = _folders(name)
     if hypothesizer is None:
         generators = [load_generator(folder) for folder in folders]
@@ -75,22 +81,29 @@ def load_pair(
     else:
         second, first = load_generator(folders[-1]), load_generator(_folders(hypothesizer)[0])
         if not second.config.corrects:
-            raise UserError(f"inverter {name}: corrects nothing, so it takes no hypothesizer beside it")
+            raise UserError(
+                f"inverter {name}: corrects nothing, so it takes no hypothesizer beside it"
+            )
         if not first.config.hypothesizes:
             raise UserError(f"hypothesizer {hypothesizer}: only corrects")
         folders, generators = [_folders(hypothesizer)[0], folders[-1]], [first, second]
     if release := release_of(str(name)):
-        for generator in generators:  # whatever a config calls its embedder, such as a path of its authors'
+        for (
+            generator
+        ) in generators:  # whatever a config calls its embedder, such as a path of its authors'
             if generator.config.dim == release.embedder.dim:
                 generator.config = dataclasses.replace(generator.config, embedder=release.embedder)
     tokenizer = load_tokenizer(folders[0])
     if any(load_tokenizer(folder).get_vocab() != tokenizer.get_vocab() for folder in folders[1:]):
-        raise UserError(f"inverter {name}: its hypothesizer and its corrector write in different vocabularies")
+        raise UserError(
+            f"inverter {name}: its hypothesizer and its corrector write in different vocabularies"
+        )
     return first, second, tokenizer
 
 
 def convert(name: str | Path, out: str | Path, hypothesizer: str | Path | None = None) -> None:
-    """Write an inverter in our own format: a single generator as `out`, a pair as its two subfolders.
+    """Write an inverter in our own format: a single generator as `out`, a pair as its two
+    subfolders.
 
     Raises:
         UserError: there is no such inverter, it is damaged, or `out` cannot be written.
@@ -110,23 +123,36 @@ def _folders(name: str | Path) -> list[Path]:
         return [locate(part) for part in (release.hypothesizer, release.corrector) if part]
     folder = BUNDLED.get(str(name)) or locate(name)
     if not folder.is_dir():
-        raise UserError(f"inverter {name}: neither a folder nor one of {', '.join([*BUNDLED, *RELEASES])}")
+        raise UserError(
+            f"inverter {name}: neither a folder nor one of {', '.join([*BUNDLED, *RELEASES])}"
+        )
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
-    return [folder / part for part in ("hypothesizer", "corrector") if (folder / part).is_dir()] or [folder]
+    return [
+        folder / part for part in ("hypothesizer", "corrector") if (folder / part).is_dir()
+    ] or [folder]
 
 
 def _match(given: EmbedderInfo, generator: Generator) -> None:
     expected = generator.config.embedder
     if given.dim != generator.config.dim:
-        raise UserError(f"the inverter was trained for vectors of dimension {generator.config.dim}; "
-                        f"{given.name} has {given.dim}")
+        raise UserError(
+            f"the inverter was trained for vectors of dimension {generator.config.dim}; "
+            f"{given.name} has {given.dim}"
+        )
     if expected is None:
         return
     ours, theirs = dataclasses.asdict(given), dataclasses.asdict(expected)
-    # A model is what its weights are, whatever name it was loaded by; but others' checkpoints hold no fingerprint.
-    recorded = ("normalized", "max_tokens", "lowercase", "fingerprint") if expected.fingerprint else ("normalized",)
+    # A model is what its weights are, whatever name it was loaded by; but others' checkpoints hold
+    # no fingerprint.
+    recorded = (
+        ("normalized", "max_tokens", "lowercase", "fingerprint")
+        if expected.fingerprint
+        else ("normalized",)
+    )
     for key in recorded:
         if ours[key] != theirs[key]:
-            raise UserError(f"the inverter was trained for {expected.name} with {key} {theirs[key]}; "
-                            f"{given.name} has {key} {ours[key]}")
+            raise UserError(
+                f"the inverter was trained for {expected.name} with {key} {theirs[key]}; "
+                f"{given.name} has {key} {ours[key]}"
+            )

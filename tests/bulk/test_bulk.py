@@ -31,7 +31,12 @@ class Store:
 
     def invert(self, out: Path, **settings) -> None:
         settings = {"rounds": 0, "beam": 1} | settings
-        invert_source(load_inverter(self.inverter, device="cpu"), open_source(str(self.vectors)), out, **settings)
+        invert_source(
+            load_inverter(self.inverter, device="cpu"),
+            open_source(str(self.vectors)),
+            out,
+            **settings,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +62,31 @@ def read(out: Path):
 
 def test_rows_are_those_of_the_in_memory_search(store, whole):
     table = read(whole).to_pydict()
-    assert list(table) == ["id", "inverted", "cosine", "stopped", "rounds", "embedder_calls", "error"]
+    assert list(table) == [
+        "id",
+        "inverted",
+        "cosine",
+        "stopped",
+        "rounds",
+        "embedder_calls",
+        "error",
+    ]
     assert table["id"] == list(range(N))
     bad = {7: "zero", PART + 1: "not finite"}
     assert {i: error for i, error in enumerate(table["error"]) if error} == bad
-    assert all(table[name][i] is None for name in ("inverted", "cosine", "stopped", "rounds") for i in bad)
+    assert all(
+        table[name][i] is None for name in ("inverted", "cosine", "stopped", "rounds") for i in bad
+    )
     good = [i for i in range(N) if i not in bad]
-    found = load_inverter(store.inverter, device="cpu").invert(np.load(store.vectors)[good], rounds=0, beam=1)
+    found = load_inverter(store.inverter, device="cpu").invert(
+        np.load(store.vectors)[good], rounds=0, beam=1
+    )
     assert [table["inverted"][i] for i in good] == [f.text for f in found]
     assert np.allclose([table["cosine"][i] for i in good], [f.cosine for f in found], atol=1e-5)
     assert sorted(path.name for path in whole.iterdir()) == [
-        "_manifest.json", *(f"part-{i:08d}.parquet" for i in range(4))]
+        "_manifest.json",
+        *(f"part-{i:08d}.parquet" for i in range(4)),
+    ]
     assert pq.read_table(whole).num_rows == N  # as readers of whole folders do
 
 
@@ -85,8 +104,11 @@ def test_only_missing_parts_are_done_again(store, whole, tmp_path, capsys):
 
 def test_another_run_is_refused_by_name(store, tmp_path):
     store.invert(tmp_path, limit=10)
-    for settings, said in (({"rounds": 1}, r"another rounds \(0, not 1\)"), ({"beam": 2}, r"another beam \(1, not 2\)"),
-                           ({"limit": 11}, r"another rows \(10, not 11\)")):
+    for settings, said in (
+        ({"rounds": 1}, r"another rounds \(0, not 1\)"),
+        ({"beam": 2}, r"another beam \(1, not 2\)"),
+        ({"limit": 11}, r"another rows \(10, not 11\)"),
+    ):
         with pytest.raises(UserError, match=said):
             store.invert(tmp_path, **{"limit": 10} | settings)
     os.utime(store.vectors)
@@ -112,10 +134,16 @@ def test_quantised_vectors_find_the_same_texts(store, tmp_path):
     texts = []
     for kind, scale in (("float32", 1), ("float16", 1), ("int8", 127 / np.abs(vectors).max())):
         values = vectors * scale
-        np.save(tmp_path / f"{kind}.npy", (values.round() if kind == "int8" else values).astype(kind))
+        np.save(
+            tmp_path / f"{kind}.npy", (values.round() if kind == "int8" else values).astype(kind)
+        )
         source = open_source(str(tmp_path / f"{kind}.npy"))
         tolerance, remarks = bulk._inspect(source, inverter)
-        assert ("rounded" in str(remarks)) == ("scaled to unit length" in str(remarks)) == (kind == "int8")
+        assert (
+            ("rounded" in str(remarks))
+            == ("scaled to unit length" in str(remarks))
+            == (kind == "int8")
+        )
         rows = source.read(0, source.count)
         exact = (rows.vectors * vectors).sum(1) / np.linalg.norm(rows.vectors, axis=1)
         assert (exact > 1 - tolerance).all()
@@ -152,7 +180,9 @@ def test_a_full_disk_loses_nothing_finished(store, whole, tmp_path):
 def test_a_small_or_read_only_disk_gives_a_line(store, tmp_path, options):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("may not mount a file system")
     try:
         said = "Read-only file system" if options == "ro" else "No space left on device"

@@ -22,6 +22,7 @@ def folder(tiny, tmp_path_factory):
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command line in this process: exit code, standard output, standard error."""
+
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["nanov2t", *map(str, args)])
         try:
@@ -44,7 +45,9 @@ def test_help_is_instant_and_free_of_torch():
 
 
 def test_invert_prints_a_json_object_a_line(run, folder):
-    code, out, _ = run("invert", "Hello World", "a second text", "--inverter", folder, "--rounds", 1, "--beam", 2)
+    code, out, _ = run(
+        "invert", "Hello World", "a second text", "--inverter", folder, "--rounds", 1, "--beam", 2
+    )
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and [row["text"] for row in rows] == ["Hello World", "a second text"]
     for row in rows:
@@ -56,49 +59,108 @@ def test_invert_prints_a_json_object_a_line(run, folder):
 def test_a_text_and_its_vector_give_the_same(run, folder, tmp_path, minilm):
     np.save(tmp_path / "v.npy", minilm.encode(["hello world"]))
     options = ("--inverter", folder, "--rounds", 1, "--beam", 2)
-    [by_text], [by_vector] = (run("invert", *what, *options)[1].splitlines()
-                              for what in (("hello world",), ("--vectors", tmp_path / "v.npy")))
+    [by_text], [by_vector] = (
+        run("invert", *what, *options)[1].splitlines()
+        for what in (("hello world",), ("--vectors", tmp_path / "v.npy"))
+    )
     assert json.loads(by_vector)["text"] is None
     assert json.loads(by_vector)["rounds"] == json.loads(by_text)["rounds"]
 
 
 def test_standard_input(folder):
     done = subprocess.run(
-        [sys.executable, "-m", "nanov2t", "invert", "-", "--inverter", folder, "--rounds", "0", "--beam", "1"],
-        input="one\ntwo\n", capture_output=True, text=True, env=os.environ)
+        [
+            sys.executable,
+            "-m",
+            "nanov2t",
+            "invert",
+            "-",
+            "--inverter",
+            folder,
+            "--rounds",
+            "0",
+            "--beam",
+            "1",
+        ],
+        input="one\ntwo\n",
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
     assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["one", "two"]
 
 
 def test_long_texts_are_cut_and_said(run, folder):
     code, out, err = run("invert", "word " * 40, "--inverter", folder, "--rounds", 0, "--beam", 1)
-    assert code == 0 and json.loads(out) and err == "nanov2t: text 1 has 40 tokens; only the first 8 are inverted\n"
+    assert (
+        code == 0
+        and json.loads(out)
+        and err == "nanov2t: text 1 has 40 tokens; only the first 8 are inverted\n"
+    )
 
 
 def test_evaluate(run, folder, tmp_path):
     (tmp_path / "texts.txt").write_text("The old ferry.\nAnother text.\nunused\n")
-    (tmp_path / "drafts.jsonl").write_text('{"idx": 1, "draft": "another text."}\n{"idx": 0, "draft": "the"}\n')
-    code, out, _ = run("evaluate", "--texts", tmp_path / "texts.txt", "--inverter", folder, "--limit", 2, "--rounds", 1,
-                       "--beam", 2, "--drafts", tmp_path / "drafts.jsonl", "--json")
+    (tmp_path / "drafts.jsonl").write_text(
+        '{"idx": 1, "draft": "another text."}\n{"idx": 0, "draft": "the"}\n'
+    )
+    code, out, _ = run(
+        "evaluate",
+        "--texts",
+        tmp_path / "texts.txt",
+        "--inverter",
+        folder,
+        "--limit",
+        2,
+        "--rounds",
+        1,
+        "--beam",
+        2,
+        "--drafts",
+        tmp_path / "drafts.jsonl",
+        "--json",
+    )
     result = json.loads(out.splitlines()[-1])
     assert code == 0 and result["n"] == 2
-    assert list(result["rounds"][0]) == ["round", "bleu", "token_f1", "exact_match", "cosine", "seconds",
-                                         "embedder_calls"]
+    assert list(result["rounds"][0]) == [
+        "round",
+        "bleu",
+        "token_f1",
+        "exact_match",
+        "cosine",
+        "seconds",
+        "embedder_calls",
+    ]
     assert result["rounds"][0]["exact_match"] == 50 and result["rounds"][0]["embedder_calls"] == 2
     for key in ("bleu", "token_f1", "exact_match", "cosine"):
         low, high = result[key]["ci95"]
         assert low <= result[key]["value"] + 1e-9 and result[key]["value"] <= high + 1e-9
     assert result["embedder_calls_per_text"] == result["rounds"][-1]["embedder_calls"] / 2
     assert result["seconds_per_text"] > 0
-    code, out, _ = run("evaluate", "--texts", tmp_path / "texts.txt", "--inverter", folder, "--limit", 1, "--rounds", 0)
+    code, out, _ = run(
+        "evaluate",
+        "--texts",
+        tmp_path / "texts.txt",
+        "--inverter",
+        folder,
+        "--limit",
+        1,
+        "--rounds",
+        0,
+    )
     assert code == 0 and "token F1" in out
 
 
 def test_export_shrinks_and_keeps(run, tiny, tmp_path, folder):
     tiny.corrector.save_pretrained(tmp_path / "float", tiny.tokenizer)
     assert run("export", tmp_path / "float", tmp_path / "small")[0] == 0
-    big, small = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("float", "small"))
+    big, small = (
+        (tmp_path / name / "model.safetensors").stat().st_size for name in ("float", "small")
+    )
     assert small < 0.3 * big
-    code, out, _ = run("invert", "text", "--inverter", tmp_path / "small", "--rounds", 0, "--beam", 1)
+    code, out, _ = run(
+        "invert", "text", "--inverter", tmp_path / "small", "--rounds", 0, "--beam", 1
+    )
     assert code == 0 and json.loads(out)
 
 
@@ -114,49 +176,60 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
     assert word_diff("a c d", "a b d").plain.split() == ["a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize(("args", "said"), [
-    ((), "Expected one of"),
-    (("invert",), "give either texts or --vectors"),
-    (("invert", "x", "--vectors", "v.npy"), "give either texts or --vectors"),
-    (("invert", ""), "text 1 is empty"),
-    (("invert", "fine", " \t"), "text 2 is empty"),
-    (("invert", "x", "--inverter", "nope"), "inverter nope: neither a folder nor one of minilm-wiki32"),
-    (("invert", "x", "--rounds", "-1"), "--rounds must be at least 0"),
-    (("invert", "x", "--rounds", "two"), "--rounds"),
-    (("invert", "x", "--beam", "0"), "--beam must be at least 1"),
-    (("invert", "x", "--nonsense"), "--nonsense"),
-    (("invert", "--vectors", "none.npy"), "none.npy: no such file"),
-    (("invert", "--vectors", "text.npy"), "text.npy: cannot be read"),
-    (("invert", "--vectors", "truncated.npy"), "truncated.npy: cannot be read"),
-    (("invert", "--vectors", "objects.npy"), "objects.npy: cannot be read"),
-    (("invert", "--vectors", "wide.npy"), "385"),
-    (("invert", "--vectors", "nan.npy"), "vector 1 is not finite"),
-    (("invert", "--vectors", "inf.npy"), "vector 0 is not finite"),
-    (("invert", "--vectors", "zero.npy"), "vector 2 is zero"),
-    (("invert", "--vectors", "none.npy", "--inverter", "half"), "none.npy"),
-    (("invert", "x", "--inverter", "half"), "half: damaged or not a generator"),
-    (("invert", "x", "--inverter", "other"), "fingerprint"),
-    (("evaluate", "--texts", "none.txt"), "none.txt: no such file"),
-    (("evaluate", "--texts", "empty.txt"), "empty.txt: holds no text"),
-    (("evaluate", "--texts", "fine.txt", "--limit", "0"), "--limit must be at least 1"),
-    (("evaluate", "--texts", "fine.txt", "--drafts", "none.jsonl"), "none.jsonl: no such file"),
-    (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
-    (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),
-    (("train",), "give a recipe"),
-    (("train", "none.yaml"), "none.yaml: no such file"),
-    (("train", "unknown.yaml"), "lerning_rate"),
-    (("train", "wrong.yaml"), "batch"),
-    (("train", "broken.yaml"), "broken.yaml"),
-    (("train", "share.yaml"), "drafts.share must lie between 0 and 1"),
-    (("train", "fine.yaml", "--optim.lrr", "1"), "--optim.lrr"),
-    (("train", "fine.yaml", "--budget", "soon"), "budget 'soon'"),
-    (("train", "fine.yaml", "--tracker", "trackio"), "tracker trackio is not installed: pip install trackio"),
-    (("train", "fine.yaml", "--data.train", "none.txt"), "none.txt"),
-    (("train", "fine.yaml", "--embedder", "no/such/folder"), "no/such/folder"),
-    (("train", "fine.yaml", "--init", "half"), "half: damaged"),
-    (("export", "none", "out"), "none: not a generator: config.json is missing"),
-])
-def test_what_a_user_can_mend_is_one_line_and_exit_code_2(run, args, said, tmp_path, monkeypatch, tiny):
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((), "Expected one of"),
+        (("invert",), "give either texts or --vectors"),
+        (("invert", "x", "--vectors", "v.npy"), "give either texts or --vectors"),
+        (("invert", ""), "text 1 is empty"),
+        (("invert", "fine", " \t"), "text 2 is empty"),
+        (
+            ("invert", "x", "--inverter", "nope"),
+            "inverter nope: neither a folder nor one of minilm-wiki32",
+        ),
+        (("invert", "x", "--rounds", "-1"), "--rounds must be at least 0"),
+        (("invert", "x", "--rounds", "two"), "--rounds"),
+        (("invert", "x", "--beam", "0"), "--beam must be at least 1"),
+        (("invert", "x", "--nonsense"), "--nonsense"),
+        (("invert", "--vectors", "none.npy"), "none.npy: no such file"),
+        (("invert", "--vectors", "text.npy"), "text.npy: cannot be read"),
+        (("invert", "--vectors", "truncated.npy"), "truncated.npy: cannot be read"),
+        (("invert", "--vectors", "objects.npy"), "objects.npy: cannot be read"),
+        (("invert", "--vectors", "wide.npy"), "385"),
+        (("invert", "--vectors", "nan.npy"), "vector 1 is not finite"),
+        (("invert", "--vectors", "inf.npy"), "vector 0 is not finite"),
+        (("invert", "--vectors", "zero.npy"), "vector 2 is zero"),
+        (("invert", "--vectors", "none.npy", "--inverter", "half"), "none.npy"),
+        (("invert", "x", "--inverter", "half"), "half: damaged or not a generator"),
+        (("invert", "x", "--inverter", "other"), "fingerprint"),
+        (("evaluate", "--texts", "none.txt"), "none.txt: no such file"),
+        (("evaluate", "--texts", "empty.txt"), "empty.txt: holds no text"),
+        (("evaluate", "--texts", "fine.txt", "--limit", "0"), "--limit must be at least 1"),
+        (("evaluate", "--texts", "fine.txt", "--drafts", "none.jsonl"), "none.jsonl: no such file"),
+        (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
+        (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),
+        (("train",), "give a recipe"),
+        (("train", "none.yaml"), "none.yaml: no such file"),
+        (("train", "unknown.yaml"), "lerning_rate"),
+        (("train", "wrong.yaml"), "batch"),
+        (("train", "broken.yaml"), "broken.yaml"),
+        (("train", "share.yaml"), "drafts.share must lie between 0 and 1"),
+        (("train", "fine.yaml", "--optim.lrr", "1"), "--optim.lrr"),
+        (("train", "fine.yaml", "--budget", "soon"), "budget 'soon'"),
+        (
+            ("train", "fine.yaml", "--tracker", "trackio"),
+            "tracker trackio is not installed: pip install trackio",
+        ),
+        (("train", "fine.yaml", "--data.train", "none.txt"), "none.txt"),
+        (("train", "fine.yaml", "--embedder", "no/such/folder"), "no/such/folder"),
+        (("train", "fine.yaml", "--init", "half"), "half: damaged"),
+        (("export", "none", "out"), "none: not a generator: config.json is missing"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
+    run, args, said, tmp_path, monkeypatch, tiny
+):
     monkeypatch.chdir(tmp_path)
     vectors = tiny.embedder.encode(["a", "b", "c"])
     np.save("truncated.npy", vectors)
@@ -168,11 +241,17 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(run, args, said, tmp_p
         bad[row] = value
         np.save(f"{name}.npy", bad)
     files = {
-        "text.npy": "not an array", "empty.txt": "\n", "fine.txt": "a text\n",
+        "text.npy": "not an array",
+        "empty.txt": "\n",
+        "fine.txt": "a text\n",
         "other.jsonl": '{"idx": 1, "draft": "x"}',
-        "unknown.yaml": "optim: {lerning_rate: 1}", "wrong.yaml": "optim: {batch: many}", "broken.yaml": "a: [",
+        "unknown.yaml": "optim: {lerning_rate: 1}",
+        "wrong.yaml": "optim: {batch: many}",
+        "broken.yaml": "a: [",
         "share.yaml": "drafts: {share: 2}",
-        "fine.yaml": f"{{model: {{t5: scratch, tokenizer: embedder}}, data: {{train: '{HERE / 'passages.txt'}'}}}}"}
+        "fine.yaml": "model: {t5: scratch, tokenizer: embedder}\n"
+        f"data: {{train: '{HERE / 'passages.txt'}'}}",
+    }
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     tiny.corrector.save_pretrained("half", tiny.tokenizer)

@@ -1,4 +1,5 @@
-"""Embedders on a server: a real one on this machine that speaks OpenAI's embeddings API, MiniLM behind it."""
+"""Embedders on a server: a real one on this machine that speaks OpenAI's embeddings API, MiniLM
+behind it."""
 
 import dataclasses
 import json
@@ -21,7 +22,8 @@ KEY = "sk-secret-of-the-tests"
 
 
 class Server(ThreadingHTTPServer):
-    """`failures` are the statuses of the next answers, before the vectors come; `key`, if any, is demanded."""
+    """`failures` are the statuses of the next answers, before the vectors come; `key`, if any, is
+    demanded."""
 
     def __init__(self, model):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -46,10 +48,14 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path != "/v1/embeddings" or not all(body["input"]):
             self.answer(400, {"error": {"message": "an empty text"}})
         else:
-            rows = [{"object": "embedding", "index": i, "embedding": vector.tolist()}
-                    for i, vector in enumerate(self.server.model.encode(body["input"]))]
+            rows = [
+                {"object": "embedding", "index": i, "embedding": vector.tolist()}
+                for i, vector in enumerate(self.server.model.encode(body["input"]))
+            ]
             usage = {"prompt_tokens": 0, "total_tokens": 0}
-            self.answer(200, {"object": "list", "data": rows[::-1], "model": body["model"], "usage": usage})
+            self.answer(
+                200, {"object": "list", "data": rows[::-1], "model": body["model"], "usage": usage}
+            )
 
     def answer(self, status: int, body: dict):
         data = json.dumps(body).encode()
@@ -82,7 +88,11 @@ def test_vectors_are_those_of_the_model_behind_it(server, local, monkeypatch):
     monkeypatch.setattr("nanov2t.embedders.openai.BATCH", 2)
     embedder = load_embedder(f"openai:minilm@{server.url}")
     assert isinstance(embedder, OpenAIEmbedder)
-    assert (embedder.name, embedder.dim, embedder.normalized) == (f"openai:minilm@{server.url}", 384, True)
+    assert (embedder.name, embedder.dim, embedder.normalized) == (
+        f"openai:minilm@{server.url}",
+        384,
+        True,
+    )
     texts = ["a cat", "the dog barks", "", "night falls", "it rains"]
     assert np.allclose(embedder.encode(texts), local.encode(texts), atol=1e-5)
     assert [len(texts) for texts, _ in server.seen] == [1, 2, 2, 1], "a probe, then batches of two"
@@ -97,7 +107,9 @@ def test_refusals_of_the_moment_are_retried(server, local):
     assert len(server.seen) == 4
 
 
-def test_the_key_comes_from_the_environment_and_goes_nowhere_else(server, monkeypatch, caplog, tmp_path):
+def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
+    server, monkeypatch, caplog, tmp_path
+):
     caplog.set_level(logging.DEBUG)
     server.key = KEY
     with pytest.raises(UserError, match="refuses to answer without a key: set OPENAI_API_KEY"):
@@ -124,7 +136,12 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(server, monkey
 def test_what_the_user_can_mend(server, monkeypatch):
     with pytest.raises(UserError, match="openai:text-embedding-ada-002: set OPENAI_API_KEY"):
         load_embedder("openai:text-embedding-ada-002")
-    for spec in ("", "x@localhost:1", "x@http://me:secret@localhost/v1", "x@http://localhost/v1?k=secret"):
+    for spec in (
+        "",
+        "x@localhost:1",
+        "x@http://me:secret@localhost/v1",
+        "x@http://localhost/v1?k=secret",
+    ):
         with pytest.raises(UserError, match="write openai:MODEL") as wrong:
             load_embedder(f"openai:{spec}")
         assert "secret" not in str(wrong.value)
@@ -147,7 +164,9 @@ def test_openai_needs_no_call_to_know_its_own_models(monkeypatch):
 
 def test_an_inverter_of_a_servers_vectors(server, tmp_path):
     embedder = load_embedder(f"openai:minilm@{server.url}")
-    model = ModelConfig(t5="scratch", tokenizer="embedder", d_model=16, d_ff=16, d_kv=8, heads=2, layers=1)
+    model = ModelConfig(
+        t5="scratch", tokenizer="embedder", d_model=16, d_ff=16, d_kv=8, heads=2, layers=1
+    )
     with pytest.raises(UserError, match=r"vocabulary of openai:minilm.* out of reach"):
         build_generator(TrainConfig(model=model), embedder)
     generator, tokenizer = build_generator(TrainConfig(model=model), load_embedder("minilm", "cpu"))

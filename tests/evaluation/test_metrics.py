@@ -9,7 +9,8 @@ def test_token_f1_is_over_sets_of_treebank_words():
     # {the, cat, sat} against {the, dog, sat}: 2 of 3 each way; a repeated word counts once.
     assert metrics.token_f1(["the cat sat"], ["the dog sat"])[0] == pytest.approx(200 / 3)
     assert metrics.token_f1(["the the the"], ["the"])[0] == 100
-    # Treebank splits "isn't" into is + n't and the full stop off: {is, n't, it, .} against {is, it}.
+    # Treebank splits "isn't" into is + n't and the full stop off: {is, n't, it, .} against {is,
+    # it}.
     assert metrics.token_f1(["isn't it."], ["is it"])[0] == pytest.approx(200 * 2 / 6)
     assert metrics.token_f1([""], ["a"])[0] == 0
     assert metrics.token_f1([""], [""])[0] == 100

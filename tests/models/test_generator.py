@@ -42,10 +42,18 @@ class Lexical(LogitsProcessor):
 def transformers_generate(generator, given, beams, length):
     states, mask = generator.encode(*given)
     ids = generator.t5.generate(
-        encoder_outputs=BaseModelOutput(states), attention_mask=mask, num_beams=beams, num_return_sequences=beams,
-        max_length=length, do_sample=False, logits_processor=LogitsProcessorList([Lexical(generator, given[0], beams)]))
+        encoder_outputs=BaseModelOutput(states),
+        attention_mask=mask,
+        num_beams=beams,
+        num_return_sequences=beams,
+        max_length=length,
+        do_sample=False,
+        logits_processor=LogitsProcessorList([Lexical(generator, given[0], beams)]),
+    )
     # It takes a pad id of 0 for none, and fills beams that ended up with closing tokens.
-    return ids.masked_fill((ids == generator.t5.config.eos_token_id).long().cumsum(1).roll(1, 1) > 0, 0)
+    return ids.masked_fill(
+        (ids == generator.t5.config.eos_token_id).long().cumsum(1).roll(1, 1) > 0, 0
+    )
 
 
 @pytest.mark.parametrize("beams", [1, 2, 4, 8])
@@ -56,7 +64,9 @@ def test_generate_equals_transformers(tiny, beams, length):
     draft, ids = vectors(6)[:5], texts(5).clamp(min=0)
     for given in ((target,), (target, draft, ids, (ids > 0).long())):
         theirs = transformers_generate(generator, given, beams, length)
-        ours = generator.generate(*given, num_beams=beams, num_return_sequences=beams, max_length=length)
+        ours = generator.generate(
+            *given, num_beams=beams, num_return_sequences=beams, max_length=length
+        )
         assert torch.equal(ours, theirs)
 
 
@@ -68,11 +78,15 @@ def test_the_bundle_generates_as_transformers_does(minilm, passages, beams):
     target = torch.from_numpy(minilm.encode([passages[0][:20], passages[1][:60], passages[2]]))
     ours = generator.generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
     assert torch.equal(ours, transformers_generate(generator, (target,), beams, 34))
-    again = packed(generator).generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
+    again = packed(generator).generate(
+        target, num_beams=beams, num_return_sequences=beams, max_length=34
+    )
     assert torch.equal(again, ours)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="nothing is packed without oneDNN")
+@pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="nothing is packed without oneDNN"
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 3, 8, 33, 257])
 def test_a_packed_layer_does_not_depend_on_the_batch(rows, dtype):
@@ -104,8 +118,12 @@ def test_loss_without_logits_equals_the_loss_with_them(tiny):
         output = generator(vectors(5), labels=texts(5), keep_logits=keep)
         output.loss.backward()
         assert (output.logits is None) is not keep
-        results.append((output.loss.item(), {n: p.grad.clone() for n, p in generator.named_parameters()
-                                             if p.grad is not None}))
+        results.append(
+            (
+                output.loss.item(),
+                {n: p.grad.clone() for n, p in generator.named_parameters() if p.grad is not None},
+            )
+        )
     (loss, grads), (other_loss, other_grads) = results
     assert other_loss == pytest.approx(loss, rel=1e-5)
     assert grads.keys() == other_grads.keys()
@@ -120,15 +138,23 @@ def test_masked_draft_tokens_do_not_count(tiny):
     short = generator(vectors(3), vectors(3), ids, torch.ones_like(ids), labels).logits
     padded = torch.cat([ids, torch.full((3, 4), 77)], 1)
     mask = torch.cat([torch.ones_like(ids), torch.zeros(3, 4, dtype=torch.long)], 1)
-    assert torch.allclose(short, generator(vectors(3), vectors(3), padded, mask, labels).logits, atol=1e-4)
+    assert torch.allclose(
+        short, generator(vectors(3), vectors(3), padded, mask, labels).logits, atol=1e-4
+    )
 
 
 def test_initial_std_of_the_projectors(tiny):
-    """A T5's own initialisation, eight times as wide, must not reach them (uniform in 1/sqrt(n): std 1/sqrt(3n))."""
-    for projector in (tiny.corrector.target_projector, tiny.corrector.draft_projector,
-                      tiny.corrector.difference_projector):
+    """A T5's own initialisation, eight times as wide, must not reach them (uniform in 1/sqrt(n):
+    std 1/sqrt(3n))."""
+    for projector in (
+        tiny.corrector.target_projector,
+        tiny.corrector.draft_projector,
+        tiny.corrector.difference_projector,
+    ):
         for layer in (projector[0], projector[3]):
-            assert layer.weight.std().item() == pytest.approx((3 * layer.in_features) ** -0.5, rel=0.1)
+            assert layer.weight.std().item() == pytest.approx(
+                (3 * layer.in_features) ** -0.5, rel=0.1
+            )
 
 
 @pytest.mark.parametrize("int8", [False, True])
@@ -136,7 +162,9 @@ def test_save_and_load(tiny, tmp_path, int8):
     tiny.corrector.save_pretrained(tmp_path / "model", tiny.tokenizer, int8=int8)
     loaded = Generator.from_pretrained(tmp_path / "model")
     assert loaded.config == tiny.corrector.config
-    for (name, ours), theirs in zip(loaded.state_dict().items(), tiny.corrector.state_dict().values(), strict=True):
+    for (name, ours), theirs in zip(
+        loaded.state_dict().items(), tiny.corrector.state_dict().values(), strict=True
+    ):
         assert (ours - theirs).norm() <= (0.02 * theirs.norm() if int8 else 0), name
     assert loaded.t5.shared.weight is loaded.t5.lm_head.weight
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -151,7 +179,9 @@ def test_untied_words_survive(tiny, tmp_path):
     generator.t5.lm_head.weight = torch.nn.Parameter(torch.randn_like(generator.t5.shared.weight))
     generator.save_pretrained(tmp_path / "untied", tiny.tokenizer)
     loaded = load_generator(tmp_path / "untied")
-    assert torch.equal(generator(vectors(2), labels=texts(2)).logits, loaded(vectors(2), labels=texts(2)).logits)
+    assert torch.equal(
+        generator(vectors(2), labels=texts(2)).logits, loaded(vectors(2), labels=texts(2)).logits
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "config", "shape"])

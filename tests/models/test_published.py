@@ -42,15 +42,21 @@ def logits(generator, folder: str) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def gtr(tmp_path_factory) -> Path:
-    """A Sentence Transformers model of GTR's build: T5 encoder, mean pooling, dense layer, normalisation."""
+    """A Sentence Transformers model of GTR's build: T5 encoder, mean pooling, dense layer,
+    normalisation."""
     folder = tmp_path_factory.mktemp("gtr")
     torch.manual_seed(0)
     config = T5Config(vocab_size=103, d_model=768, d_kv=8, num_heads=2, d_ff=16, num_layers=1)
     T5EncoderModel(config).save_pretrained(folder / "t5")
     AutoTokenizer.from_pretrained(FIXTURES / "tiny_t5").save_pretrained(folder / "t5")
-    whole = SentenceTransformer(modules=[
-        modules.Transformer(str(folder / "t5"), max_seq_length=512), modules.Pooling(768, "mean"),
-        modules.Dense(768, 768, bias=False, activation_function=nn.Identity()), modules.Normalize()])
+    whole = SentenceTransformer(
+        modules=[
+            modules.Transformer(str(folder / "t5"), max_seq_length=512),
+            modules.Pooling(768, "mean"),
+            modules.Dense(768, 768, bias=False, activation_function=nn.Identity()),
+            modules.Normalize(),
+        ]
+    )
     whole.save(str(folder / "whole"))
     return folder / "whole"
 
@@ -70,7 +76,9 @@ def test_outputs_are_those_of_the_original_code(folder):
     assert abs(float(loss) - float(tensors["loss"])) < 1e-4
     for beams in (1, 4):
         if (name := f"generated_beams{beams}") in tensors:
-            ids = generator.generate(**given, num_beams=beams, num_return_sequences=beams, max_length=16)
+            ids = generator.generate(
+                **given, num_beams=beams, num_return_sequences=beams, max_length=16
+            )
             assert torch.equal(ids, tensors[name])
 
 
@@ -84,11 +92,19 @@ def test_saving_in_our_format_keeps_every_logit(folder, tmp_path):
 
 
 def test_lengths_and_embedders_come_with_the_checkpoint():
-    inverter, stage2 = (load_generator(FIXTURES / name).config for name in ("vec2text_inverter", "nanov2t_stage2"))
+    inverter, stage2 = (
+        load_generator(FIXTURES / name).config for name in ("vec2text_inverter", "nanov2t_stage2")
+    )
     assert inverter.max_tokens == 15, "vec2text counts the closing token"
-    assert (stage2.max_tokens, stage2.embedder) == (32, None), "an embedder of a name that nobody published"
+    assert (stage2.max_tokens, stage2.embedder) == (32, None), (
+        "an embedder of a name that nobody published"
+    )
     assert inverter.embedder.name.endswith("gtr-t5-base#mean") and not inverter.embedder.normalized
-    assert (inverter.hypothesizes, inverter.corrects) == (stage2.corrects, stage2.hypothesizes) == (True, False)
+    assert (
+        (inverter.hypothesizes, inverter.corrects)
+        == (stage2.corrects, stage2.hypothesizes)
+        == (True, False)
+    )
 
 
 def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
@@ -98,7 +114,9 @@ def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
     weights["embedding_transform.0.weight"] = torch.zeros(768, 1536)
     save_file(weights, tmp_path / "x" / "model.safetensors")
     assert load_generator(tmp_path / "x").config.embedder is None
-    values = json.loads((tmp_path / "x" / "config.json").read_text()) | {"embedder_model_api": "text-embedding-ada-002"}
+    values = json.loads((tmp_path / "x" / "config.json").read_text()) | {
+        "embedder_model_api": "text-embedding-ada-002"
+    }
     (tmp_path / "x" / "config.json").write_text(json.dumps(values))
     config = load_generator(tmp_path / "x").config
     assert (config.dim, config.projector_width) == (1536, 768)
@@ -108,10 +126,14 @@ def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
 def test_convert_writes_a_pair_that_loads_as_one(tmp_path, mean):
     convert(FIXTURES / "vec2text_corrector", tmp_path / "pair", FIXTURES / "vec2text_inverter")
     inverter = load_inverter(tmp_path / "pair", embedder=mean, device="cpu")
-    assert torch.equal(logits(inverter.hypothesizer, "vec2text_inverter"),
-                       logits(load_generator(FIXTURES / "vec2text_inverter"), "vec2text_inverter"))
-    assert torch.equal(logits(inverter.corrector, "vec2text_corrector"),
-                       logits(load_generator(FIXTURES / "vec2text_corrector"), "vec2text_corrector"))
+    assert torch.equal(
+        logits(inverter.hypothesizer, "vec2text_inverter"),
+        logits(load_generator(FIXTURES / "vec2text_inverter"), "vec2text_inverter"),
+    )
+    assert torch.equal(
+        logits(inverter.corrector, "vec2text_corrector"),
+        logits(load_generator(FIXTURES / "vec2text_corrector"), "vec2text_corrector"),
+    )
     convert(FIXTURES / "nanov2t_stage2", tmp_path / "single")
     assert load_generator(tmp_path / "single").config.corrects
 
@@ -119,10 +141,16 @@ def test_convert_writes_a_pair_that_loads_as_one(tmp_path, mean):
 def test_pairs_and_parts(mean):
     vectors = mean.encode(["the dog", "a cat sat"])
     corrector, hypothesizer = FIXTURES / "vec2text_corrector", FIXTURES / "vec2text_inverter"
-    pair = load_inverter(corrector, hypothesizer, embedder=mean, device="cpu").invert(vectors, rounds=2, beam=2)
-    first = load_inverter(hypothesizer, embedder=mean, device="cpu").invert(vectors, rounds=2, beam=2)
+    pair = load_inverter(corrector, hypothesizer, embedder=mean, device="cpu").invert(
+        vectors, rounds=2, beam=2
+    )
+    first = load_inverter(hypothesizer, embedder=mean, device="cpu").invert(
+        vectors, rounds=2, beam=2
+    )
     assert [found.rounds[0].text for found in pair] == [found.rounds[0].text for found in first]
-    assert all(len(found.rounds) == 1 for found in first) and any(len(found.rounds) > 1 for found in pair)
+    assert all(len(found.rounds) == 1 for found in first) and any(
+        len(found.rounds) > 1 for found in pair
+    )
     alone = load_inverter(corrector, embedder=mean, device="cpu")
     assert [found.rounds[0].text for found in alone.invert(vectors, rounds=1, beam=2)] == ["", ""]
     given = alone.invert(vectors, rounds=1, beam=2, drafts=["the", "a"])
@@ -138,7 +166,9 @@ def test_training_runs_make_a_pair(tmp_path, mean):
 
 def test_what_does_not_fit_is_refused(gtr, mean, tmp_path):
     corrector, hypothesizer = FIXTURES / "vec2text_corrector", FIXTURES / "vec2text_inverter"
-    with pytest.raises(UserError, match=r"gtr-t5-base#mean with normalized False; .* has normalized True"):
+    with pytest.raises(
+        UserError, match=r"gtr-t5-base#mean with normalized False; .* has normalized True"
+    ):
         load_inverter(corrector, hypothesizer, embedder=load_embedder(str(gtr), "cpu"))
     with pytest.raises(UserError, match=r"\(1, 24\).*\[n, 768\]"):
         load_inverter(corrector, embedder=mean, device="cpu").invert(np.ones((1, 24), np.float32))
@@ -150,7 +180,9 @@ def test_what_does_not_fit_is_refused(gtr, mean, tmp_path):
         load_pair(hypothesizer, hypothesizer)
     with pytest.raises(UserError, match="only corrects"):
         load_pair(corrector, corrector)
-    with pytest.raises(UserError, match="inverter nothing: neither a folder nor one of minilm-wiki32, gtr-nq32"):
+    with pytest.raises(
+        UserError, match="inverter nothing: neither a folder nor one of minilm-wiki32, gtr-nq32"
+    ):
         load_pair("nothing")
     with pytest.raises(UserError, match="only #mean may follow"):
         load_embedder(f"{gtr}#max", "cpu")
@@ -173,8 +205,13 @@ def test_mean_leaves_out_what_follows_the_pooling(gtr, mean):
 
 def test_the_tokenizer_of_the_t5_beside_serves_a_checkpoint_without_one(tmp_path):
     shutil.copytree(FIXTURES / "tiny_t5", tmp_path / "tiny_t5")
-    shutil.copytree(FIXTURES / "vec2text_inverter", tmp_path / "bare", ignore=shutil.ignore_patterns("*token*"))
-    assert load_tokenizer(tmp_path / "bare").get_vocab() == load_tokenizer(tmp_path / "tiny_t5").get_vocab()
+    shutil.copytree(
+        FIXTURES / "vec2text_inverter", tmp_path / "bare", ignore=shutil.ignore_patterns("*token*")
+    )
+    assert (
+        load_tokenizer(tmp_path / "bare").get_vocab()
+        == load_tokenizer(tmp_path / "tiny_t5").get_vocab()
+    )
     shutil.rmtree(tmp_path / "tiny_t5")
     with pytest.raises(UserError, match="no tokenizer"):
         load_tokenizer(tmp_path / "bare")
@@ -190,13 +227,21 @@ class Evil:
 
 def test_a_pickle_is_read_only_if_it_holds_nothing_but_weights(tmp_path):
     folder = "vec2text_corrector"
-    shutil.copytree(FIXTURES / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(
+        FIXTURES / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.safetensors")
+    )
     with pytest.raises(UserError, match=r"model\.safetensors is missing"):
         load_generator(tmp_path / folder)
-    torch.save(load_file(FIXTURES / folder / "model.safetensors"), tmp_path / folder / "pytorch_model.bin")
-    assert torch.equal(logits(load_generator(tmp_path / folder), folder),
-                       logits(load_generator(FIXTURES / folder), folder))
-    (tmp_path / folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Evil(tmp_path / "ran")}, protocol=2))
+    torch.save(
+        load_file(FIXTURES / folder / "model.safetensors"), tmp_path / folder / "pytorch_model.bin"
+    )
+    assert torch.equal(
+        logits(load_generator(tmp_path / folder), folder),
+        logits(load_generator(FIXTURES / folder), folder),
+    )
+    (tmp_path / folder / "pytorch_model.bin").write_bytes(
+        pickle.dumps({"x": Evil(tmp_path / "ran")}, protocol=2)
+    )
     with pytest.raises(UserError, match=r"pytorch_model\.bin"):
         load_generator(tmp_path / folder)
     torch.save({"x": Evil(tmp_path / "ran")}, tmp_path / folder / "pytorch_model.bin")
@@ -211,35 +256,62 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(UserError, match=r"model\.safetensors: damaged"):
         load_generator(tmp_path / "x")
     weights = load_file(FIXTURES / "vec2text_inverter" / "model.safetensors")
-    save_file({k: v for k, v in weights.items() if "transform.0" not in k}, tmp_path / "x" / "model.safetensors")
+    save_file(
+        {k: v for k, v in weights.items() if "transform.0" not in k},
+        tmp_path / "x" / "model.safetensors",
+    )
     with pytest.raises(UserError, match=r"target_projector\.0\.weight' is missing"):
         load_generator(tmp_path / "x")
 
 
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 def test_sizes_of_any_t5_are_read_off_its_weights(kind, tmp_path):
-    """A T5 of the later build, its output words apart, and one whose words lie under another of their names."""
+    """A T5 of the later build, its output words apart, and one whose words lie under another of
+    their names."""
     torch.manual_seed(0)
-    later = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False} if kind == "untied" else {}
-    t5 = T5ForConditionalGeneration(T5Config(
-        vocab_size=50, d_model=16, d_kv=4, num_heads=3, d_ff=20, num_layers=3, decoder_start_token_id=0, **later))
+    later = (
+        {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+        if kind == "untied"
+        else {}
+    )
+    t5 = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=50,
+            d_model=16,
+            d_kv=4,
+            num_heads=3,
+            d_ff=20,
+            num_layers=3,
+            decoder_start_token_id=0,
+            **later,
+        )
+    )
     t5.eval()
-    weights = {f"encoder_decoder.{name}": weight.clone() for name, weight in t5.state_dict().items()}
+    weights = {
+        f"encoder_decoder.{name}": weight.clone() for name, weight in t5.state_dict().items()
+    }
     if kind == "untied":
         t5.lm_head.weight = nn.Parameter(torch.randn(50, 16))
         weights["encoder_decoder.lm_head.weight"] = t5.lm_head.weight.data.clone()
     else:
         del weights["encoder_decoder.shared.weight"], weights["encoder_decoder.lm_head.weight"]
     project = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0), nn.GELU(), nn.Linear(6, 32))
-    weights |= {f"embedding_transform.{name}": weight.clone() for name, weight in project.state_dict().items()}
+    weights |= {
+        f"embedding_transform.{name}": weight.clone()
+        for name, weight in project.state_dict().items()
+    }
     weights["embedder.anything"] = torch.zeros(2)
     save_file(weights, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["InversionModel"], "max_seq_length": 32}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architectures": ["InversionModel"], "max_seq_length": 32})
+    )
     vectors, labels = torch.randn(2, 6), torch.tensor([[5, 6, 1], [7, 1, -100]])
     with torch.inference_mode():
         theirs = t5(inputs_embeds=project(vectors).view(2, 2, 16), labels=labels)
         ours = load_generator(tmp_path)(vectors, labels=labels)
-    assert torch.allclose(ours.logits, theirs.logits, atol=1e-5) and torch.allclose(ours.loss, theirs.loss)
+    assert torch.allclose(ours.logits, theirs.logits, atol=1e-5) and torch.allclose(
+        ours.loss, theirs.loss
+    )
 
 
 def hub_cache(home: Path, repositories: dict[str, Path]) -> None:
@@ -247,7 +319,9 @@ def hub_cache(home: Path, repositories: dict[str, Path]) -> None:
     for number, (name, folder) in enumerate(repositories.items()):
         root = home / f"models--{name.replace('/', '--')}"
         sha = f"{number:040x}"
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "expected.safetensors"):
+        for path in sorted(
+            p for p in folder.rglob("*") if p.is_file() and p.name != "expected.safetensors"
+        ):
             place = root / "snapshots" / sha / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             (root / "blobs").mkdir(exist_ok=True)
@@ -268,10 +342,13 @@ inverter = load_inverter("gtr-nq32", device="cpu")
 for name in ("gtr-st-nq32", "gtr-st-nq32-ielab", "ada-002"):
     convert(name, Path("out") / name)
 print(json.dumps({
-    "embedder": inverter.embedder.name, "max_tokens": inverter.max_tokens, "rounds": len(found.rounds),
+    "embedder": inverter.embedder.name, "max_tokens": inverter.max_tokens,
+    "rounds": len(found.rounds),
     "stage2": Generator.from_pretrained("Hannibal046/gtr_t5_nq_32_stage2").config.dim,
     "pair": [g is not None for g in load_pair("jxm/gtr__nq__32__correct", "jxm/gtr__nq__32")[:2]],
-    "part": load_inverter("ielabgroup/vec2text_gtr-base-st_corrector", device="cpu").embedder.normalized,
+    "part": load_inverter(
+        "ielabgroup/vec2text_gtr-base-st_corrector", device="cpu"
+    ).embedder.normalized,
     "ielab": load_inverter("gtr-st-nq32-ielab", device="cpu").embedder.normalized,
     "out": sorted(str(p.parent.relative_to("out")) for p in Path("out").rglob("config.json")),
 }))
@@ -280,14 +357,30 @@ print(json.dumps({
 
 def test_releases_load_by_name_from_the_hub_cache(tmp_path, gtr):
     home = dict.fromkeys((r.corrector for r in RELEASES.values()), FIXTURES / "vec2text_corrector")
-    home |= {r.hypothesizer: FIXTURES / "vec2text_inverter" for r in RELEASES.values() if r.hypothesizer}
-    home |= {"Hannibal046/gtr_t5_nq_32_stage2": FIXTURES / "nanov2t_stage2", "sentence-transformers/gtr-t5-base": gtr}
+    home |= {
+        r.hypothesizer: FIXTURES / "vec2text_inverter" for r in RELEASES.values() if r.hypothesizer
+    }
+    home |= {
+        "Hannibal046/gtr_t5_nq_32_stage2": FIXTURES / "nanov2t_stage2",
+        "sentence-transformers/gtr-t5-base": gtr,
+    }
     hub_cache(tmp_path / "hub", home)
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", BY_NAME], cwd=tmp_path, env=environment | {
-        "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BY_NAME],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "embedder": "sentence-transformers/gtr-t5-base#mean", "max_tokens": 15, "rounds": 2, "stage2": 24,
-        "pair": [True, True], "ielab": True, "part": True,
-        "out": ["ada-002/corrector", "ada-002/hypothesizer", "gtr-st-nq32", "gtr-st-nq32-ielab"]}
+        "embedder": "sentence-transformers/gtr-t5-base#mean",
+        "max_tokens": 15,
+        "rounds": 2,
+        "stage2": 24,
+        "pair": [True, True],
+        "ielab": True,
+        "part": True,
+        "out": ["ada-002/corrector", "ada-002/hypothesizer", "gtr-st-nq32", "gtr-st-nq32-ielab"],
+    }

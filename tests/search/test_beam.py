@@ -59,7 +59,9 @@ def test_vectors_do_not_depend_on_what_they_are_made_with(minilm, passages):
     whole = minilm.encode(texts)
     assert whole.shape == (6, 384) and minilm.encode([]).shape == (0, 384)
     np.testing.assert_allclose(whole, minilm.model.encode(texts), atol=1e-6)
-    assert all(np.array_equal(minilm.encode(texts[i:j]), whole[i:j]) for i, j in ((0, 1), (1, 4), (3, 6)))
+    assert all(
+        np.array_equal(minilm.encode(texts[i:j]), whole[i:j]) for i, j in ((0, 1), (1, 4), (3, 6))
+    )
 
 
 def test_nothing_is_embedded_twice_and_calls_are_counted(tiny, vectors):
@@ -100,22 +102,37 @@ def test_the_next_best_is_edited_once_the_best_was(tiny, vectors, monkeypatch):
 
 
 def test_missing_words_are_proposed_first(tiny, minilm):
-    generator, [word] = copy.deepcopy(tiny.corrector), tiny.tokenizer("river", add_special_tokens=False)["input_ids"]
-    target, own = torch.from_numpy(minilm.encode(["the river in the hills", "the house in the hills"]))
+    generator, [word] = (
+        copy.deepcopy(tiny.corrector),
+        tiny.tokenizer("river", add_special_tokens=False)["input_ids"],
+    )
+    target, own = torch.from_numpy(
+        minilm.encode(["the river in the hills", "the house in the hills"])
+    )
     with torch.inference_mode():
         lexical = generator.lexical
         lexical.linear.weight.zero_()
         lexical.linear.weight[word] = 100 * (target - own)
-        lexical.linear.bias[word] -= lexical.guess(target[None])[0, word]  # the target alone does not ask for it
-        ids = tiny.tokenizer(["the house in the hills"], add_special_tokens=False, return_tensors="pt")["input_ids"]
+        lexical.linear.bias[word] -= lexical.guess(target[None])[
+            0, word
+        ]  # the target alone does not ask for it
+        ids = tiny.tokenizer(
+            ["the house in the hills"], add_special_tokens=False, return_tensors="pt"
+        )["input_ids"]
         ids = torch.cat([ids, torch.tensor([[generator.t5.config.eos_token_id]])], 1)
         [edits] = propose(generator, target[None], own[None], ids, torch.ones_like(ids), 5)
     assert sorted((edit.start, edit.tokens) for edit in edits) == [(i, [word]) for i in range(5)]
 
 
-@pytest.mark.parametrize(("has", "dtype"), [
-    ((), torch.float32), (("avx512_bf16",), torch.bfloat16), (("avx512_bf16", "avx512_fp16"), torch.float32),
-    (("avx512_bf16", "avx512_fp16", "amx_bf16"), torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("has", "dtype"),
+    [
+        ((), torch.float32),
+        (("avx512_bf16",), torch.bfloat16),
+        (("avx512_bf16", "avx512_fp16"), torch.float32),
+        (("avx512_bf16", "avx512_fp16", "amx_bf16"), torch.bfloat16),
+    ],
+)
 def test_bfloat16_where_it_is_faster(monkeypatch, has, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
     assert search_dtype(torch.device("cpu")) == dtype
@@ -124,7 +141,9 @@ def test_bfloat16_where_it_is_faster(monkeypatch, has, dtype):
 def test_stops(tiny, vectors, minilm, passages):
     drafts = ["not it"] * 3 + [passages[3][:60].lower()]
     found = tiny.invert(vectors, rounds=1, beam=2, drafts=drafts)
-    assert found[3].stopped == "exact" and len(found[3].rounds) == 1 and found[3].embedder_calls == 1
+    assert (
+        found[3].stopped == "exact" and len(found[3].rounds) == 1 and found[3].embedder_calls == 1
+    )
     assert {f.stopped for f in found[:3]} == {"rounds"}
     alone = Inverter(minilm, tiny.tokenizer, tiny.hypothesizer, None)
     assert {f.stopped for f in alone.invert(vectors, rounds=5, beam=2)} == {"converged"}
@@ -136,13 +155,16 @@ def test_a_corrector_alone_starts_from_nothing(tiny, vectors, minilm):
     assert found.rounds[0].text == "" and found.rounds[1].cosine >= found.rounds[0].cosine
 
 
-@pytest.mark.parametrize(("spoil", "said"), [
-    (lambda v: v[:, :-1], "384"),
-    (lambda v: v[0], "384"),
-    (lambda v: np.where(np.arange(4)[:, None] == 3, np.nan, v), "vector 3 is not finite"),
-    (lambda v: np.where(np.arange(4)[:, None] == 2, np.inf, v), "vector 2 is not finite"),
-    (lambda v: v * (np.arange(4)[:, None] != 1), "vector 1 is zero"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda v: v[:, :-1], "384"),
+        (lambda v: v[0], "384"),
+        (lambda v: np.where(np.arange(4)[:, None] == 3, np.nan, v), "vector 3 is not finite"),
+        (lambda v: np.where(np.arange(4)[:, None] == 2, np.inf, v), "vector 2 is not finite"),
+        (lambda v: v * (np.arange(4)[:, None] != 1), "vector 1 is zero"),
+    ],
+)
 def test_bad_vectors_are_refused_by_name(tiny, vectors, spoil, said):
     with pytest.raises(UserError, match=said):
         tiny.invert(spoil(vectors), rounds=0)

@@ -20,14 +20,21 @@ class Noting:
 
 @pytest.fixture
 def exhaustive(tiny):
-    return ExhaustiveInverter(Noting(tiny.embedder), tiny.tokenizer, tiny.hypothesizer, tiny.corrector)
+    return ExhaustiveInverter(
+        Noting(tiny.embedder), tiny.tokenizer, tiny.hypothesizer, tiny.corrector
+    )
 
 
 def test_every_round_rewrites_the_best_of_the_last_and_keeps_its_own(exhaustive, minilm, passages):
     target = minilm.encode([passages[0][:60]])
     [found] = exhaustive.invert(target, rounds=3, beam=2)
     calls = exhaustive.embedder.calls
-    assert [len(texts) for texts in calls] == [1, 2, 2 * len(set(calls[1])), 2 * min(2, len(set(calls[2])))]
+    assert [len(texts) for texts in calls] == [
+        1,
+        2,
+        2 * len(set(calls[1])),
+        2 * min(2, len(set(calls[2]))),
+    ]
     assert found.embedder_calls == sum(map(len, calls)) == found.rounds[-1].embedder_calls
     for texts, best in zip(calls, found.rounds, strict=True):
         cosines = (minilm.encode(texts) * target).sum(1)
@@ -43,6 +50,10 @@ def test_only_an_exact_text_ends_it_early(exhaustive, minilm, passages):
 
 def test_fifty_rounds_by_default(exhaustive, minilm, passages, monkeypatch):
     rounds = []
-    monkeypatch.setattr(exhaustive, "_rewrite", lambda searches, chosen, beam: [["a"] for _ in searches])
-    exhaustive.invert(minilm.encode([passages[0]]), on_round=lambda i, best: rounds.append(best.round))
+    monkeypatch.setattr(
+        exhaustive, "_rewrite", lambda searches, chosen, beam: [["a"] for _ in searches]
+    )
+    exhaustive.invert(
+        minilm.encode([passages[0]]), on_round=lambda i, best: rounds.append(best.round)
+    )
     assert rounds == list(range(51))

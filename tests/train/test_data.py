@@ -20,10 +20,14 @@ from nanov2t.train.data import Corpus, Crops, Embed
 def corpus(minilm, tmp_path_factory):
     from conftest import HERE
 
-    return Corpus.load(str(HERE / "passages.txt"), minilm.tokenizer, tmp_path_factory.mktemp("cache"))
+    return Corpus.load(
+        str(HERE / "passages.txt"), minilm.tokenizer, tmp_path_factory.mktemp("cache")
+    )
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".txt.xz", ".jsonl", ".jsonl.gz", ".parquet"])
+@pytest.mark.parametrize(
+    "suffix", [".txt", ".txt.gz", ".txt.xz", ".jsonl", ".jsonl.gz", ".parquet"]
+)
 def test_every_format_reads_the_same(tmp_path, suffix):
     texts = ["First passage.", "Zweiter Absatz, über Köln.", "third"]
     path = tmp_path / f"text{suffix}"
@@ -45,8 +49,10 @@ def test_splits_of_data_sets(tmp_path):
     rows("train", 5).to_parquet(tmp_path / "nq_corpus_dpr" / "train.parquet")
     rows("dev", 2500).to_parquet(tmp_path / "nq_corpus_dpr" / "dev.parquet")
     (tmp_path / "nq_corpus_dpr" / "README.md").write_text(
-        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: train.parquet\n"
-        "  - split: dev\n    path: dev.parquet\n---\n")
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: "
+        "train.parquet\n"
+        "  - split: dev\n    path: dev.parquet\n---\n"
+    )
     (tmp_path / "msmarco").mkdir()
     rows("train", 2003).to_parquet(tmp_path / "msmarco" / "train.parquet")
 
@@ -78,7 +84,10 @@ def test_missing_sources_are_refused(tmp_path):
 
 def test_reference_is_what_the_embedder_sees(minilm):
     tokenizer = minilm.tokenizer
-    assert reference("Über  allen GIPFELN ist Ruh", tokenizer, minilm, 32) == "uber allen gipfeln ist ruh"
+    assert (
+        reference("Über  allen GIPFELN ist Ruh", tokenizer, minilm, 32)
+        == "uber allen gipfeln ist ruh"
+    )
     assert reference("one two three four", tokenizer, minilm, 2) == "one two"
 
 
@@ -86,22 +95,34 @@ def test_the_corpus_is_cached_by_content(minilm, tmp_path, passages):
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     for path in (first, second):
         path.write_text("\n".join(passages), encoding="utf-8")
-    a, b = (Corpus.load(str(path), minilm.tokenizer, tmp_path / "cache") for path in (first, second))
+    a, b = (
+        Corpus.load(str(path), minilm.tokenizer, tmp_path / "cache") for path in (first, second)
+    )
     assert a.folder == b.folder
     second.write_text("\n".join(passages[1:]), encoding="utf-8")
     assert Corpus.load(str(second), minilm.tokenizer, tmp_path / "cache").folder != a.folder
     rows = [a.tokens[i:j].tolist() for i, j in zip(a.offsets, a.offsets[1:], strict=False)]
     assert decode_texts(rows, minilm.tokenizer, minilm) == [
-        reference(text, minilm.tokenizer, minilm, 999) for text in passages]
+        reference(text, minilm.tokenizer, minilm, 999) for text in passages
+    ]
 
 
 @settings(max_examples=30, deadline=None)
-@given(step=st.integers(0, 500), size=st.integers(1, 64), tokens=st.integers(4, 40), seed=st.integers(0, 3))
+@given(
+    step=st.integers(0, 500),
+    size=st.integers(1, 64),
+    tokens=st.integers(4, 40),
+    seed=st.integers(0, 3),
+)
 def test_crops_stay_in_their_passage_and_start_at_words(corpus, minilm, step, size, tokens, seed):
-    crops = Crops(corpus, DataConfig(max_tokens=tokens, min_tokens=2), minilm.tokenizer, "all", seed)
+    crops = Crops(
+        corpus, DataConfig(max_tokens=tokens, min_tokens=2), minilm.tokenizer, "all", seed
+    )
     passage, start, length = crops.draw(step, size)
     assert (length >= 1).all() and (length <= tokens).all()
-    assert (corpus.offsets[passage] <= start).all() and (start + length <= corpus.offsets[passage + 1]).all()
+    assert (corpus.offsets[passage] <= start).all() and (
+        start + length <= corpus.offsets[passage + 1]
+    ).all()
     pieces = minilm.tokenizer.convert_ids_to_tokens(corpus.tokens[start].tolist())
     assert not any(piece.startswith("##") for piece in pieces)
 
@@ -124,8 +145,10 @@ def test_an_epoch_visits_every_window_once(corpus, minilm):
 
 
 def test_held_out_passages_are_kept_apart(corpus, minilm):
-    parts = [set(Crops(corpus, DataConfig(held_out=0.3), minilm.tokenizer, part, 0).passages)
-             for part in ("hypothesizer", "corrector")]
+    parts = [
+        set(Crops(corpus, DataConfig(held_out=0.3), minilm.tokenizer, part, 0).passages)
+        for part in ("hypothesizer", "corrector")
+    ]
     assert not parts[0] & parts[1]
     assert len(parts[0] | parts[1]) == len(corpus.offsets) - 1
     assert len(parts[1]) == pytest.approx(0.3 * len(corpus.offsets), abs=2)
@@ -135,8 +158,11 @@ def test_token_ids_embed_as_their_text_does(corpus, minilm):
     ids, mask, _ = Crops(corpus, DataConfig(), minilm.tokenizer, "all", 0).ids(0, 64)
     embed = Embed(minilm, minilm.tokenizer)
     assert embed.direct
-    texts = decode_texts([row[keep.bool()].tolist() for row, keep in zip(ids, mask, strict=True)],
-                         minilm.tokenizer, minilm)
+    texts = decode_texts(
+        [row[keep.bool()].tolist() for row, keep in zip(ids, mask, strict=True)],
+        minilm.tokenizer,
+        minilm,
+    )
     np.testing.assert_allclose(embed(ids, mask).numpy(), minilm.encode(texts), atol=1e-5)
 
 
@@ -145,6 +171,8 @@ def test_start_vectors_are_cached_and_right(minilm, tmp_path, passages):
     path.write_text("\n".join(passages[:9]), encoding="utf-8")
     corpus = Corpus.load(str(path), minilm.tokenizer, tmp_path / "cache")
     vectors = corpus.start_vectors(minilm, minilm.tokenizer, 12)
-    expected = minilm.encode([reference(text, minilm.tokenizer, minilm, 12) for text in passages[:9]])
+    expected = minilm.encode(
+        [reference(text, minilm.tokenizer, minilm, 12) for text in passages[:9]]
+    )
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     assert isinstance(corpus.start_vectors(minilm, minilm.tokenizer, 12), np.memmap)

@@ -27,7 +27,9 @@ def same(a, b):
 
 @pytest.mark.parametrize("share", [0, 0.5])
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path, share):
-    """Dropout is on and pools of drafts outlast the stop, so the random state and the pool must survive too."""
+    """Dropout is on and pools of drafts outlast the stop, so the random state and the pool must
+    survive too."""
+
     def config(name):
         config = tiny_config(tmp_path / name, share)
         config.model.dropout = 0.1
@@ -42,7 +44,10 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, share):
     assert not (stopped.out / "model").exists()
     train(stopped)
     assert same(weights(tmp_path / "whole"), weights(stopped.out))
-    steps = [json.loads(line)["step"] for line in (stopped.out / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"]
+        for line in (stopped.out / "metrics.jsonl").read_text().splitlines()
+    ]
     assert steps == sorted(steps)
 
 
@@ -73,16 +78,28 @@ class Stop:
 
 
 def test_killed_with_9_and_started_again(tmp_path):
-    """The same command line, killed at some moment of its run, ends with the weights of a run never killed."""
+    """The same command line, killed at some moment of its run, ends with the weights of a run never
+    killed."""
     recipe = {
-        "data": {"train": str(HERE / "passages.txt"), "dev": str(HERE / "passages.txt"), "cache": str(tmp_path / "c")},
-        "model": TINY, "drafts": {"share": 0.5, "pool": 16}, "optim": {"batch": 8, "micro_batch": 4, "epochs": 0.6},
-        "eval_limit": 2, "save_every": 1, "precision": "fp32"}
+        "data": {
+            "train": str(HERE / "passages.txt"),
+            "dev": str(HERE / "passages.txt"),
+            "cache": str(tmp_path / "c"),
+        },
+        "model": TINY,
+        "drafts": {"share": 0.5, "pool": 16},
+        "optim": {"batch": 8, "micro_batch": 4, "epochs": 0.6},
+        "eval_limit": 2,
+        "save_every": 1,
+        "precision": "fp32",
+    }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
     def start(name):
         command = [sys.executable, "-m", "nanov2t", "train", str(tmp_path / "recipe.yaml"), "--out"]
-        return subprocess.Popen([*command, str(tmp_path / name)], stdout=subprocess.DEVNULL, env=os.environ)
+        return subprocess.Popen(
+            [*command, str(tmp_path / name)], stdout=subprocess.DEVNULL, env=os.environ
+        )
 
     assert start("whole").wait() == 0
     process = start("killed")
@@ -97,14 +114,24 @@ def test_killed_with_9_and_started_again(tmp_path):
 
 def test_two_sentences_are_learnt_and_recovered_exactly(tmp_path):
     """End to end: text, vectors, training, checkpoint, search."""
-    texts = ["the old ferry crossed the bay twice a day.", "salt was once carried over this pass by mules."]
+    texts = [
+        "the old ferry crossed the bay twice a day.",
+        "salt was once carried over this pass by mules.",
+    ]
     (tmp_path / "two.txt").write_text("\n".join(texts))
     config = tiny_config(tmp_path / "run", share=0.5)
     config.data.train = config.data.dev = str(tmp_path / "two.txt")
     config.data.crop, config.data.held_out = "start", 0.0
-    config.optim.batch, config.optim.epochs, config.optim.lr, config.eval_every = 4, 60, 5e-3, 10_000
+    config.optim.batch, config.optim.epochs, config.optim.lr, config.eval_every = (
+        4,
+        60,
+        5e-3,
+        10_000,
+    )
     inverter = load_inverter(train(config))
-    for found, text in zip(inverter.invert(inverter.embedder.encode(texts), rounds=2, beam=2), texts, strict=True):
+    for found, text in zip(
+        inverter.invert(inverter.embedder.encode(texts), rounds=2, beam=2), texts, strict=True
+    ):
         assert found.text == text and found.stopped == "exact" and found.cosine > 1 - 1e-5
 
 
@@ -121,7 +148,9 @@ def test_a_hypothesizer_and_then_a_corrector(tmp_path):
     (tmp_path / "pair" / "corrector").symlink_to(second)
     inverter = load_inverter(tmp_path / "pair")
     assert inverter.hypothesizer is not inverter.corrector
-    assert len(inverter.invert(inverter.embedder.encode(["a word"]), rounds=1, beam=2)[0].rounds) == 2
+    assert (
+        len(inverter.invert(inverter.embedder.encode(["a word"]), rounds=1, beam=2)[0].rounds) == 2
+    )
 
 
 def test_a_joint_run_starts_from_a_hypothesizer(tmp_path):
@@ -133,8 +162,12 @@ def test_a_joint_run_starts_from_a_hypothesizer(tmp_path):
     before = Generator.from_pretrained(first)
     ids = torch.randint(1000, 9000, (2, 5))
     for model in (joint, before):
-        # What was learnt stays: the first rate of the warm-up is zero, so the one step moved nothing.
-        assert torch.equal(model(torch.eye(384)[:2], labels=ids).logits, before(torch.eye(384)[:2], labels=ids).logits)
+        # What was learnt stays: the first rate of the warm-up is zero, so the one step moved
+        # nothing.
+        assert torch.equal(
+            model(torch.eye(384)[:2], labels=ids).logits,
+            before(torch.eye(384)[:2], labels=ids).logits,
+        )
 
 
 def test_the_budget_ends_a_run_cleanly(tmp_path):

@@ -44,7 +44,9 @@ class Tally:
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path}: damaged, delete it and run again: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"{path}: damaged, delete it and run again: {str(error).splitlines()[0]}"
+            ) from None
         cosines = table["cosine"].drop_null().to_numpy()
         self.exact += table["stopped"].to_pylist().count("exact")
         self.bad += table.num_rows - len(cosines)
@@ -78,7 +80,9 @@ class Progress:
         self.status.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.status.stop()
 
     def say(self, line: str) -> None:
@@ -90,7 +94,8 @@ class Progress:
         self._tell()
 
     def parts(self) -> None:
-        """Count the parts that have come to exist, by whomever; those of this process are no longer in hand."""
+        """Count the parts that have come to exist, by whomever; those of this process are no longer
+        in hand."""
         self.own = 0
         if self.shown:
             for part, path in self.whole().items():
@@ -102,24 +107,37 @@ class Progress:
         rate = (done - self.before) / max(1e-9, time.monotonic() - self.began)
         left = timedelta(seconds=round((self.count - done) / rate)) if rate else "unknown time"
         exact = 100 * tally.exact / max(1, tally.rows)
-        return f"{done:,} of {self.count:,} rows, {rate:,.1f} a second, {left} left, {exact:.1f} % exact so far"
+        return f"{done:,} of {self.count:,} rows, {rate:,.1f} a second, {left} left, {exact:.1f} "
+               f"% exact so "
+               f""
+               f"far"
 
     def summary(self) -> None:
         """Print the share of exact texts, the cosines and some samples."""
         tally, console = self.tally, Console()
         good = tally.rows - tally.bad
-        console.print(f"{tally.rows:,} rows: {tally.exact:,} exact ({100 * tally.exact / max(1, good):.1f} %), "
-                      f"{tally.bad:,} with a bad vector", highlight=False)
+        console.print(
+            f"{tally.rows:,} rows: {tally.exact:,} exact ({100 * tally.exact / max(1, good):.1f} "
+            f"%), "
+            f"{tally.bad:,} with a bad vector",
+            highlight=False,
+        )
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("cosine", "rows", ""):
             table.add_column(column, justify="left" if not column else "right")
         for low, high, rows in zip(BINS, BINS[1:], tally.histogram, strict=False):
-            table.add_row(f"{low:g} to {high:g}", f"{rows:,}", "█" * round(40 * rows / max(1, good)))
+            table.add_row(
+                f"{low:g} to {high:g}", f"{rows:,}", "█" * round(40 * rows / max(1, good))
+            )
         console.print(table)
         for sample in (tally.samples[row] for row in sorted(tally.samples)):
             text = sample["error"] or sample["inverted"]
-            console.print(f"[dim]{escape(str(sample['id']))}  {sample['cosine'] or 0:.4f}[/dim]  {escape(text)}",
-                          highlight=False, soft_wrap=True)
+            console.print(
+                f"[dim]{escape(str(sample['id']))}  {sample['cosine'] or 0:.4f}[/dim]  "
+                f"{escape(text)}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def _tell(self) -> None:
         now = time.monotonic()

@@ -1,9 +1,11 @@
-"""Whole sources inverted into a folder of Parquet files, by any number of processes, killed at any moment.
+"""Whole sources inverted into a folder of Parquet files, by any number of processes, killed at any
+moment.
 
-The rows are divided into parts of fixed ranges. A part is written aside and renamed, so one that exists is whole; a run
-does the parts that do not exist. Every process takes the next part whose lock is free, and the system frees the locks
-of a process that dies, so the others take over what it had begun. Each part is a search of its own, so its rows are the
-same whoever does it and whatever happened before.
+The rows are divided into parts of fixed ranges. A part is written aside and renamed, so one that
+exists is whole; a run does the parts that do not exist. Every process takes the next part whose
+lock is free, and the system frees the locks of a process that dies, so the others take over what it
+had begun. Each part is a search of its own, so its rows are the same whoever does it and whatever
+happened before.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from nanov2t.models.checkpoint import untied
 from nanov2t.stores.base import HEAD, Rows, Source, digest
 
 PART = 1024
-"""Rows of a part: small enough that a kill costs little, large enough that its last, ever emptier batches do too."""
+"""Rows of a part: small enough that a kill costs little, large enough that its last, ever emptier
+batches do too."""
 
 
 def local_device() -> str:
@@ -41,25 +44,44 @@ def local_device() -> str:
 
 
 def invert_source(
-    inverter: Inverter, source: Source, out: Path, rounds: int | None, beam: int, limit: int | None = None
+    inverter: Inverter,
+    source: Source,
+    out: Path,
+    rounds: int | None,
+    beam: int,
+    limit: int | None = None,
 ) -> None:
-    """Invert a source into `out`, or go on with it; returns when all parts exist, be they others' work.
+    """Invert a source into `out`, or go on with it; returns when all parts exist, be they others'
+    work.
 
     Raises:
-        UserError: the vectors are not the inverter's embedder's, `out` cannot be written, or holds another run.
+        UserError: the vectors are not the inverter's embedder's, `out` cannot be written, or holds
+            another run.
     """
     if source.dim != inverter.embedder.dim:
-        raise UserError(f"{source.name}: vectors of {source.dim} dimensions, but {inverter.embedder.name} makes "
-                        f"{inverter.embedder.dim}")
+        raise UserError(
+            f"{source.name}: vectors of {source.dim} dimensions, but {inverter.embedder.name} "
+            f"makes "
+            f"{inverter.embedder.dim}"
+        )
     tolerance, remarks = _inspect(source, inverter)
     count = min(source.count, limit or source.count)
     rounds = inverter.default_rounds if rounds is None else rounds
-    run = Run(out, count, {
-        "source": {"name": source.name, "fingerprint": source.fingerprint},
-        "inverter": {"name": inverter.embedder.name, "fingerprint": fingerprint(inverter)},
-        "rows": count, "ids": source.ids, "search": inverter.search, "rounds": rounds, "beam": beam,
-        "tolerance": tolerance, "part": PART,
-    })
+    run = Run(
+        out,
+        count,
+        {
+            "source": {"name": source.name, "fingerprint": source.fingerprint},
+            "inverter": {"name": inverter.embedder.name, "fingerprint": fingerprint(inverter)},
+            "rows": count,
+            "ids": source.ids,
+            "search": inverter.search,
+            "rounds": rounds,
+            "beam": beam,
+            "tolerance": tolerance,
+            "part": PART,
+        },
+    )
     first = os.environ.get("RANK", "0") == "0"
     with Progress(count, PART, run.whole, shown=first) as progress:
         progress.say(f"{source.name}: {', '.join(remarks)}")
@@ -70,10 +92,20 @@ def invert_source(
                     if mine:
                         waiting = False
                         rows = source.read(part * PART, min((part + 1) * PART, count))
-                        table = invert_rows(inverter, rows, source.integer_ids, rounds, beam, tolerance, progress.row)
+                        table = invert_rows(
+                            inverter,
+                            rows,
+                            source.integer_ids,
+                            rounds,
+                            beam,
+                            tolerance,
+                            progress.row,
+                        )
                         run.write(part, table)
                         progress.parts()
-            if waiting:  # the rest is being done by others; should one of them die, its part becomes free
+            if (
+                waiting
+            ):  # the rest is being done by others; should one of them die, its part becomes free
                 time.sleep(1)
                 progress.parts()
     if first:
@@ -82,30 +114,59 @@ def invert_source(
 
 
 def invert_rows(
-    inverter: Inverter, rows: Rows, integer_ids: bool, rounds: int, beam: int, tolerance: float = TOLERANCE,
+    inverter: Inverter,
+    rows: Rows,
+    integer_ids: bool,
+    rounds: int,
+    beam: int,
+    tolerance: float = TOLERANCE,
     on_row: Callable[[], None] = lambda: None,
 ) -> pa.Table:
-    """Rows inverted: a table with the columns id, inverted, cosine, stopped, rounds, embedder_calls and error."""
+    """Rows inverted: a table with the columns id, inverted, cosine, stopped, rounds, embedder_calls
+    and error."""
     good = [i for i in range(len(rows.ids)) if i not in rows.errors]
     vectors = rows.vectors[good]
     if inverter.embedder.normalized:
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        vectors = np.where(np.abs(lengths - 1) > 1e-3, vectors / lengths, vectors).astype(np.float32)
-    cells: list[dict[str, Any]] = [{"id": id_, "error": rows.errors.get(i)} for i, id_ in enumerate(rows.ids)]
+        vectors = np.where(np.abs(lengths - 1) > 1e-3, vectors / lengths, vectors).astype(
+            np.float32
+        )
+    cells: list[dict[str, Any]] = [
+        {"id": id_, "error": rows.errors.get(i)} for i, id_ in enumerate(rows.ids)
+    ]
     for i, found in inverter.stream(vectors, rounds, beam, tolerance=tolerance):
-        cells[good[i]] |= {"inverted": found.text, "cosine": found.cosine, "stopped": found.stopped,
-                           "rounds": len(found.rounds) - 1, "embedder_calls": found.embedder_calls}
+        cells[good[i]] |= {
+            "inverted": found.text,
+            "cosine": found.cosine,
+            "stopped": found.stopped,
+            "rounds": len(found.rounds) - 1,
+            "embedder_calls": found.embedder_calls,
+        }
         on_row()
-    return pa.Table.from_pylist(cells, pa.schema([
-        ("id", pa.int64() if integer_ids else pa.string()), ("inverted", pa.string()), ("cosine", pa.float64()),
-        ("stopped", pa.string()), ("rounds", pa.int32()), ("embedder_calls", pa.int32()), ("error", pa.string())]))
+    return pa.Table.from_pylist(
+        cells,
+        pa.schema(
+            [
+                ("id", pa.int64() if integer_ids else pa.string()),
+                ("inverted", pa.string()),
+                ("cosine", pa.float64()),
+                ("stopped", pa.string()),
+                ("rounds", pa.int32()),
+                ("embedder_calls", pa.int32()),
+                ("error", pa.string()),
+            ]
+        ),
+    )
 
 
 def fingerprint(inverter: Inverter) -> str:
     """A hash of all that decides what an inverter writes: its weights and its embedder."""
     generators = [g for g in (inverter.hypothesizer, inverter.corrector) if g is not None]
-    weights = (weight.cpu().view(torch.uint8).numpy().tobytes()
-               for generator in generators for weight in untied(generator).values())
+    weights = (
+        weight.cpu().view(torch.uint8).numpy().tobytes()
+        for generator in generators
+        for weight in untied(generator).values()
+    )
     return digest(inverter.embedder.info.fingerprint, *weights)
 
 
@@ -120,8 +181,9 @@ def _inspect(source: Source, inverter: Inverter) -> tuple[float, list[str]]:
     unit = bool((abs(squares - 1) < 1e-2).all())
     tolerance = TOLERANCE
     if (vectors == vectors.round()).all():
-        # Rounding moves each number by up to 1/2, evenly spread, so its square by 1/12 on average, and the cosine by
-        # half their sum over the squared length. No length strays from the average by as much as half.
+        # Rounding moves each number by up to 1/2, evenly spread, so its square by 1/12 on average,
+        # and the cosine by half their sum over the squared length. No length strays from the
+        # average by as much as half.
         tolerance = max(TOLERANCE, float(1.5 * source.dim / 24 / squares.mean()))
         remarks.append(f"rounded to whole numbers (exact from a cosine of {1 - tolerance:.5f} on)")
     if unit:
@@ -129,7 +191,10 @@ def _inspect(source: Source, inverter: Inverter) -> tuple[float, list[str]]:
     elif inverter.embedder.normalized:
         remarks.append(f"scaled to unit length, as {inverter.embedder.name} makes them")
     if not inverter.embedder.normalized and (unit or tolerance > TOLERANCE):
-        remarks.append(f"which {inverter.embedder.name} does not make: their length is lost, and with it some text")
+        remarks.append(
+            f"which {inverter.embedder.name} does not make: their length is lost, and with it "
+            f"some text"
+        )
     return tolerance, remarks
 
 
@@ -155,12 +220,18 @@ class Run:
                 raise UserError(f"{path}: damaged: {error}") from None
         for key, value in manifest.items():
             if _identity(before.get(key)) != _identity(value):
-                raise UserError(f"{out} holds a run with another {key} ({_show(before.get(key))}, not {_show(value)}): "
-                                "choose another --out, or delete it")
+                raise UserError(
+                    f"{out} holds a run with another {key} ({_show(before.get(key))}, not "
+                    f"{_show(value)}): "
+                    "choose another --out, or delete it"
+                )
 
     def whole(self) -> dict[int, Path]:
         """The parts that exist, by number."""
-        return {int(path.stem.removeprefix("part-")): path for path in self.out.glob(f"part-{'[0-9]' * 8}.parquet")}
+        return {
+            int(path.stem.removeprefix("part-")): path
+            for path in self.out.glob(f"part-{'[0-9]' * 8}.parquet")
+        }
 
     def missing(self) -> list[int]:
         return sorted(set(range(-(-self.count // PART))) - set(self.whole()))
@@ -208,8 +279,11 @@ class Run:
         try:
             yield
         except OSError as error:
-            raise UserError(f"{self.out}: {error.strerror or error}; what is finished stays, and the same command "
-                            "goes on from there") from None
+            raise UserError(
+                f"{self.out}: {error.strerror or error}; what is finished stays, and the same "
+                f"command "
+                "goes on from there"
+            ) from None
 
 
 def _identity(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""What the commands are given: texts, vectors and drafts, read and checked. Free of torch, like the commands."""
+"""What the commands are given: texts, vectors and drafts, read and checked. Free of torch, like the
+commands."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def read_texts(given: tuple[str, ...]) -> list[str]:
-    """The texts of the command line, `-` standing for the lines of standard input; none may be empty."""
+    """The texts of the command line, `-` standing for the lines of standard input; none may be
+    empty."""
     texts: list[str] = []
     for text in given:
         texts += [line.rstrip("\n") for line in sys.stdin] if text == "-" else [text]
@@ -35,9 +37,14 @@ def references_of(inverter: Inverter, texts: list[str]) -> list[str]:
     for i, text in enumerate(texts, 1):
         length = len(inverter.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if length > inverter.max_tokens:
-            print(f"nanov2t: text {i} has {length} tokens; only the first {inverter.max_tokens} are inverted",
-                  file=sys.stderr)
-        references.append(reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens))
+            print(
+                f"nanov2t: text {i} has {length} tokens; only the first {inverter.max_tokens} "
+                f"are inverted",
+                file=sys.stderr,
+            )
+        references.append(
+            reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
+        )
         if not references[-1]:
             raise UserError(f"text {i} holds nothing that the inverter's tokenizer knows")
     return references
@@ -66,7 +73,9 @@ def read_drafts(path: Path, count: int) -> list[str]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}, line {number}: not a JSON object with idx and draft ({error})") from None
+        raise UserError(
+            f"{path}, line {number}: not a JSON object with idx and draft ({error})"
+        ) from None
     if missing := [i for i in range(count) if i not in drafts]:
         raise UserError(f"{path}: no draft for idx {missing[0]}")
     return [drafts[i] for i in range(count)]

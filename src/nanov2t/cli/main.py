@@ -32,15 +32,18 @@ class Search:
     inverter: str = "minilm-wiki32"
     """A bundled inverter's or a release's name, a folder, or a model on the Hub."""
     hypothesizer: str | None = None
-    """Another such name, whose generator writes the first hypotheses for the corrector in `inverter`."""
+    """Another such name, whose generator writes the first hypotheses for the corrector in
+    `inverter`."""
     embedder: str | None = None
-    """What makes the vectors, where the inverter does not say, or says a name that it has elsewhere."""
+    """What makes the vectors, where the inverter does not say, or says a name that it has
+    elsewhere."""
     search: SearchName = "default"
     """`exhaustive` is the published search, for comparison."""
     rounds: int | None = None
     """Corrections at most; by default 3, and 50 for the exhaustive search."""
     beam: int = BEAM
-    """Hypotheses kept, and written from each; of first guesses four times as many, unless it is 1."""
+    """Hypotheses kept, and written from each; of first guesses four times as many, unless it is
+    1."""
 
     def load(self, device: str | None = None) -> Inverter:
         from nanov2t.load import load_inverter
@@ -53,20 +56,22 @@ class Search:
 class Invert(Search):
     """Turn vectors back into text.
 
-    A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they go; with --json, or
-    in a pipe, every vector gives one JSON object on a line. With --out, whole vector stores are inverted into Parquet
-    files; the same command resumes.
+    A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they
+    go; with --json, or in a pipe, every vector gives one JSON object on a line. With --out, whole
+    vector stores are inverted into Parquet files; the same command resumes.
     """
 
     texts: Positional[tuple[str, ...]] = ()
     """Texts to embed and invert; `-` reads lines from standard input."""
     vectors: str | None = None
-    """Vectors to invert: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key after a #; a .faiss
-    file; chroma:PATH#COLLECTION; lancedb:PATH#TABLE; or postgresql://...#TABLE.COLUMN."""
+    """Vectors to invert: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key
+    after a #; a .faiss file; chroma:PATH#COLLECTION; lancedb:PATH#TABLE; or
+    postgresql://...#TABLE.COLUMN."""
     out: Path | None = None
     """Folder for the results, as Parquet; for vectors by the million."""
     ids: str | None = None
-    """Column of the ids; by default the store's own ids, or the numbers of the rows. Needs --out."""
+    """Column of the ids; by default the store's own ids, or the numbers of the rows. Needs
+    --out."""
     limit: int | None = None
     """Only the first so many vectors."""
     json: bool = False
@@ -100,7 +105,14 @@ class Invert(Search):
         from nanov2t.cli.report import show_inversion
 
         for i, vector in enumerate(vectors):
-            show_inversion(inverter, vector, references[i] if references else None, self.rounds, self.beam, Console())
+            show_inversion(
+                inverter,
+                vector,
+                references[i] if references else None,
+                self.rounds,
+                self.beam,
+                Console(),
+            )
 
     def _to_folder(self, vectors: str, out: Path) -> None:
         from nanov2t.bulk.run import invert_source, local_device
@@ -140,7 +152,13 @@ class Evaluate(Search):
         references = references_of(inverter, texts)
         with Console(stderr=True).status(f"inverting {len(texts)} texts"):
             result = evaluate(
-                inverter, references, inverter.embedder.encode(references), self.rounds, self.beam, drafts)
+                inverter,
+                references,
+                inverter.embedder.encode(references),
+                self.rounds,
+                self.beam,
+                drafts,
+            )
         if self.json:
             print(json.dumps(result))
         else:
@@ -175,7 +193,8 @@ class Export:
 
 @dataclass
 class Convert:
-    """Write an inverter, whatever its format, in our own: a pair as OUT/hypothesizer and OUT/corrector."""
+    """Write an inverter, whatever its format, in our own: a pair as OUT/hypothesizer and
+    OUT/corrector."""
 
     name: Positional[str]
     """A release's name, a folder, or a model on the Hub."""
@@ -270,9 +289,9 @@ def _in_order(found: Iterator[tuple[int, Inversion]]) -> Iterator[tuple[int, Inv
 
 def _as_json(found: Inversion) -> dict:
     return {
-        "inverted": found.text, "cosine": found.cosine, "stopped": found.stopped,
+        "inverted": found.text,
+        "cosine": found.cosine,
+        "stopped": found.stopped,
         "embedder_calls": found.embedder_calls,
         "rounds": [{"round": r.round, "text": r.text, "cosine": r.cosine} for r in found.rounds],
     }
-
-

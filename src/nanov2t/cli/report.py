@@ -1,4 +1,5 @@
-"""What a person sees on a terminal: the live table of rounds, the word diff, the table of figures."""
+"""What a person sees on a terminal: the live table of rounds, the word diff, the table of
+figures."""
 
 from __future__ import annotations
 
@@ -14,10 +15,13 @@ from nanov2t.search.state import Inversion, Round
 
 
 def word_diff(text: str, reference: str) -> Text:
-    """The recovered text against the original: recovered words green, missed words red, invented ones struck out."""
+    """The recovered text against the original: recovered words green, missed words red, invented
+    ones struck out."""
     ours, theirs = text.split(), reference.split()
     line = Text()
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in difflib.SequenceMatcher(
+        None, theirs, ours, autojunk=False
+    ).get_opcodes():
         if kind == "equal":
             line.append(" ".join(theirs[a:b]) + " ", style="green")
             continue
@@ -29,12 +33,20 @@ def word_diff(text: str, reference: str) -> Text:
 
 
 def show_inversion(
-    inverter: Inverter, vector, reference: str | None, rounds: int | None, beam: int, console: Console
+    inverter: Inverter,
+    vector,
+    reference: str | None,
+    rounds: int | None,
+    beam: int,
+    console: Console,
 ) -> None:
-    """Invert one vector [dim] before the reader's eyes, then compare with the reference where there is one."""
+    """Invert one vector [dim] before the reader's eyes, then compare with the reference where there
+    is one."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("round", "cosine", "best hypothesis"):
-        table.add_column(column, justify="left" if column.startswith("best") else "right", vertical="top")
+        table.add_column(
+            column, justify="left" if column.startswith("best") else "right", vertical="top"
+        )
 
     def add(_: int, best: Round) -> None:
         table.add_row(str(best.round), f"{best.cosine:.4f}", best.text)
@@ -47,7 +59,9 @@ def show_inversion(
 
 def _verdict(found: Inversion, reference: str | None) -> Group:
     cosine = f"{found.cosine:.4f} (1 - {1 - found.cosine:.1e})"  # a rounded 1.0 hides everything
-    facts = Text(f"{found.stopped}, cosine {cosine}, {found.embedder_calls} texts embedded", style="dim")
+    facts = Text(
+        f"{found.stopped}, cosine {cosine}, {found.embedder_calls} texts embedded", style="dim"
+    )
     if reference is None:
         return Group(facts)
     return Group(Text("recovered ", style="dim") + word_diff(found.text, reference), facts)
@@ -55,13 +69,41 @@ def _verdict(found: Inversion, reference: str | None) -> Group:
 
 def figures(result: dict) -> Table:
     """The table that `nanov2t evaluate` prints: a row a round, the intervals last."""
-    table = Table(title=f"n = {result['n']}", title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("round", "BLEU", "token F1", "exact match", "1 - cosine", "seconds", "embedder calls"):
+    table = Table(
+        title=f"n = {result['n']}",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+    )
+    for column in (
+        "round",
+        "BLEU",
+        "token F1",
+        "exact match",
+        "1 - cosine",
+        "seconds",
+        "embedder calls",
+    ):
         table.add_column(column, justify="right")
     for row in result["rounds"]:
-        table.add_row(str(row["round"]), f"{row['bleu']:.1f}", f"{row['token_f1']:.1f}", f"{row['exact_match']:.1f}",
-                      f"{1 - row['cosine']:.4f}", f"{row['seconds']:.1f}", str(row["embedder_calls"]))
+        table.add_row(
+            str(row["round"]),
+            f"{row['bleu']:.1f}",
+            f"{row['token_f1']:.1f}",
+            f"{row['exact_match']:.1f}",
+            f"{1 - row['cosine']:.4f}",
+            f"{row['seconds']:.1f}",
+            str(row["embedder_calls"]),
+        )
     ends = [result[key]["ci95"] for key in ("bleu", "token_f1", "exact_match")]
     low, high = result["cosine"]["ci95"]
-    table.add_row("95 %", *(f"{a:.1f}-{b:.1f}" for a, b in ends), f"{1 - high:.4f}-{1 - low:.4f}", "", "", style="dim")
+    table.add_row(
+        "95 %",
+        *(f"{a:.1f}-{b:.1f}" for a, b in ends),
+        f"{1 - high:.4f}-{1 - low:.4f}",
+        "",
+        "",
+        style="dim",
+    )
     return table

@@ -8,6 +8,7 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, as one clean line; its type's name where it says nothing."""
+    """The first line of what an exception says, as one clean line; its type's name where it says
+    nothing."""
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
     return next((line for line in lines if line), type(error).__name__)

@@ -12,12 +12,12 @@ HELD_BACK = 1000
 
 
 def read_passages(source: str, split: str = "train") -> Iterator[str]:
-    """Stream the passages of a text (one a line), jsonl or parquet file, plain, .gz or .xz, or of a `datasets` name
-    or folder; jsonl and parquet need a column `text`.
+    """Stream the passages of a text (one a line), jsonl or parquet file, plain, .gz or .xz, or of a
+    `datasets` name or folder; jsonl and parquet need a column `text`.
 
-    `split` chooses train, dev or test of a data set. jxm/nq_corpus_dpr: test is rows 0-999 of its dev, dev the next
-    1,000. One with only a train split, such as Tevatron/msmarco-passage-corpus: its last 1,000 rows are test, the
-    1,000 before them dev.
+    `split` chooses train, dev or test of a data set. jxm/nq_corpus_dpr: test is rows 0-999 of its
+    dev, dev the next 1,000. One with only a train split, such as Tevatron/msmarco-passage-corpus:
+    its last 1,000 rows are test, the 1,000 before them dev.
 
     Raises:
         UserError: there is no such file or data set, or it holds no text.
@@ -32,7 +32,8 @@ def read_passages(source: str, split: str = "train") -> Iterator[str]:
             if not path.is_file():
                 raise UserError(f"{source}: no such file")
             rows: Iterable[dict] = datasets.load_dataset(
-                formats[suffix], data_files=str(path), split="train", streaming=True)
+                formats[suffix], data_files=str(path), split="train", streaming=True
+            )
         else:
             rows = _split_rows(datasets.load_dataset(source), split)
         empty = True
@@ -44,8 +45,12 @@ def read_passages(source: str, split: str = "train") -> Iterator[str]:
                 yield text
     except UserError:
         raise
-    except Exception as error:  # whatever the readers of four formats and the Hub's client may raise
-        raise UserError(f"{source}: cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from None
+    except (
+        Exception
+    ) as error:  # whatever the readers of four formats and the Hub's client may raise
+        raise UserError(
+            f"{source}: cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from None
     if empty:
         raise UserError(f"{source}: holds no text")
 
@@ -57,5 +62,7 @@ def _split_rows(data, split: str):
         start = 0 if split == "test" else HELD_BACK
         return data["dev"].select(range(start, start + HELD_BACK))
     rows = data["train"]
-    end = {"train": len(rows) - 2 * HELD_BACK, "dev": len(rows) - HELD_BACK, "test": len(rows)}[split]
+    end = {"train": len(rows) - 2 * HELD_BACK, "dev": len(rows) - HELD_BACK, "test": len(rows)}[
+        split
+    ]
     return rows.select(range(0 if split == "train" else end - HELD_BACK, end))

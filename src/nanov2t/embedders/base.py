@@ -61,7 +61,8 @@ class Embedder:
         return text.strip()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Embed texts: float32 [n, dim]. The order of the texts and their number never change a vector's meaning."""
+        """Embed texts: float32 [n, dim]. The order of the texts and their number never change a
+        vector's meaning."""
         raise NotImplementedError
 
     def reads(self, tokenizer) -> bool:
@@ -69,6 +70,6 @@ class Embedder:
         return False
 
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special tokens, to
-        float32 [n, dim] on the model's device."""
+        """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special
+        tokens, to float32 [n, dim] on the model's device."""
         raise NotImplementedError

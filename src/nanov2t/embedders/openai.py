@@ -13,10 +13,15 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 
 OPENAI = "https://api.openai.com/v1"
-KNOWN = {"text-embedding-ada-002": 1536, "text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
+KNOWN = {
+    "text-embedding-ada-002": 1536,
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+}
 """Dimensions of OpenAI's own models; all give unit vectors."""
 MAX_TOKENS = 8191
-"""After which OpenAI's models cut a text off. Of other servers' models it is not known; inverters write far less."""
+"""After which OpenAI's models cut a text off. Of other servers' models it is not known; inverters
+write far less."""
 BATCH = 128
 """Texts in a request."""
 RETRIES = 6
@@ -26,36 +31,52 @@ RETRIES = 6
 class OpenAIEmbedder(Embedder):
     """A model on a server.
 
-    The key comes from OPENAI_API_KEY. It is sent to OpenAI, to the server that OPENAI_BASE_URL names, and to servers on
-    this machine; not to any other, since the spec may come from a checkpoint that a stranger wrote.
+    The key comes from OPENAI_API_KEY. It is sent to OpenAI, to the server that OPENAI_BASE_URL
+    names, and to servers on this machine; not to any other, since the spec may come from a
+    checkpoint that a stranger wrote.
 
     Args:
         spec: ``openai:MODEL`` or ``openai:MODEL@URL``.
 
     Raises:
-        UserError: the package `openai` or the key is missing, or the server cannot be reached or refuses.
+        UserError: the package `openai` or the key is missing, or the server cannot be reached or
+            refuses.
     """
 
     def __init__(self, spec: str):
         try:
             import openai
         except ModuleNotFoundError:
-            raise UserError(f"embedder {spec}: needs the package openai: pip install 'nanov2t[openai]'") from None
+            raise UserError(
+                f"embedder {spec}: needs the package openai: pip install 'nanov2t[openai]'"
+            ) from None
 
         self._api = openai
         self._model, _, url = spec.removeprefix("openai:").partition("@")
         home = os.environ.get("OPENAI_BASE_URL") or OPENAI
         parts = urlsplit(url or home)
-        if not self._model or parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query:
-            raise UserError(f"embedder {spec.partition('@')[0]}: write openai:MODEL or openai:MODEL@http://HOST:PORT/v1,"
-                            " without a key in it")
+        if (
+            not self._model
+            or parts.scheme not in ("http", "https")
+            or "@" in parts.netloc
+            or parts.query
+        ):
+            raise UserError(
+                f"embedder {spec.partition('@')[0]}: write openai:MODEL or openai:MODEL@http://HOST:PORT/v1,"
+                " without a key in it"
+            )
         self._server = url or home
-        trusted = self._server.rstrip("/") == home.rstrip("/") or parts.hostname in ("localhost", "127.0.0.1", "::1")
+        trusted = self._server.rstrip("/") == home.rstrip("/") or parts.hostname in (
+            "localhost",
+            "127.0.0.1",
+            "::1",
+        )
         self._key = os.environ.get("OPENAI_API_KEY", "") if trusted else ""
         if self._server == OPENAI and not self._key:
             raise UserError(f"embedder {spec}: set OPENAI_API_KEY to your key")
         self._client = openai.OpenAI(
-            api_key=self._key or "none", base_url=self._server, max_retries=RETRIES, timeout=60)
+            api_key=self._key or "none", base_url=self._server, max_retries=RETRIES, timeout=60
+        )
         if self._server == OPENAI and self._model in KNOWN:
             dim, normalized = KNOWN[self._model], True
         else:  # they show in the vector of any text
@@ -82,7 +103,8 @@ class OpenAIEmbedder(Embedder):
         try:
             # An empty text, from which a search without a draft starts, is refused by the API.
             answer = self._client.embeddings.create(
-                model=self._model, input=[text or " " for text in texts], encoding_format="float")
+                model=self._model, input=[text or " " for text in texts], encoding_format="float"
+            )
             rows = sorted(answer.data, key=lambda row: row.index)
             vectors = np.array([row.embedding for row in rows], np.float32)
             if vectors.ndim != 2 or len(vectors) != len(texts):
@@ -90,8 +112,12 @@ class OpenAIEmbedder(Embedder):
             return vectors
         except (self._api.AuthenticationError, self._api.PermissionDeniedError):
             # The server's own words may repeat the key.
-            raise UserError(f"{self._server} refuses {'this key' if self._key else 'to answer without a key'}: "
-                            "set OPENAI_API_KEY (and OPENAI_BASE_URL, if it is not OpenAI's)") from None
+            raise UserError(
+                f"{self._server} refuses {'this key' if self._key else 'to answer without a key'}: "
+                "set OPENAI_API_KEY (and OPENAI_BASE_URL, if it is not OpenAI's)"
+            ) from None
         except (self._api.APIError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).replace(self._key or "\0", "…").split())
-            raise UserError(f"{self._server}: no vectors from {self._model}: {reason[:200]}") from None
+            raise UserError(
+                f"{self._server}: no vectors from {self._model}: {reason[:200]}"
+            ) from None

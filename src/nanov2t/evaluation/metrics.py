@@ -24,7 +24,8 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 def token_f1(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """F1 of the sets of Treebank word tokens, 0 to 100: float64 [n] (Morris et al. 2023, section 4)."""
+    """F1 of the sets of Treebank word tokens, 0 to 100: float64 [n] (Morris et al. 2023, section
+    4)."""
     tokenize = _tokenize()
 
     def score(text: str, ref: str) -> float:
@@ -35,7 +36,8 @@ def token_f1(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 def exact_match(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """100 where a text equals its reference, else 0: float64 [n]. Both are expected normalised alike."""
+    """100 where a text equals its reference, else 0: float64 [n]. Both are expected normalised
+    alike."""
     return np.array([100.0 * (text == ref) for text, ref in zip(texts, references, strict=True)])
 
 

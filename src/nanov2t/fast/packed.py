@@ -21,8 +21,8 @@ WORDS = 2048
 def padded_rows(rows: int) -> int:
     """The next multiple of 8, of 16 from 129 on, of 32 from 257 on, of 64 from 513 on.
 
-    oneDNN compiles a product for every number of rows it meets, half a MiB each, and lets go of none before it has a
-    thousand: a long search would meet them all.
+    oneDNN compiles a product for every number of rows it meets, half a MiB each, and lets go of
+    none before it has a thousand: a long search would meet them all.
     """
     step = min(max(8, 1 << (rows - 1).bit_length() >> 4), 64)
     return -(-rows // step) * step
@@ -64,8 +64,8 @@ class PackedWords(nn.ModuleList):
 
 
 def output_words(head: nn.Module) -> Sequence[Callable[[Tensor], Tensor]]:
-    """A generator's output layer, packed or not, as functions from states [rows, d_model] to the logits of `WORDS`
-    words each; in one piece if it is small or not on a CPU."""
+    """A generator's output layer, packed or not, as functions from states [rows, d_model] to the
+    logits of `WORDS` words each; in one piece if it is small or not on a CPU."""
     if isinstance(head, PackedWords):
         return list(head)
     if isinstance(head, nn.Linear) and head.weight.device.type == "cpu":
@@ -74,11 +74,12 @@ def output_words(head: nn.Module) -> Sequence[Callable[[Tensor], Tensor]]:
 
 
 def packed(model: M) -> M:
-    """A copy of a model for inference alone, its linear layers packed; the rest is shared with it. The model itself
-    where oneDNN has nothing to offer."""
+    """A copy of a model for inference alone, its linear layers packed; the rest is shared with it.
+    The model itself where oneDNN has nothing to offer."""
     weight = next(model.parameters())
     fits = weight.dtype == torch.float32 or (
-        weight.dtype == torch.bfloat16 and torch.cpu.get_capabilities().get("avx512_bf16"))
+        weight.dtype == torch.bfloat16 and torch.cpu.get_capabilities().get("avx512_bf16")
+    )
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available() or not fits:
         return model
     result = copy.deepcopy(model, {id(x): x for x in (*model.parameters(), *model.buffers())})

@@ -1,4 +1,5 @@
-"""Generators on disk: config.json, model.safetensors and the tokenizer in one folder; float, or int8 to ship."""
+"""Generators on disk: config.json, model.safetensors and the tokenizer in one folder; float, or
+int8 to ship."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ from nanov2t.models.published import published_format, read_published, tokenizer
 SCALE = ".int8_scale"
 
 
-def save_generator(generator: Generator, path: str | Path, tokenizer=None, int8: bool = False) -> None:
+def save_generator(
+    generator: Generator, path: str | Path, tokenizer=None, int8: bool = False
+) -> None:
     """Write a generator whole or not at all.
 
     Args:
@@ -76,19 +79,25 @@ def assemble(config: GeneratorConfig, weights: dict[str, Tensor], path: str | Pa
         generator = Generator(config)
     generator = generator.to_empty(device="cpu")
     generator.t5.tie_weights()
-    if "t5.lm_head.weight" in weights:  # T5 v1.1 and flan: the output words are not the input words.
+    if (
+        "t5.lm_head.weight" in weights
+    ):  # T5 v1.1 and flan: the output words are not the input words.
         generator.t5.lm_head.weight = nn.Parameter(torch.empty_like(generator.t5.lm_head.weight))
     expected = untied(generator)
     wrong = sorted(set(expected) ^ set(weights)) or [
-        name for name in expected if expected[name].shape != weights[name].shape]
+        name for name in expected if expected[name].shape != weights[name].shape
+    ]
     if wrong:
-        raise UserError(f"{path}: damaged or not a generator: weight {wrong[0]} does not fit config.json")
+        raise UserError(
+            f"{path}: damaged or not a generator: weight {wrong[0]} does not fit config.json"
+        )
     generator.load_state_dict(weights, strict=False)
     return generator.eval()
 
 
 def load_tokenizer(path: str | Path):
-    """The tokenizer saved beside a generator, or that of the T5 which a published generator without one names.
+    """The tokenizer saved beside a generator, or that of the T5 which a published generator without
+    one names.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -97,7 +106,9 @@ def load_tokenizer(path: str | Path):
 
     path = locate(path)
     names, config = [str(path)], path / "config.json"
-    if config.is_file() and not any((path / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+    if config.is_file() and not any(
+        (path / name).is_file() for name in ("tokenizer.json", "spiece.model")
+    ):
         values = json.loads(config.read_text(encoding="utf-8"))
         names = tokenizer_names(path, values) if published_format(values) else names
     reason = ""
@@ -124,12 +135,17 @@ def _quantize(name: str, weight: Tensor) -> list[tuple[str, Tensor]]:
     if weight.ndim != 2 or weight.numel() < 4096:
         return [(name, weight)]
     scale = weight.float().abs().amax(1).clamp(min=1e-12) / 127
-    return [(name, torch.round(weight.float() / scale[:, None]).to(torch.int8)), (name + SCALE, scale)]
+    return [
+        (name, torch.round(weight.float() / scale[:, None]).to(torch.int8)),
+        (name + SCALE, scale),
+    ]
 
 
 def _dequantize(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
-        name: weight.float() * weights[name + SCALE][:, None] if name + SCALE in weights else weight.float()
+        name: weight.float() * weights[name + SCALE][:, None]
+        if name + SCALE in weights
+        else weight.float()
         for name, weight in weights.items()
         if not name.endswith(SCALE)
     }

@@ -1,11 +1,13 @@
 """Vector (and draft) to text: a T5 that reads projected vectors.
 
-The encoder input of a hypothesizer is the target vector projected onto ``pseudo_tokens`` positions; that of a corrector
+The encoder input of a hypothesizer is the target vector projected onto ``pseudo_tokens`` positions;
+that of a corrector
 
     sep  target  sep  draft  sep  target - draft  sep  ids of the draft
 
-(Morris et al. 2023, section 3). Composed of a T5, not derived from it: in transformers 5 a subclass's ``post_init``
-re-initialises the projectors with the T5's own, eight times wider, distribution.
+(Morris et al. 2023, section 3). Composed of a T5, not derived from it: in transformers 5 a
+subclass's ``post_init`` re-initialises the projectors with the T5's own, eight times wider,
+distribution.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Projector(nn.Sequential):
     """One vector [n, dim] to pseudo-tokens [n, count, d_model]: two linear layers, GELU between."""
 
     def __init__(self, dim: int, width: int, d_model: int, count: int, dropout: float):
-        super().__init__(nn.Linear(dim, width), nn.Dropout(dropout), nn.GELU(), nn.Linear(width, count * d_model))
+        super().__init__(
+            nn.Linear(dim, width), nn.Dropout(dropout), nn.GELU(), nn.Linear(width, count * d_model)
+        )
         self.count = count
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -46,7 +50,8 @@ class Generator(nn.Module):
     """A hypothesizer, a corrector, or both in one network; ``config`` says which.
 
     Raises:
-        ValueError: a draft is given to a generator that does not correct, or none to one that only corrects.
+        ValueError: a draft is given to a generator that does not correct, or none to one that only
+            corrects.
     """
 
     def __init__(self, config: GeneratorConfig):
@@ -54,13 +59,17 @@ class Generator(nn.Module):
         self.config = config
         t5 = T5Config(**config.t5)
         if t5.dense_act_fn == "gelu_new":
-            t5.dense_act_fn = "gelu_pytorch_tanh"  # the same function in one pass over memory instead of eight
+            t5.dense_act_fn = (
+                "gelu_pytorch_tanh"  # the same function in one pass over memory instead of eight
+            )
         self.t5 = T5ForConditionalGeneration(t5)
         d_model = self.t5.config.d_model
         width = config.projector_width or d_model
 
         def projector() -> Projector:
-            return Projector(config.dim, width, d_model, config.pseudo_tokens, config.projector_dropout)
+            return Projector(
+                config.dim, width, d_model, config.pseudo_tokens, config.projector_dropout
+            )
 
         self.target_projector = projector()
         self.draft_projector = projector() if config.corrects else None
@@ -120,18 +129,28 @@ class Generator(nn.Module):
             draft_input_ids: long [n, s], the drafts with their closing token.
             draft_attention_mask: long [n, s].
             labels: long [n, t], the texts with their closing token; -100 is ignored.
-            keep_logits: False trains in a fraction of the memory, without making all the logits at once.
+            keep_logits: False trains in a fraction of the memory, without making all the logits at
+                once.
         """
         if labels is None:
             raise ValueError("the logits are those of labels: give some")
-        states, mask = self.encode(target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
+        states, mask = self.encode(
+            target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask
+        )
         written = self.t5._shift_right(labels)
         hidden = self.t5.decoder(
-            input_ids=written, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
+            input_ids=written,
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            use_cache=False,
         ).last_hidden_state
-        guess, gap = self.lexical(target_embeddings, written) if self.lexical is not None else (None, None)
+        guess, gap = (
+            self.lexical(target_embeddings, written) if self.lexical is not None else (None, None)
+        )
         if not keep_logits:
-            loss = HeadLoss.apply(self.scaled(hidden), self.t5.lm_head.weight, labels, guess, gap, written)
+            loss = HeadLoss.apply(
+                self.scaled(hidden), self.t5.lm_head.weight, labels, guess, gap, written
+            )
             return Output(loss, None)
         logits = self.t5.lm_head(self.scaled(hidden))
         if guess is not None and gap is not None:
@@ -142,8 +161,13 @@ class Generator(nn.Module):
         return Output(loss, logits)
 
     def scaled(self, hidden: Tensor) -> Tensor:
-        """Decoder states as the output words read them: T5 scales them down where those are the input words."""
-        return hidden * self.t5.config.d_model**-0.5 if self.t5.config.scale_decoder_outputs else hidden
+        """Decoder states as the output words read them: T5 scales them down where those are the
+        input words."""
+        return (
+            hidden * self.t5.config.d_model**-0.5
+            if self.t5.config.scale_decoder_outputs
+            else hidden
+        )
 
     @torch.no_grad()
     def generate(
@@ -157,18 +181,23 @@ class Generator(nn.Module):
         num_return_sequences: int = 1,
         max_length: int | None = None,
     ) -> Tensor:
-        """Write texts by beam search (greedily with one beam), with the results of transformers' ``generate``.
+        """Write texts by beam search (greedily with one beam), with the results of transformers'
+        ``generate``.
 
         Args:
-            max_length: tokens at most, the decoder's start token and the closing token counted in; by default room
-                for the longest text.
+            max_length: tokens at most, the decoder's start token and the closing token counted in;
+                by default room for the longest text.
 
         Returns:
-            long [n * num_return_sequences, t], starting with the decoder's start token, padded: the beams of one input
-            adjacent, best first.
+            long [n * num_return_sequences, t], starting with the decoder's start token, padded: the
+            beams of one input adjacent, best first.
         """
-        states, mask = self.encode(target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
-        stepper = decode.Stepper(self, target_embeddings, states, mask, max_length or self.config.max_tokens + 2)
+        states, mask = self.encode(
+            target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask
+        )
+        stepper = decode.Stepper(
+            self, target_embeddings, states, mask, max_length or self.config.max_tokens + 2
+        )
         if num_beams == 1:
             return decode.greedy(stepper)
         return decode.beam(stepper, num_beams, num_return_sequences)
@@ -185,7 +214,8 @@ class Generator(nn.Module):
         return load_generator(path)
 
     def save_pretrained(self, path: str | Path, tokenizer=None, int8: bool = False) -> None:
-        """Write config.json, model.safetensors and the tokenizer; see :func:`nanov2t.models.checkpoint.save_generator`."""
+        """Write config.json, model.safetensors and the tokenizer; see
+        :func:`nanov2t.models.checkpoint.save_generator`."""
         from nanov2t.models.checkpoint import save_generator
 
         save_generator(self, path, tokenizer, int8=int8)

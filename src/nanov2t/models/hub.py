@@ -7,14 +7,21 @@ from pathlib import Path
 
 from nanov2t.core.errors import UserError
 
-FILES = ("config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "spiece.model")
+FILES = (
+    "config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+)
 WEIGHTS, PICKLED = "model*.safetensors", "pytorch_model*.bin"
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a model: itself, or the Hub client's copy of the repository `owner/name`, downloaded if need be
-    (its settings, such as HF_HUB_OFFLINE, hold). Only the config, the tokenizer and the weights are fetched. A name
-    that is no repository's is returned as it is, also where there is no such folder.
+    """The folder of a model: itself, or the Hub client's copy of the repository `owner/name`,
+    downloaded if need be (its settings, such as HF_HUB_OFFLINE, hold). Only the config, the
+    tokenizer and the weights are fetched. A name that is no repository's is returned as it is, also
+    where there is no such folder.
 
     Raises:
         UserError: there is neither such a folder nor such a repository.
@@ -25,7 +32,8 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     def fetch(*files: str) -> Path:
-        # A pair lies in two subfolders; what else a repository has in subfolders is checkpoints of the training.
+        # A pair lies in two subfolders; what else a repository has in subfolders is checkpoints of
+        # the training.
         patterns = [part + file for part in ("", "hypothesizer/", "corrector/") for file in files]
         return Path(snapshot_download(str(name), allow_patterns=patterns))
 
@@ -34,4 +42,6 @@ def locate(name: str | Path) -> Path:
         return folder if any(folder.rglob(WEIGHTS)) else fetch(*FILES, PICKLED)
     except (OSError, ValueError) as error:  # the Hub client's errors are of these two kinds
         reason = (str(error).strip("\"'\n ") or repr(error)).splitlines()[0]
-        raise UserError(f"{name}: no such folder, and not to be had from the Hub: {reason}") from None
+        raise UserError(
+            f"{name}: no such folder, and not to be had from the Hub: {reason}"
+        ) from None

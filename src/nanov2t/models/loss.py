@@ -1,7 +1,8 @@
 """Cross entropy over a large vocabulary without ever holding all the logits.
 
-A batch of 2,048 texts of 33 tokens has 8 GB of float32 logits over 30,522 words, and as much again of gradients. Here a
-few rows at a time go through the head, their gradients are taken on the spot, and the logits are dropped.
+A batch of 2,048 texts of 33 tokens has 8 GB of float32 logits over 30,522 words, and as much again
+of gradients. Here a few rows at a time go through the head, their gradients are taken on the spot,
+and the logits are dropped.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import torch
 
 ROWS = {"cpu": 256, "cuda": 16384}
-"""Label positions at a time: on a CPU few enough to stay near the cache, on a GPU enough to fill it."""
+"""Label positions at a time: on a CPU few enough to stay near the cache, on a GPU enough to fill
+it."""
 
 
 class HeadLoss(torch.autograd.Function):
-    """Mean cross entropy of ``hidden @ words.T``, plus, with a lexical head, its guess (see LexicalHead).
+    """Mean cross entropy of ``hidden @ words.T``, plus, with a lexical head, its guess (see
+    LexicalHead).
 
     Args:
         hidden: [n, t, d_model], decoder states, scaled.
@@ -27,7 +30,9 @@ class HeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, words, labels, guess, gap, written):
         device = hidden.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        kind = (
+            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        )
         low, low_words = hidden.to(kind), words.to(kind)
         known = labels.ge(0)
         weight = known / known.sum()
@@ -45,7 +50,8 @@ class HeadLoss(torch.autograd.Function):
                     logits += guess[part, None]
                     logits.scatter_add_(2, ids, gap[part, None] * until)
                 target = labels[part].clamp(min=0)[:, :, None]
-                # In place, logits become probabilities, then their own gradients: memory traffic bounds this loop.
+                # In place, logits become probabilities, then their own gradients: memory traffic
+                # bounds this loop.
                 logits -= logits.amax(-1, keepdim=True)
                 chosen = logits.gather(2, target)
                 total = logits.exp_().sum(-1, keepdim=True)

@@ -1,8 +1,8 @@
 """Checkpoints that nanoV2T and vec2text published, as generators of ours.
 
-Three formats, told apart by ``architectures`` in config.json: nanoV2T's ``T5Generator``, and vec2text's
-``InversionModel`` (hypothesizers) and ``CorrectorEncoderModel`` (correctors). Weights are renamed and every size is
-read off their shapes, so that the T5 a config names is never needed.
+Three formats, told apart by ``architectures`` in config.json: nanoV2T's ``T5Generator``, and
+vec2text's ``InversionModel`` (hypothesizers) and ``CorrectorEncoderModel`` (correctors). Weights
+are renamed and every size is read off their shapes, so that the T5 a config names is never needed.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ GTR = _info("sentence-transformers/gtr-t5-base", 768, 512, normalized=True)
 ADA = _info("openai:text-embedding-ada-002", 1536, 8191, normalized=True)
 
 EMBEDDERS = {"gtr_base": GTR_MEAN, "gtr_base_st": GTR, GTR.name: GTR, "text-embedding-ada-002": ADA}
-"""By what the published configs call them. vec2text's `gtr_base` is GTR without its last two modules; its vectors and
-those of `gtr_base_st` have nothing to do with each other."""
+"""By what the published configs call them. vec2text's `gtr_base` is GTR without its last two
+modules; its vectors and those of `gtr_base_st` have nothing to do with each other."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,17 @@ RELEASES = {
     "gtr-st-nq32-ielab": Release("ielabgroup/vec2text_gtr-base-st_corrector", None, GTR),
     "ada-002": Release(
         "jxm/vec2text__openai_ada002__msmarco__msl128__corrector",
-        "jxm/vec2text__openai_ada002__msmarco__msl128__hypothesizer", ADA),
+        "jxm/vec2text__openai_ada002__msmarco__msl128__hypothesizer",
+        ADA,
+    ),
 }
 
 
 def release_of(name: str) -> Release | None:
     """The release of that name, or that a checkpoint of that name on the Hub belongs to."""
-    return next((r for short, r in RELEASES.items() if name in (short, r.corrector, r.hypothesizer)), None)
+    return next(
+        (r for short, r in RELEASES.items() if name in (short, r.corrector, r.hypothesizer)), None
+    )
 
 
 def published_format(values: dict) -> str | None:
@@ -87,7 +91,8 @@ def published_format(values: dict) -> str | None:
 
 
 def read_published(folder: Path, values: dict) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """The config and the weights, renamed to ours, of a published checkpoint with the config.json `values`.
+    """The config and the weights, renamed to ours, of a published checkpoint with the config.json
+    `values`.
 
     Raises:
         UserError: there are no weights, or they are not of the published format.
@@ -101,13 +106,22 @@ def read_published(folder: Path, values: dict) -> tuple[GeneratorConfig, dict[st
         width, dim = weights["target_projector.0.weight"].shape
         t5 = _t5_config(weights)
         corrects = "draft_projector.0.weight" in weights
-        # vec2text counts the closing token among the tokens of a text; nanoV2T does not, and always took 32.
+        # vec2text counts the closing token among the tokens of a text; nanoV2T does not, and always
+        # took 32.
         max_tokens = 32 if format_ == "T5Generator" else int(values["max_seq_length"]) - 1
         config = GeneratorConfig(
-            t5=t5.to_diff_dict(), dim=dim, projector_width=width, projector_dropout=t5.dropout_rate,
-            pseudo_tokens=len(weights["target_projector.3.weight"]) // t5.d_model, layer_norm="norm.weight" in weights,
-            hypothesizes=not corrects, corrects=corrects, sep_token_id=t5.eos_token_id, max_tokens=max_tokens,
-            embedder=_embedder(values, dim))
+            t5=t5.to_diff_dict(),
+            dim=dim,
+            projector_width=width,
+            projector_dropout=t5.dropout_rate,
+            pseudo_tokens=len(weights["target_projector.3.weight"]) // t5.d_model,
+            layer_norm="norm.weight" in weights,
+            hypothesizes=not corrects,
+            corrects=corrects,
+            sep_token_id=t5.eos_token_id,
+            max_tokens=max_tokens,
+            embedder=_embedder(values, dim),
+        )
     except KeyError as error:
         raise UserError(f"{folder}: damaged or not a {format_}: {error} is missing") from None
     except (TypeError, ValueError) as error:
@@ -116,28 +130,37 @@ def read_published(folder: Path, values: dict) -> tuple[GeneratorConfig, dict[st
 
 
 def tokenizer_names(folder: Path, values: dict) -> list[str]:
-    """Where the tokenizer of a checkpoint that was published without one may be had: that of its T5, which may lie in
-    the folder beside, or on the Hub under its name of old or of today."""
+    """Where the tokenizer of a checkpoint that was published without one may be had: that of its
+    T5, which may lie in the folder beside, or on the Hub under its name of old or of today."""
     name = values.get("model_name_or_path") or "google-t5/t5-base"
     beside = folder.parent / name
-    return [str(beside)] if beside.is_dir() else [name] if "/" in name else [name, f"google-t5/{name}"]
+    return (
+        [str(beside)] if beside.is_dir() else [name] if "/" in name else [name, f"google-t5/{name}"]
+    )
 
 
 def _embedder(values: dict, dim: int) -> EmbedderInfo | None:
-    # Of an API's vectors, vec2text's embedder_model_name only names a tokenizer, and the API may go unnamed.
-    names = (values.get(key) for key in ("embedder_model_api", "embedder_model_name", "embedder_name_or_path"))
+    # Of an API's vectors, vec2text's embedder_model_name only names a tokenizer, and the API may go
+    # unnamed.
+    names = (
+        values.get(key)
+        for key in ("embedder_model_api", "embedder_model_name", "embedder_name_or_path")
+    )
     info = EMBEDDERS.get(next(filter(None, names), ""))
     return info if info and info.dim == dim else None
 
 
 def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
-    """The weights, float32, under our names; the embedder that vec2text saved along is not even read."""
+    """The weights, float32, under our names; the embedder that vec2text saved along is not even
+    read."""
     weights: dict[str, Tensor] = {}
 
     def take(name: str, read) -> None:
         if not name.startswith("embedder."):
             old = next((old for old in names if name.startswith(old)), None)
-            weights[name if old is None else names[old] + name.removeprefix(old)] = read(name).float()
+            weights[name if old is None else names[old] + name.removeprefix(old)] = read(
+                name
+            ).float()
 
     try:
         for path in sorted(folder.glob(WEIGHTS)):
@@ -149,7 +172,9 @@ def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
             for name in pickled:
                 take(name, pickled.get)
     except pickle.UnpicklingError:
-        raise UserError(f"{path}: holds more than weights, which would run as code: not read") from None
+        raise UserError(
+            f"{path}: holds more than weights, which would run as code: not read"
+        ) from None
     except Exception as error:  # safetensors and torch raise whatever a damaged file leads them to
         raise UserError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
     if not weights:
@@ -158,8 +183,12 @@ def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
 
 
 def _untie(weights: dict[str, Tensor]) -> None:
-    """Keep the word embeddings once: files hold them under up to four names, or under any one of these."""
-    names = [f"t5.{name}.weight" for name in ("shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head")]
+    """Keep the word embeddings once: files hold them under up to four names, or under any one of
+    these."""
+    names = [
+        f"t5.{name}.weight"
+        for name in ("shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head")
+    ]
     present = [name for name in names if name in weights]
     if not present:
         return
@@ -178,11 +207,20 @@ def _t5_config(weights: dict[str, Tensor]) -> T5Config:
     untied = "t5.lm_head.weight" in weights
 
     def layers(part: str) -> int:
-        return 1 + max(int(m[1]) for m in map(re.compile(rf"t5\.{part}\.block\.(\d+)\.").match, weights) if m)
+        return 1 + max(
+            int(m[1]) for m in map(re.compile(rf"t5\.{part}\.block\.(\d+)\.").match, weights) if m
+        )
 
     return T5Config(
-        vocab_size=vocabulary, d_model=d_model, d_kv=len(weights[attention + "q.weight"]) // heads, num_heads=heads,
+        vocab_size=vocabulary,
+        d_model=d_model,
+        d_kv=len(weights[attention + "q.weight"]) // heads,
+        num_heads=heads,
         d_ff=weights["t5.encoder.block.0.layer.1.DenseReluDense.wo.weight"].shape[1],
-        num_layers=layers("encoder"), num_decoder_layers=layers("decoder"), relative_attention_num_buckets=buckets,
-        feed_forward_proj="gated-gelu" if gated else "relu", decoder_start_token_id=0,
-        tie_word_embeddings=not untied)
+        num_layers=layers("encoder"),
+        num_decoder_layers=layers("decoder"),
+        relative_attention_num_buckets=buckets,
+        feed_forward_proj="gated-gelu" if gated else "relu",
+        decoder_start_token_id=0,
+        tie_word_embeddings=not untied,
+    )

@@ -15,9 +15,10 @@ from nanov2t.search.state import Hypothesis, Search
 class ExhaustiveInverter(Inverter):
     """Sequence-level beam search as nanoV2T runs it (after Morris et al. 2023, section 3.2).
 
-    From a greedy first guess on, every round rewrites the `beam` best unique hypotheses of the round before into `beam`
-    each and embeds them all, whether they were seen before or not. Only |cosine - 1| < tolerance ends a search early.
-    The answer of a round is its own best, so it may get worse.
+    From a greedy first guess on, every round rewrites the `beam` best unique hypotheses of the
+    round before into `beam` each and embeds them all, whether they were seen before or not. Only
+    |cosine - 1| < tolerance ends a search early. The answer of a round is its own best, so it may
+    get worse.
     """
 
     search, default_rounds = "exhaustive", 50

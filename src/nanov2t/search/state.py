@@ -12,7 +12,8 @@ from nanov2t.search.proposers.edits import Edit
 
 @dataclass(frozen=True)
 class Round:
-    """The best hypothesis once a round was over; round 0 is the hypothesizer's, or the given draft."""
+    """The best hypothesis once a round was over; round 0 is the hypothesizer's, or the given
+    draft."""
 
     round: int
     text: str
@@ -30,7 +31,8 @@ class Inversion:
     Attributes:
         text: the hypothesis whose vector lies nearest to the target.
         cosine: of that vector and the target.
-        stopped: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or `rounds` (all used).
+        stopped: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
+            `rounds` (all used).
         embedder_calls: texts embedded for it.
         rounds: the best after each round.
     """
@@ -75,5 +77,7 @@ class Search:
     def close_round(self, seconds: float) -> Round:
         self.seconds += seconds
         best = self.pool[0]
-        self.rounds.append(Round(len(self.rounds), best.text, best.cosine, self.calls, self.seconds))
+        self.rounds.append(
+            Round(len(self.rounds), best.text, best.cosine, self.calls, self.seconds)
+        )
         return self.rounds[-1]

@@ -23,8 +23,8 @@ HEAD = 1024
 """Rows that are looked at to learn what a source holds, and that are read ahead."""
 
 Fetch = Callable[[int, int], tuple[Any, Any]]
-"""Ids and vectors of the rows from a start up to a stop: an array [n, dim], or n arrays, lists, None where there is no
-vector, or strings that say why."""
+"""Ids and vectors of the rows from a start up to a stop: an array [n, dim], or n arrays, lists,
+None where there is no vector, or strings that say why."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Source:
         dim: of the vectors; where rows differ, that of most of the first ones.
         kind: the type of the numbers as stored.
         integer_ids: whether ids are int64; else they are strings.
-        fingerprint: changes when the source does. Sources may be far larger than what can be hashed at every start, so
-            it covers what reveals a change cheaply: sizes, times or versions, and samples.
+        fingerprint: changes when the source does. Sources may be far larger than what can be hashed
+            at every start, so it covers what reveals a change cheaply: sizes, times or versions,
+            and samples.
         fetch: the reader; its errors are the format's own.
         ids: the column of the ids, where one was chosen.
     """
@@ -70,9 +71,14 @@ class Source:
         with reading(self.name):
             ids, values = self.fetch(start, stop)
         if len(values) != stop - start:
-            raise UserError(f"{self.name}: has no row {start + len(values)}: it changed while it was read")
+            raise UserError(
+                f"{self.name}: has no row {start + len(values)}: it changed while it was read"
+            )
         vectors, errors = _matrix(values, self.dim)
-        for reason, bad in (("not finite", ~np.isfinite(vectors).all(1)), ("zero", (vectors == 0).all(1))):
+        for reason, bad in (
+            ("not finite", ~np.isfinite(vectors).all(1)),
+            ("zero", (vectors == 0).all(1)),
+        ):
             errors = {int(i): reason for i in np.flatnonzero(bad)} | errors
         vectors[list(errors)] = 0
         return Rows([i if i is None or self.integer_ids else str(i) for i in ids], vectors, errors)
@@ -87,14 +93,19 @@ def reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines()
-        raise UserError(f"{name}: cannot be read: {lines[0] if lines else type(error).__name__}") from None
+        raise UserError(
+            f"{name}: cannot be read: {lines[0] if lines else type(error).__name__}"
+        ) from None
 
 
-def make(name: str, kind: str, count: int, fingerprint: str, fetch: Fetch, integer_ids: bool = True) -> Source:
+def make(
+    name: str, kind: str, count: int, fingerprint: str, fetch: Fetch, integer_ids: bool = True
+) -> Source:
     """A source whose first rows say how long its vectors are.
 
     Raises:
-        UserError: there are no vectors, or they are of another type than floats and signed integers.
+        UserError: there are no vectors, or they are of another type than floats and signed
+            integers.
     """
     numeric = kind in ("json", "bfloat16") or kind.startswith(("float", "int"))
     if not numeric:
@@ -119,7 +130,9 @@ def pick(name: str, key: str, names: Iterable[str]) -> str:
 
 
 def digest(*parts: Any) -> str:
-    return hashlib.sha256(b"\0".join(p if isinstance(p, bytes) else str(p).encode() for p in parts)).hexdigest()[:16]
+    return hashlib.sha256(
+        b"\0".join(p if isinstance(p, bytes) else str(p).encode() for p in parts)
+    ).hexdigest()[:16]
 
 
 def forward(start_over: Callable[[], Iterator[tuple]]) -> Fetch:
@@ -146,7 +159,9 @@ def arrow_rows(batch, column: str, ids: str | None, start: int) -> Iterator[tupl
     if pa.types.is_fixed_size_list(vectors.type) and not vectors.null_count:
         rows: Iterable = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1)
     else:
-        rows = (row.values.to_numpy(zero_copy_only=False) if row.is_valid else None for row in vectors)
+        rows = (
+            row.values.to_numpy(zero_copy_only=False) if row.is_valid else None for row in vectors
+        )
     return zip(batch.column(ids).to_pylist() if ids else itertools.count(start), rows, strict=False)
 
 
@@ -155,7 +170,9 @@ def arrow_columns(name: str, schema, key: str, ids: str | None) -> tuple[str, st
     import pyarrow as pa
 
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    column = pick(name, key, [field.name for field in schema if any(is_list(field.type) for is_list in lists)])
+    column = pick(
+        name, key, [field.name for field in schema if any(is_list(field.type) for is_list in lists)]
+    )
     if ids and ids not in schema.names:
         raise UserError(f"{name}: no column {ids}, only {', '.join(schema.names)}")
     kind = np.dtype(schema.field(column).type.value_type.to_pandas_dtype()).name
@@ -170,7 +187,11 @@ def _matrix(values: Sequence, dim: int) -> tuple[np.ndarray, dict[int, str]]:
         vectors, errors = np.zeros((len(values), dim), np.float32), {}
         for i, value in enumerate(values):
             try:
-                row = None if value is None or isinstance(value, str) else np.asarray(value, np.float32)
+                row = (
+                    None
+                    if value is None or isinstance(value, str)
+                    else np.asarray(value, np.float32)
+                )
             except (TypeError, ValueError, OverflowError):
                 errors[i] = "not a list of numbers"
                 continue
@@ -184,8 +205,9 @@ def _matrix(values: Sequence, dim: int) -> tuple[np.ndarray, dict[int, str]]:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Size, time of the last change, and 4 KiB at each of 64 places: a change anywhere moves the time, and what keeps
-    the time, such as another file copied there with its own, is in all likelihood another at one of the places."""
+    """Size, time of the last change, and 4 KiB at each of 64 places: a change anywhere moves the
+    time, and what keeps the time, such as another file copied there with its own, is in all
+    likelihood another at one of the places."""
     facts = path.stat()
     with open(path, "rb") as file:
         samples = []
@@ -195,7 +217,9 @@ def file_fingerprint(path: Path) -> str:
     return digest(facts.st_size, facts.st_mtime_ns, *samples)
 
 
-def array_source(name: str, shape: Sequence[int], kind: str, path: Path, get: Callable[[int, int], np.ndarray]) -> Source:
+def array_source(
+    name: str, shape: Sequence[int], kind: str, path: Path, get: Callable[[int, int], np.ndarray]
+) -> Source:
     """A source of one array [n, dim]."""
     if len(shape) != 2 or not all(shape):
         raise UserError(f"{name}: an array of shape {tuple(shape)}, not vectors [n, dim]")

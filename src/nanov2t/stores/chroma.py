@@ -23,7 +23,9 @@ def chroma(spec: str, ids: str | None) -> Source:
     if not (Path(path) / "chroma.sqlite3").is_file():
         raise UserError(f"{path}: not a Chroma folder")
     settings = client.Settings(anonymized_telemetry=False)
-    collection = client.PersistentClient(path, settings).get_collection(name, embedding_function=None)
+    collection = client.PersistentClient(path, settings).get_collection(
+        name, embedding_function=None
+    )
 
     def fetch(start: int, stop: int) -> tuple:
         rows = collection.get(limit=stop - start, offset=start, include=["embeddings"])

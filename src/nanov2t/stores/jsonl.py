@@ -27,7 +27,9 @@ def read_jsonl(path: Path, key: str, ids: str | None) -> Source:
         raise UserError(f"{path}: its last line is not a JSON object: it may have been cut off")
     head = _json(first)
     if not isinstance(head, dict) or (ids and ids not in head):
-        raise UserError(f"{path}: its first line is not a JSON object{f' with {ids}' if ids else ''}")
+        raise UserError(
+            f"{path}: its first line is not a JSON object{f' with {ids}' if ids else ''}"
+        )
     column = pick(str(path), key, [name for name, value in head.items() if isinstance(value, list)])
 
     def rows() -> Iterator[tuple]:
@@ -37,7 +39,10 @@ def read_jsonl(path: Path, key: str, ids: str | None) -> Source:
                 yield None if ids else i, "not a JSON object"
                 continue
             vector = row.get(column)
-            yield row.get(ids) if ids else i, "not a list of numbers" if isinstance(vector, str) else vector
+            yield (
+                row.get(ids) if ids else i,
+                "not a list of numbers" if isinstance(vector, str) else vector,
+            )
 
     # JSON does not say of a column that all its ids are numbers: they are strings.
     return make(f"{path}#{column}", "json", count, file_fingerprint(path), forward(rows), not ids)

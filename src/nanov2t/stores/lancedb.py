@@ -28,9 +28,20 @@ def lancedb(spec: str, ids: str | None) -> Source:
     column, kind, integer_ids = arrow_columns(spec, table.schema, key, ids)
 
     def fetch(start: int, stop: int) -> tuple:
-        query = table.search().select([column, *([ids] if ids else [])]).offset(start).limit(stop - start)
-        rows = [row for batch in query.to_arrow().to_batches() for row in arrow_rows(batch, column, ids, start)]
-        return [id_ if ids else start + i for i, (id_, _) in enumerate(rows)], [vector for _, vector in rows]
+        query = (
+            table.search()
+            .select([column, *([ids] if ids else [])])
+            .offset(start)
+            .limit(stop - start)
+        )
+        rows = [
+            row
+            for batch in query.to_arrow().to_batches()
+            for row in arrow_rows(batch, column, ids, start)
+        ]
+        return [id_ if ids else start + i for i, (id_, _) in enumerate(rows)], [
+            vector for _, vector in rows
+        ]
 
     count = table.count_rows()
     return make(spec, kind, count, ends(fetch, count, table.version), fetch, integer_ids)

@@ -16,14 +16,17 @@ def read_npy(path: Path, key: str, ids: str | None) -> Source:
         raise UserError(f"{path}: holds one array, no {key}")
 
     def load() -> np.ndarray:
-        # Mapped anew for every chunk: what was read of a mapping counts as memory until it is closed.
+        # Mapped anew for every chunk: what was read of a mapping counts as memory until it is
+        # closed.
         array = np.lib.format.open_memmap(path, mode="r")
         if array.offset + array.nbytes != path.stat().st_size:
             raise ValueError("its size is not what its header says")
         return np.atleast_2d(array)
 
     array = load()
-    return array_source(str(path), array.shape, array.dtype.name, path, lambda a, b: np.array(load()[a:b]))
+    return array_source(
+        str(path), array.shape, array.dtype.name, path, lambda a, b: np.array(load()[a:b])
+    )
 
 
 def read_npz(path: Path, key: str, ids: str | None) -> Source:
@@ -31,10 +34,14 @@ def read_npz(path: Path, key: str, ids: str | None) -> Source:
     name = pick(str(path), key, [n.removesuffix(".npy") for n in archive.namelist()])
     member = f"{name}.npy"
     with archive.open(member) as file:
-        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
         shape, by_column, kind = header[np.lib.format.read_magic(file)](file)
         start = file.tell()
-        # Its checksum is compared at the end: read all of it now, or damage would be met in the middle of the night.
+        # Its checksum is compared at the end: read all of it now, or damage would be met in the
+        # middle of the night.
         size = sum(map(len, iter(lambda: file.read(1 << 20), b"")))
     if kind.hasobject or size != kind.itemsize * int(np.prod(shape)):
         raise ValueError(f"{member} is not an array of {shape} numbers")

@@ -28,4 +28,11 @@ def read_parquet(path: Path, key: str, ids: str | None) -> Source:
             yield from arrow_rows(batch, column, ids, start)
             start += len(batch)
 
-    return make(f"{path}#{column}", kind, file.metadata.num_rows, file_fingerprint(path), forward(rows), integer_ids)
+    return make(
+        f"{path}#{column}",
+        kind,
+        file.metadata.num_rows,
+        file_fingerprint(path),
+        forward(rows),
+        integer_ids,
+    )

@@ -16,10 +16,11 @@ from nanov2t.stores.base import (
 
 
 def postgres(spec: str, ids: str | None) -> Source:
-    """`postgresql://...#TABLE.COLUMN`, or `#SCHEMA.TABLE.COLUMN`: a column of pgvector's, or of arrays of floats.
+    """`postgresql://...#TABLE.COLUMN`, or `#SCHEMA.TABLE.COLUMN`: a column of pgvector's, or of
+    arrays of floats.
 
-    Rows come in the order in which the table holds them, out of one snapshot, so that what others write while the run
-    goes on stays out of it.
+    Rows come in the order in which the table holds them, out of one snapshot, so that what others
+    write while the run goes on stays out of it.
     """
     url, place = parts(spec)
     psycopg = import_client("psycopg", "postgres")
@@ -33,18 +34,28 @@ def postgres(spec: str, ids: str | None) -> Source:
     # Else a sequential scan may start where another one is.
     connection.execute("SET synchronize_seqscans = off")
     table = sql.Identifier(*table_name.split("."))
-    types = dict(connection.execute(
-        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", [table.as_string(connection)]).fetchall())
+    types = dict(
+        connection.execute(
+            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            [table.as_string(connection)],
+        ).fetchall()
+    )
     for wanted in (column, ids):
         if wanted and wanted not in types:
             raise UserError(f"{table_name}: no column {wanted}, only {', '.join(types)}")
-    # Every row written since, be it new or changed, has a newer transaction number; those deleted miss from the count.
-    facts = connection.execute(sql.SQL(
-        "SELECT count(*), max(xmin::text::bigint), {name}::regclass::oid FROM {table}").format(
-            name=sql.Literal(table.as_string(connection)), table=table)).fetchone()
+    # Every row written since, be it new or changed, has a newer transaction number; those deleted
+    # miss from the count.
+    facts = connection.execute(
+        sql.SQL(
+            "SELECT count(*), max(xmin::text::bigint), {name}::regclass::oid FROM {table}"
+        ).format(name=sql.Literal(table.as_string(connection)), table=table)
+    ).fetchone()
     query = sql.SQL("SELECT {ids}, {column}::real[] FROM {table}").format(
-        ids=sql.Identifier(ids) if ids else sql.SQL("NULL"), column=sql.Identifier(column), table=table)
+        ids=sql.Identifier(ids) if ids else sql.SQL("NULL"),
+        column=sql.Identifier(column),
+        table=table,
+    )
 
     def rows() -> Iterator[tuple]:
         with connection.cursor("nanov2t", binary=True) as cursor:
@@ -52,8 +63,20 @@ def postgres(spec: str, ids: str | None) -> Source:
             for i, (id_, vector) in enumerate(cursor.execute(query)):
                 yield id_ if ids else i, vector
 
-    kinds = {"vector": "float32", "halfvec": "float16", "real[]": "float32", "double precision[]": "float64"}
+    kinds = {
+        "vector": "float32",
+        "halfvec": "float16",
+        "real[]": "float32",
+        "double precision[]": "float64",
+    }
     integer_ids = not ids or types[ids] in ("smallint", "integer", "bigint")
-    name = f"postgresql://{connection.info.host}/{connection.info.dbname}#{place}"  # without the password
-    return make(name, kinds.get(types[column]) or types[column], facts[0], digest(*facts), forward(rows),
-                integer_ids)
+    # Without the password.
+    name = f"postgresql://{connection.info.host}/{connection.info.dbname}#{place}"
+    return make(
+        name,
+        kinds.get(types[column]) or types[column],
+        facts[0],
+        digest(*facts),
+        forward(rows),
+        integer_ids,
+    )

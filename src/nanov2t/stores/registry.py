@@ -40,8 +40,9 @@ def open_source(spec: str, ids: str | None = None) -> Source:
     """Open a source.
 
     Args:
-        spec: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key after a `#`; a .faiss or .index
-            file; `chroma:PATH#COLLECTION`; `lancedb:PATH#TABLE`; or `postgresql://...#TABLE.COLUMN`.
+        spec: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key after a `#`; a
+            .faiss or .index file; `chroma:PATH#COLLECTION`; `lancedb:PATH#TABLE`; or
+            `postgresql://...#TABLE.COLUMN`.
         ids: the column of the ids; by default the store's own ids, or the numbers of the rows.
 
     Raises:
@@ -63,11 +64,24 @@ def _guarded(store: Callable[[str, str | None], Source]) -> Callable[[str, str |
     return guarded
 
 
-STORES = {name: _guarded(store) for name, store in (
-    ("chroma", chroma), ("lancedb", lancedb), ("postgresql", postgres), ("postgres", postgres))}
+STORES = {
+    name: _guarded(store)
+    for name, store in (
+        ("chroma", chroma),
+        ("lancedb", lancedb),
+        ("postgresql", postgres),
+        ("postgres", postgres),
+    )
+}
 """Readers of stores by the scheme of their specs."""
 
 
 READERS: dict[str, Callable[[Path, str, str | None], Source]] = {
-    ".npy": read_npy, ".npz": read_npz, ".parquet": read_parquet, ".jsonl": read_jsonl, ".safetensors": read_safetensors,
-    ".faiss": faiss_index, ".index": faiss_index}
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".parquet": read_parquet,
+    ".jsonl": read_jsonl,
+    ".safetensors": read_safetensors,
+    ".faiss": faiss_index,
+    ".index": faiss_index,
+}

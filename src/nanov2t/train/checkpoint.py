@@ -1,4 +1,5 @@
-"""Whole checkpoints of a training run, in safetensors: weights, optimizer, random state, drafts, position."""
+"""Whole checkpoints of a training run, in safetensors: weights, optimizer, random state, drafts,
+position."""
 
 from __future__ import annotations
 
@@ -34,9 +35,16 @@ class State:
         path = config.out / "config.yaml"
         if path.exists():
             before = yaml.safe_load(path.read_text(encoding="utf-8"))
-            if changed := [key for key in _leaves(settings) if _leaves(settings)[key] != _leaves(before).get(key)]:
-                raise UserError(f"{config.out} holds a run with another {changed[0]} ({_leaves(before).get(changed[0])}"
-                                f", not {_leaves(settings)[changed[0]]}): choose another `out`, or delete it")
+            if changed := [
+                key
+                for key in _leaves(settings)
+                if _leaves(settings)[key] != _leaves(before).get(key)
+            ]:
+                raise UserError(
+                    f"{config.out} holds a run with another {changed[0]} "
+                    f"({_leaves(before).get(changed[0])}"
+                    f", not {_leaves(settings)[changed[0]]}): choose another `out`, or delete it"
+                )
         elif accelerator.is_main_process:
             try:
                 config.out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +75,9 @@ class State:
             save_file(moments, aside / "optimizer.safetensors")
             (aside / "position.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
         accelerator.wait_for_everyone()
-        own = {f"pool.{key}": value for key, value in examples.pool.items()} | {"random.cpu": torch.get_rng_state()}
+        own = {f"pool.{key}": value for key, value in examples.pool.items()} | {
+            "random.cpu": torch.get_rng_state()
+        }
         if accelerator.device.type == "cuda":
             own["random.cuda"] = torch.cuda.get_rng_state()
         save_file(own, aside / f"process-{accelerator.process_index}.safetensors")
@@ -80,7 +90,8 @@ class State:
         accelerator.wait_for_everyone()  # or another process might find this step unsaved
 
     def load(self, generator: Generator, optimizer, examples) -> tuple[int, float]:
-        """Continue from the newest checkpoint, if there is one; returns its step and the seconds trained so far.
+        """Continue from the newest checkpoint, if there is one; returns its step and the seconds
+        trained so far.
 
         Raises:
             UserError: the checkpoint is damaged, or of another number of processes.
@@ -90,12 +101,20 @@ class State:
             return 0, 0.0
         try:
             position = json.loads((folder / "position.json").read_text())
-            scatter(generator, optimizer.optimizer, load_file(folder / "model.safetensors"),
-                    load_file(folder / "optimizer.safetensors"))
+            scatter(
+                generator,
+                optimizer.optimizer,
+                load_file(folder / "model.safetensors"),
+                load_file(folder / "optimizer.safetensors"),
+            )
             own = load_file(folder / f"process-{self.accelerator.process_index}.safetensors")
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             raise UserError(f"{folder}: damaged checkpoint: {error}") from None
-        examples.pool = {key.removeprefix("pool."): value for key, value in own.items() if key.startswith("pool.")}
+        examples.pool = {
+            key.removeprefix("pool."): value
+            for key, value in own.items()
+            if key.startswith("pool.")
+        }
         torch.set_rng_state(own["random.cpu"])
         if "random.cuda" in own:
             torch.cuda.set_rng_state(own["random.cuda"])
@@ -109,5 +128,7 @@ def _plain(config: TrainConfig) -> dict:
 def _leaves(values: dict, prefix: str = "") -> dict:
     leaves: dict = {}
     for key, value in values.items():
-        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        leaves |= (
+            _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return leaves

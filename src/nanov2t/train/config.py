@@ -16,22 +16,22 @@ from nanov2t.core.errors import UserError
 @dataclass
 class DataConfig:
     train: str = ""
-    """Training text: a .txt (one passage a line), .jsonl or .parquet file, also .gz or .xz, or the name or folder of
-    a `datasets` data set."""
+    """Training text: a .txt (one passage a line), .jsonl or .parquet file, also .gz or .xz, or the
+    name or folder of a `datasets` data set."""
     dev: str = ""
     """Text for the dev figures, in the same forms; empty: the dev split of `train`."""
     max_tokens: int = 32
     """Longest text, in generator tokens, special tokens not counted."""
     crop: Literal["random", "start"] = "random"
-    """`random`: crops start at random words, drawn afresh every epoch, and are embedded as training goes. `start`: the
-    first `max_tokens` of every passage, embedded once and cached."""
+    """`random`: crops start at random words, drawn afresh every epoch, and are embedded as training
+    goes. `start`: the first `max_tokens` of every passage, embedded once and cached."""
     short_share: float = 0.2
     """Share of the crops that get a length drawn between `min_tokens` and `max_tokens`."""
     min_tokens: int = 4
     """Shortest crop."""
     held_out: float = 0.5
-    """Share of the passages that the hypothesizer never trains on; the corrector's drafts come from these, so that
-    they are as bad as they will be on unseen text. 0: both train on all."""
+    """Share of the passages that the hypothesizer never trains on; the corrector's drafts come from
+    these, so that they are as bad as they will be on unseen text. 0: both train on all."""
     cache: Path | None = None
     """Where token ids and vectors are cached; by default ~/.cache/nanov2t."""
 
@@ -41,9 +41,11 @@ class ModelConfig:
     t5: str = "google-t5/t5-base"
     """A T5 by name or folder, or `scratch` for one of the sizes below."""
     tokenizer: Literal["t5", "embedder"] = "t5"
-    """Whose vocabulary it writes in. `embedder` (needs t5=scratch) lets crops reach the embedder as token ids."""
+    """Whose vocabulary it writes in. `embedder` (needs t5=scratch) lets crops reach the embedder as
+    token ids."""
     embedder_words: bool = False
-    """Start the word embeddings from the embedder's; needs tokenizer=embedder and d_model equal to theirs."""
+    """Start the word embeddings from the embedder's; needs tokenizer=embedder and d_model equal to
+    theirs."""
     d_model: int = 384
     d_ff: int = 1024
     d_kv: int = 64
@@ -55,23 +57,26 @@ class ModelConfig:
     dropout: float = 0.0
     """In the T5 and in the projectors."""
     vector_scale: float = 1.0
-    """Factor on the vectors before they are projected. The root of the dimension gives the elements of unit vectors
-    unit variance, without which a model from scratch spends its first thousands of steps on growing its projectors."""
+    """Factor on the vectors before they are projected. The root of the dimension gives the elements
+    of unit vectors unit variance, without which a model from scratch spends its first thousands of
+    steps on growing its projectors."""
     layer_norm: bool = True
     """Normalise the encoder input; the published stage 1 does not, stage 2 does."""
     lexical: bool = False
-    """Add a lexical head: a linear guess of the words in the text, added to the decoder's logits."""
+    """Add a lexical head: a linear guess of the words in the text, added to the decoder's
+    logits."""
 
 
 @dataclass
 class DraftConfig:
     share: float = 0.0
-    """Share of the examples that come with a draft to correct: 0 trains a hypothesizer (stage 1), 1 a corrector
-    (stage 2), anything between one joint model that is both."""
+    """Share of the examples that come with a draft to correct: 0 trains a hypothesizer (stage 1), 1
+    a corrector (stage 2), anything between one joint model that is both."""
     hypothesizer: str = ""
     """Folder of the generator that writes the first drafts; empty: the model in training."""
     rounds: int = 1
-    """Drafts are corrected up to `rounds` - 1 times by the model in training before it learns from them."""
+    """Drafts are corrected up to `rounds` - 1 times by the model in training before it learns from
+    them."""
     pool: int = 16384
     """Examples drafted at a time; each is trained on once, then the next pool is drafted."""
 
@@ -87,7 +92,8 @@ class OptimConfig:
     warmup: float = 0.01
     """Share of the steps over which the rate rises from zero."""
     decay: Literal["constant", "linear"] = "constant"
-    """What the rate does after the warm-up; `linear` falls to zero at the last step or at the end of the budget."""
+    """What the rate does after the warm-up; `linear` falls to zero at the last step or at the end
+    of the budget."""
     clip: float = 1.0
     """Largest gradient norm."""
     eps: float = 1e-6
@@ -99,7 +105,8 @@ class OptimConfig:
 @dataclass
 class TrainConfig:
     out: Path = Path("runs/inverter")
-    """Run folder: checkpoints, metrics.jsonl and the finished model. The same command resumes it."""
+    """Run folder: checkpoints, metrics.jsonl and the finished model. The same command resumes
+    it."""
     embedder: str = "minilm"
     """`minilm`, or the name or folder of a Sentence Transformers model."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -113,9 +120,11 @@ class TrainConfig:
     compile: bool = False
     """torch.compile the model."""
     shard: bool = False
-    """Share out weights, gradients and moments among the processes (FSDP), for a T5 too large to train on one GPU."""
+    """Share out weights, gradients and moments among the processes (FSDP), for a T5 too large to
+    train on one GPU."""
     budget: str = ""
-    """Stop cleanly after this much training time, such as 90s, 9m or 2h, resumed runs counted in."""
+    """Stop cleanly after this much training time, such as 90s, 9m or 2h, resumed runs counted
+    in."""
     eval_every: int = 1000
     """Steps between dev figures; they are also taken at the end."""
     eval_limit: int = 200
@@ -126,14 +135,22 @@ class TrainConfig:
     """Also log there; metrics.jsonl is always written."""
 
     def __post_init__(self) -> None:
-        for name, value in (("data.held_out", self.data.held_out), ("data.short_share", self.data.short_share),
-                            ("drafts.share", self.drafts.share)):
+        for name, value in (
+            ("data.held_out", self.data.held_out),
+            ("data.short_share", self.data.short_share),
+            ("drafts.share", self.drafts.share),
+        ):
             if not 0 <= value <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, not {value}")
         if not 1 <= self.data.min_tokens <= self.data.max_tokens:
-            raise UserError(f"data.min_tokens must lie between 1 and data.max_tokens ({self.data.max_tokens})")
+            raise UserError(
+                f"data.min_tokens must lie between 1 and data.max_tokens ({self.data.max_tokens})"
+            )
         if self.model.tokenizer == "embedder" and self.model.t5 != "scratch" and not self.init:
-            raise UserError("model.tokenizer=embedder needs model.t5=scratch: a pretrained T5 has words of its own")
+            raise UserError(
+                "model.tokenizer=embedder needs model.t5=scratch: a pretrained T5 has words of "
+                "its own"
+            )
         seconds(self.budget)
 
 
@@ -151,14 +168,16 @@ def load_config(path: Path) -> TrainConfig:
     """Read a recipe: the YAML holds only what differs from the defaults.
 
     Raises:
-        UserError: the file is missing or malformed, or holds an unknown key or a value of the wrong type.
+        UserError: the file is missing or malformed, or holds an unknown key or a value of the wrong
+            type.
     """
     import dacite
     import yaml
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        # YAML 1.1 reads 1e-3 as a string; casting floats lets recipes be written as people write numbers.
+        # YAML 1.1 reads 1e-3 as a string; casting floats lets recipes be written as people write
+        # numbers.
         return dacite.from_dict(TrainConfig, values, dacite.Config(cast=[float, Path], strict=True))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

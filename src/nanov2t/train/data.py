@@ -1,8 +1,8 @@
 """Passages to crops of token ids and their vectors.
 
-A corpus is tokenised once into one flat memory-mapped array, so that a random crop costs a slice and memory does not
-grow with the text. Which crops a step sees depends on the seed and the step alone: not on the number of processes, nor
-on whether the run was interrupted.
+A corpus is tokenised once into one flat memory-mapped array, so that a random crop costs a slice
+and memory does not grow with the text. Which crops a step sees depends on the seed and the step
+alone: not on the number of processes, nor on whether the run was interrupted.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ class Corpus:
 
     @classmethod
     def load(cls, source: str, tokenizer, cache: Path | None = None) -> Corpus:
-        """Tokenise the train split of `source`, or find it in the cache, whose key is the text and the tokenizer."""
-        key = hashlib.sha256(f"{_content(source)}{tokenization(tokenizer)}".encode()).hexdigest()[:16]
+        """Tokenise the train split of `source`, or find it in the cache, whose key is the text and
+        the tokenizer."""
+        key = hashlib.sha256(f"{_content(source)}{tokenization(tokenizer)}".encode()).hexdigest()[
+            :16
+        ]
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
         folder = (cache or home) / f"tokens-{key}"
         if not folder.is_dir():
@@ -60,16 +63,21 @@ class Corpus:
         return torch.from_numpy(np.bincount(self.tokens[:limit], minlength=vocabulary)).float()
 
     def start_vectors(self, embedder: Embedder, tokenizer, max_tokens: int) -> np.ndarray:
-        """Vectors of the first `max_tokens` of every passage, float32 [passages, dim], memory-mapped and cached."""
+        """Vectors of the first `max_tokens` of every passage, float32 [passages, dim],
+        memory-mapped and cached."""
         path = self.folder / f"vectors-{embedder.info.fingerprint}-{max_tokens}.npy"
         if not path.exists():
             aside = path.with_suffix(f".{os.getpid()}")
             n = len(self.offsets) - 1
             out = np.lib.format.open_memmap(aside, "w+", np.float32, (n, embedder.dim))
             for start in range(0, n, 8192):
-                rows = [self.tokens[a : min(b, a + max_tokens)]
-                        for a, b in itertools.pairwise(self.offsets[start : start + 8193])]
-                out[start : start + len(rows)] = embedder.encode(decode_texts(rows, tokenizer, embedder))
+                rows = [
+                    self.tokens[a : min(b, a + max_tokens)]
+                    for a, b in itertools.pairwise(self.offsets[start : start + 8193])
+                ]
+                out[start : start + len(rows)] = embedder.encode(
+                    decode_texts(rows, tokenizer, embedder)
+                )
             out.flush()
             aside.rename(path)
         return np.load(path, mmap_mode="r")
@@ -84,7 +92,9 @@ def _content(source: str) -> str:
     try:
         return datasets.load_dataset(source)["train"]._fingerprint
     except Exception as error:  # as in read_passages
-        raise UserError(f"{source}: no such file or data set: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"{source}: no such file or data set: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _tokenize(passages: Iterator[str], tokenizer, folder: Path) -> None:
@@ -95,7 +105,8 @@ def _tokenize(passages: Iterator[str], tokenizer, folder: Path) -> None:
         while chunk := list(itertools.islice(passages, 4096)):
             for ids in tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]:
                 row = np.array(ids, kind)
-                # An unknown token stands for text that cannot be written; leaving it out leaves text that can.
+                # An unknown token stands for text that cannot be written; leaving it out leaves
+                # text that can.
                 row = row[row != tokenizer.unk_token_id]
                 if len(row):
                     lengths.append(len(row))
@@ -113,8 +124,8 @@ def _tokenize(passages: Iterator[str], tokenizer, folder: Path) -> None:
 class Crops:
     """The crops of one part of a corpus, drawn by step.
 
-    An epoch visits every `max_tokens` window of every passage once (with crop=start, every passage once), in an order
-    and at word offsets of its own.
+    An epoch visits every `max_tokens` window of every passage once (with crop=start, every passage
+    once), in an order and at word offsets of its own.
 
     Args:
         part: `all`, or one side of the split that `held_out` makes: `hypothesizer` or `corrector`.
@@ -129,9 +140,15 @@ class Crops:
             held_out = passages * 0.6180339887498949 % 1 < config.held_out
             passages = passages[held_out == (part == "corrector")]
         if not len(passages):
-            raise UserError(f"the training text has too few passages for held_out = {config.held_out}")
+            raise UserError(
+                f"the training text has too few passages for held_out = {config.held_out}"
+            )
         self.passages = passages
-        windows = np.ones(len(passages), int) if config.crop == "start" else -(-lengths[passages] // config.max_tokens)
+        windows = (
+            np.ones(len(passages), int)
+            if config.crop == "start"
+            else -(-lengths[passages] // config.max_tokens)
+        )
         self.ends = np.cumsum(windows)
         self.starts_word = _starts_word(tokenizer)
         self._order = (-1, np.empty(0, int))
@@ -140,7 +157,8 @@ class Crops:
         return int(self.ends[-1])
 
     def draw(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Passage, first token (in the flat array) and length of each of the `size` crops of a step, int [size]."""
+        """Passage, first token (in the flat array) and length of each of the `size` crops of a
+        step, int [size]."""
         windows = np.concatenate([self._window(i, n) for i, n in self._spans(step * size, size)])
         index = np.searchsorted(self.ends, windows, side="right")
         passage = self.passages[index]
@@ -159,8 +177,11 @@ class Crops:
             start = start - inside
         return passage, start, np.minimum(length, last - start)
 
-    def ids(self, step: int, size: int, part: slice = slice(None)) -> tuple[Tensor, Tensor, np.ndarray]:
-        """Token ids and mask, long [n, t], and passages, int [n], of the crops of a step, or of a part of them."""
+    def ids(
+        self, step: int, size: int, part: slice = slice(None)
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Token ids and mask, long [n, t], and passages, int [n], of the crops of a step, or of a
+        part of them."""
         passage, start, length = (x[part] for x in self.draw(step, size))
         columns = np.arange(self.config.max_tokens)
         mask = columns < length[:, None]
@@ -177,13 +198,16 @@ class Crops:
     def _window(self, index: int, count: int) -> np.ndarray:
         epoch, place = divmod(index, len(self))
         if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self)))
+            self._order = (
+                epoch,
+                np.random.default_rng([self.seed, 0, epoch]).permutation(len(self)),
+            )
         return self._order[1][place : place + count]
 
 
 def _starts_word(tokenizer) -> np.ndarray:
-    """Which tokens may begin a crop, bool [vocabulary]: in WordPiece those without ##, in SentencePiece those with a
-    leading blank; all of them where the vocabulary marks neither."""
+    """Which tokens may begin a crop, bool [vocabulary]: in WordPiece those without ##, in
+    SentencePiece those with a leading blank; all of them where the vocabulary marks neither."""
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     if any(piece.startswith("##") for piece in pieces):
         return np.array([not piece.startswith("##") for piece in pieces])
@@ -192,7 +216,8 @@ def _starts_word(tokenizer) -> np.ndarray:
 
 
 class Embed:
-    """Vectors of crops: by token ids on the device where the vocabularies match, else through their text."""
+    """Vectors of crops: by token ids on the device where the vocabularies match, else through their
+    text."""
 
     def __init__(self, embedder: Embedder, tokenizer):
         self.embedder, self.tokenizer = embedder, tokenizer
@@ -204,4 +229,6 @@ class Embed:
             parts = zip(ids.split(chunk), mask.split(chunk), strict=True)
             return torch.cat([self.embedder.encode_ids(i, m) for i, m in parts])
         rows = [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.cpu().bool(), strict=True)]
-        return torch.from_numpy(self.embedder.encode(decode_texts(rows, self.tokenizer, self.embedder))).to(ids.device)
+        return torch.from_numpy(
+            self.embedder.encode(decode_texts(rows, self.tokenizer, self.embedder))
+        ).to(ids.device)

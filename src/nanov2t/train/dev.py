@@ -22,18 +22,27 @@ class Dev:
     def __init__(self, config: TrainConfig, embedder: Embedder, tokenizer):
         passages = read_passages(config.data.dev or config.data.train, "dev")
         limit = config.data.max_tokens
-        self.texts = [reference(text, tokenizer, embedder, limit)
-                      for text in itertools.islice(passages, config.eval_limit)]
+        self.texts = [
+            reference(text, tokenizer, embedder, limit)
+            for text in itertools.islice(passages, config.eval_limit)
+        ]
         self.vectors = embedder.encode(self.texts)
         self.embedder, self.tokenizer = embedder, tokenizer
 
     def figures(self, generator: Generator, hypothesizer: Generator | None) -> dict[str, float]:
-        """Figures with one beam, after one correction where the model corrects; `loss` is of the first guess."""
+        """Figures with one beam, after one correction where the model corrects; `loss` is of the
+        first guess."""
         generator.eval()
         first = generator if generator.config.hypothesizes else hypothesizer
-        inverter = Inverter(self.embedder, self.tokenizer, first, generator if generator.config.corrects else None)
-        result = evaluate(inverter, self.texts, self.vectors, rounds=int(generator.config.corrects), beam=1)
-        figures = {key: result[key]["value"] for key in ("bleu", "token_f1", "exact_match", "cosine")}
+        inverter = Inverter(
+            self.embedder, self.tokenizer, first, generator if generator.config.corrects else None
+        )
+        result = evaluate(
+            inverter, self.texts, self.vectors, rounds=int(generator.config.corrects), beam=1
+        )
+        figures = {
+            key: result[key]["value"] for key in ("bleu", "token_f1", "exact_match", "cosine")
+        }
         if generator.config.corrects:
             figures["token_f1_round0"] = result["rounds"][0]["token_f1"]
         if generator.config.hypothesizes:
@@ -42,8 +51,13 @@ class Dev:
 
     @torch.inference_mode()
     def _loss(self, generator: Generator) -> float:
-        rows = self.tokenizer(self.texts, add_special_tokens=False, padding=True, return_tensors="pt")
-        ids, mask = rows["input_ids"].to(generator.device), rows["attention_mask"].to(generator.device)
+        rows = self.tokenizer(
+            self.texts, add_special_tokens=False, padding=True, return_tensors="pt"
+        )
+        ids, mask = (
+            rows["input_ids"].to(generator.device),
+            rows["attention_mask"].to(generator.device),
+        )
         labels = labels_of(ids, mask, generator.t5.config.eos_token_id)
         vectors = torch.from_numpy(self.vectors).to(generator.device)
         parts = list(zip(vectors.split(64), labels.split(64), strict=True))

@@ -15,21 +15,32 @@ from nanov2t.train.data import Batch, Corpus, Crops, Embed
 
 
 class Examples:
-    """The examples of a step: `plain` ones without a draft, and those with one, drafted a pool at a time."""
+    """The examples of a step: `plain` ones without a draft, and those with one, drafted a pool at a
+    time."""
 
-    def __init__(self, config: TrainConfig, corpus: Corpus, tokenizer, embed: Embed, accelerator: Accelerator):
+    def __init__(
+        self, config: TrainConfig, corpus: Corpus, tokenizer, embed: Embed, accelerator: Accelerator
+    ):
         self.config, self.embed, self.accelerator = config, embed, accelerator
         self.drafted = round(config.optim.batch * config.drafts.share)
         self.plain = config.optim.batch - self.drafted
         split = config.data.held_out > 0
         self.crops = {
-            part: Crops(corpus, config.data, tokenizer, part if split else "all", config.seed + seed)
-            for part, seed, used in (("hypothesizer", 0, self.plain), ("corrector", 1, self.drafted)) if used
+            part: Crops(
+                corpus, config.data, tokenizer, part if split else "all", config.seed + seed
+            )
+            for part, seed, used in (
+                ("hypothesizer", 0, self.plain),
+                ("corrector", 1, self.drafted),
+            )
+            if used
         }
         self.vectors = None
         if config.data.crop == "start":
             with accelerator.main_process_first():
-                self.vectors = corpus.start_vectors(embed.embedder, tokenizer, config.data.max_tokens)
+                self.vectors = corpus.start_vectors(
+                    embed.embedder, tokenizer, config.data.max_tokens
+                )
         self.pool_steps = max(1, config.drafts.pool // max(1, self.drafted))
         self.pool: dict[str, Tensor] = {}
         self.eos = tokenizer.eos_token_id or tokenizer.sep_token_id
@@ -56,15 +67,20 @@ class Examples:
     def tokens(self, step: int) -> int:
         """Label tokens of a step over all processes."""
         sizes = {"hypothesizer": self.plain, "corrector": self.drafted}
-        return sum(int(crops.draw(step, sizes[part])[2].sum()) + sizes[part] for part, crops in self.crops.items())
+        return sum(
+            int(crops.draw(step, sizes[part])[2].sum()) + sizes[part]
+            for part, crops in self.crops.items()
+        )
 
     def refill(self, step: int, hypothesizer: Generator, corrector: Generator) -> None:
-        """Draft the pool for the steps from `step` on. The examples of a step are corrected 0 to `drafts.rounds` - 1
-        times after their first drafts, equally many each: drafts of drafts teach the later rounds."""
+        """Draft the pool for the steps from `step` on. The examples of a step are corrected 0 to
+        `drafts.rounds` - 1 times after their first drafts, equally many each: drafts of drafts
+        teach the later rounds."""
         parts: list[dict[str, Tensor]] = []
         for s in range(step, step + self.pool_steps):
             batch = self.batch("corrector", s, self.drafted, self.mine)
-            # In blocks, of which every process gets its share: it depends on the example alone, and all are as busy.
+            # In blocks, of which every process gets its share: it depends on the example alone, and
+            # all are as busy.
             place = torch.arange(self.drafted, device=batch.ids.device)[self.mine]
             rounds = place * self.config.drafts.rounds // self.drafted
             ids, mask, vectors = self._write(hypothesizer, batch.vectors)
@@ -73,17 +89,29 @@ class Examples:
                 if not len(again):
                     break
                 ids[again], mask[again], vectors[again] = self._write(
-                    corrector, batch.vectors[again], vectors[again], ids[again], mask[again])
-            parts.append({"ids": batch.ids, "mask": batch.mask, "vectors": batch.vectors,
-                          "draft_ids": ids, "draft_mask": mask, "draft_vectors": vectors})
+                    corrector, batch.vectors[again], vectors[again], ids[again], mask[again]
+                )
+            parts.append(
+                {
+                    "ids": batch.ids,
+                    "mask": batch.mask,
+                    "vectors": batch.vectors,
+                    "draft_ids": ids,
+                    "draft_mask": mask,
+                    "draft_vectors": vectors,
+                }
+            )
         self.pool = {key: torch.stack([part[key] for part in parts]).cpu() for key in parts[0]}
 
     def _write(self, generator: Generator, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Greedy texts: ids with their closing token and mask, long [n, max_tokens + 1], and vectors [n, dim]."""
+        """Greedy texts: ids with their closing token and mask, long [n, max_tokens + 1], and
+        vectors [n, dim]."""
         width = self.config.data.max_tokens + 1
         with self.accelerator.autocast(), torch.no_grad():
-            rows = [generator.generate(*part, max_length=width + 1)[:, 1:]
-                    for part in zip(*(x.split(4096) for x in given), strict=True)]
+            rows = [
+                generator.generate(*part, max_length=width + 1)[:, 1:]
+                for part in zip(*(x.split(4096) for x in given), strict=True)
+            ]
             ids = torch.cat([F.pad(row, (0, width - row.shape[1])) for row in rows])
             ended = (ids == self.eos).cumsum(1)
             text = ended == 0
@@ -101,7 +129,10 @@ def arguments(examples: Examples, step: int) -> Iterator[dict[str, Tensor]]:
         for vectors, row in zip(batch.vectors.split(micro), labels.split(micro), strict=True):
             yield {"target_embeddings": vectors, "labels": row}
     if examples.drafted:
-        drafted = {key: value[step % examples.pool_steps].to(device) for key, value in examples.pool.items()}
+        drafted = {
+            key: value[step % examples.pool_steps].to(device)
+            for key, value in examples.pool.items()
+        }
         labels = labels_of(drafted["ids"], drafted["mask"], examples.eos)
         for i in range(0, len(labels), micro):
             part = slice(i, i + micro)

@@ -34,8 +34,13 @@ class RunLog:
             aside.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
             aside.rename(self.path)
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(), console=Console(stderr=True))
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
         self.task = self.progress.add_task("training", total=total, completed=step, speed="")
         self.progress.start()
 
@@ -48,10 +53,20 @@ class RunLog:
         total = float(self.accelerator.reduce(loss, "sum"))
         since, clock = self.started
         speed = (step - since) * self.config.optim.batch / (time.monotonic() - clock)
-        self._write({"step": step, "examples": step * self.config.optim.batch, "loss": total, "lr": lr,
-                     "seconds": elapsed, "examples_per_second": speed})
+        self._write(
+            {
+                "step": step,
+                "examples": step * self.config.optim.batch,
+                "loss": total,
+                "lr": lr,
+                "seconds": elapsed,
+                "examples_per_second": speed,
+            }
+        )
         if self.accelerator.is_main_process:
-            self.progress.update(self.task, description=f"loss {total:.3f}", speed=f"{speed:,.0f}/s")
+            self.progress.update(
+                self.task, description=f"loss {total:.3f}", speed=f"{speed:,.0f}/s"
+            )
 
     def dev(self, step: int, figures: dict[str, float]) -> None:
         """Record dev figures."""
@@ -68,7 +83,9 @@ class RunLog:
 
     def _write(self, record: dict) -> None:
         if self.config.tracker:
-            self.accelerator.log({key: value for key, value in record.items() if key != "step"}, step=record["step"])
+            self.accelerator.log(
+                {key: value for key, value in record.items() if key != "step"}, step=record["step"]
+            )
         if self.accelerator.is_main_process:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")

@@ -1,9 +1,10 @@
-"""One loop for every stage; `drafts.share` decides which it is: 0 a hypothesizer, 1 a corrector, between a joint model.
+"""One loop for every stage; `drafts.share` decides which it is: 0 a hypothesizer, 1 a corrector,
+between a joint model.
 
     nanov2t train configs/minilm_wiki32.yaml
 
-What a step sees is a function of the seed and the step alone, and a checkpoint holds everything else, so a run that was
-killed ends with the weights of one that was not.
+What a step sees is a function of the seed and the step alone, and a checkpoint holds everything
+else, so a run that was killed ends with the weights of one that was not.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def train(config: TrainConfig) -> Path:
         log_with=config.tracker or None,
         project_dir=config.out,
         fsdp_plugin=plugin,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=0 < config.drafts.share < 1)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=0 < config.drafts.share < 1)
+        ],
     )
     allow_cpu(accelerator, plugin)
     set_seed(config.seed)
@@ -62,10 +65,20 @@ def train(config: TrainConfig) -> Path:
 
     generator.to(accelerator.device)
     state = State(config, accelerator)
-    if not state.exists and not config.init and generator.lexical is not None and optim.lexical_steps:
+    if (
+        not state.exists
+        and not config.init
+        and generator.lexical is not None
+        and optim.lexical_steps
+    ):
         train_lexical_head(generator, corpus, examples, optim.lexical_steps)
     optimizer = torch.optim.AdamW(
-        generator.parameters(), lr=optim.lr, eps=optim.eps, weight_decay=optim.weight_decay, fused=True)
+        generator.parameters(),
+        lr=optim.lr,
+        eps=optim.eps,
+        weight_decay=optim.weight_decay,
+        fused=True,
+    )
     model, optimizer = accelerator.prepare(generator, optimizer)
     if config.compile:
         model = torch.compile(model)
@@ -87,7 +100,8 @@ def train(config: TrainConfig) -> Path:
         for i, batch in enumerate(micro_batches):
             with nullcontext() if i + 1 == len(micro_batches) else accelerator.no_sync(model):
                 output = model(**batch)
-                # Over all processes and micro-batches this sums to the mean over the tokens of the global batch.
+                # Over all processes and micro-batches this sums to the mean over the tokens of the
+                # global batch.
                 share = batch["labels"].ge(0).sum() / tokens
                 accelerator.backward(output.loss * share * accelerator.num_processes)
             loss += output.loss.detach() * share
@@ -113,7 +127,8 @@ def train(config: TrainConfig) -> Path:
 
 
 def rate(config: TrainConfig, done: float, progress: float) -> float:
-    """The learning rate's factor when `done` of the steps and `progress` of the run (by steps or clock) are over."""
+    """The learning rate's factor when `done` of the steps and `progress` of the run (by steps or
+    clock) are over."""
     if done < config.optim.warmup:
         return done / config.optim.warmup
     if config.optim.decay == "constant":
@@ -121,8 +136,11 @@ def rate(config: TrainConfig, done: float, progress: float) -> float:
     return max(0.0, (1 - progress) / (1 - config.optim.warmup))
 
 
-def train_lexical_head(generator: Generator, corpus: Corpus, examples: Examples, steps: int) -> None:
-    """Teach the lexical head alone which words a text holds. Every process does the same, so they stay equal."""
+def train_lexical_head(
+    generator: Generator, corpus: Corpus, examples: Examples, steps: int
+) -> None:
+    """Teach the lexical head alone which words a text holds. Every process does the same, so they
+    stay equal."""
     head = generator.lexical
     assert head is not None
     lr = 0.1 / head.vector_scale  # the guess moves as fast whatever the scale
@@ -132,7 +150,8 @@ def train_lexical_head(generator: Generator, corpus: Corpus, examples: Examples,
     optimizer = torch.optim.Adam(head.linear.parameters(), lr=lr, fused=True)
     part = next(iter(examples.crops))
     for step in range(steps):
-        # Crops of far later epochs: on those that the generator meets first, the guess must be no better than on any.
+        # Crops of far later epochs: on those that the generator meets first, the guess must be no
+        # better than on any.
         batch = examples.batch(part, 1_000_000 + step, examples.config.optim.batch, slice(None))
         loss = head.loss(batch.vectors, labels_of(batch.ids, batch.mask, examples.eos))
         loss.backward()

@@ -1,4 +1,5 @@
-"""Training a model that does not fit one device: weights, gradients and moments shared out by accelerate's FSDP."""
+"""Training a model that does not fit one device: weights, gradients and moments shared out by
+accelerate's FSDP."""
 
 from __future__ import annotations
 
@@ -21,8 +22,12 @@ from nanov2t.models.generator import Generator
 def sharding() -> FullyShardedDataParallelPlugin:
     """FSDP in units of a T5 block, the rest of the generator in one of its own."""
     return FullyShardedDataParallelPlugin(
-        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", transformer_cls_names_to_wrap=["T5Block"],
-        reshard_after_forward=True, cpu_ram_efficient_loading=False)
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=["T5Block"],
+        reshard_after_forward=True,
+        cpu_ram_efficient_loading=False,
+    )
 
 
 def allow_cpu(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin | None) -> None:
@@ -37,35 +42,51 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def whole(model: Generator) -> Generator:
-    """The generator in training, ready to generate: of a sharded one a copy, which every process gets."""
+    """The generator in training, ready to generate: of a sharded one a copy, which every process
+    gets."""
     if not is_sharded(model):
         return model.eval()
     weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
     return assemble(model.config, _once(model, weights), "the model in training").to(model.device)
 
 
-def gather(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights and moments, whole, by the names of the parameters; of a sharded model only on the first process."""
+def gather(
+    model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights and moments, whole, by the names of the parameters; of a sharded model only on the
+    first process."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=is_sharded(model))
     weights = _once(model, get_model_state_dict(model, options=options))
     moments: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=options)
-    return weights, {f"{name}.{key}": value
-                     for name, values in moments.get("state", {}).items() for key, value in values.items()}
+    return weights, {
+        f"{name}.{key}": value
+        for name, values in moments.get("state", {}).items()
+        for key, value in values.items()
+    }
 
 
 def scatter(
-    model: nn.Module, optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], moments: dict[str, Tensor]
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    weights: dict[str, Tensor],
+    moments: dict[str, Tensor],
 ) -> None:
     """Put back, on every process, what :func:`gather` gave."""
-    groups = get_optimizer_state_dict(model, optimizer, options=StateDictOptions(full_state_dict=True))["param_groups"]
+    groups = get_optimizer_state_dict(
+        model, optimizer, options=StateDictOptions(full_state_dict=True)
+    )["param_groups"]
     state: dict[str, Any] = {}
     for name, value in moments.items():
         parameter, key = name.rsplit(".", 1)
         state.setdefault(parameter, {})[key] = value
     both: dict[str, Any] = {"state": state, "param_groups": groups}
     set_state_dict(
-        model, optimizer, model_state_dict=dict[str, Any](weights), optim_state_dict=both,
-        options=StateDictOptions(full_state_dict=True, strict=False))
+        model,
+        optimizer,
+        model_state_dict=dict[str, Any](weights),
+        optim_state_dict=both,
+        options=StateDictOptions(full_state_dict=True, strict=False),
+    )
 
 
 def _once(model: nn.Module, weights: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
-"""Small edits of a hypothesis, proposed by the generator's own probabilities and left to the embedder to judge.
+"""Small edits of a hypothesis, proposed by the generator's own probabilities and left to the
+embedder to judge.
 
-A correction rewrites the whole text and costs a beam search; an edit changes a token and costs one embedding. Edits are
-what a nearly right hypothesis needs, and what the hypotheses of a weak generator gain most from.
+A correction rewrites the whole text and costs a beam search; an edit changes a token and costs one
+embedding. Edits are what a nearly right hypothesis needs, and what the hypotheses of a weak
+generator gain most from.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from nanov2t.models.generator import Generator
 ALTERNATIVES = 8
 """Tokens considered at each place."""
 MISSING = 2.0
-"""Weight of what the lexical head tells the target from the hypothesis by, against the generator's own view."""
+"""Weight of what the lexical head tells the target from the hypothesis by, against the generator's
+own view."""
 
 
 class Edit(NamedTuple):
@@ -32,9 +35,9 @@ class Edit(NamedTuple):
 def propose(
     generator: Generator, targets: Tensor, vectors: Tensor, ids: Tensor, mask: Tensor, count: int
 ) -> list[list[Edit]]:
-    """The `count` likeliest edits of each hypothesis, best first: a token substituted, inserted, deleted, or swapped
-    with the next. Likeliest by the generator, once words that the lexical head finds in the target and not in the
-    hypothesis have gained, wherever they stand.
+    """The `count` likeliest edits of each hypothesis, best first: a token substituted, inserted,
+    deleted, or swapped with the next. Likeliest by the generator, once words that the lexical head
+    finds in the target and not in the hypothesis have gained, wherever they stand.
 
     Args:
         targets: float32 [n, dim], the vectors to invert.
@@ -50,8 +53,15 @@ def propose(
     log_probs = logits.log_softmax(-1)
     top, tokens = log_probs.topk(ALTERNATIVES, dim=-1)
     # What each place gives its own token, the next place's, and the one before's.
-    own, next_, last = (log_probs.gather(2, torch.roll(ids, shift, 1)[:, :, None])[:, :, 0] for shift in (0, -1, 1))
-    rows = zip(ids.tolist(), mask.sum(1).tolist(), *(x.tolist() for x in (top, tokens, own, next_, last)), strict=True)
+    own, next_, last = (
+        log_probs.gather(2, torch.roll(ids, shift, 1)[:, :, None])[:, :, 0] for shift in (0, -1, 1)
+    )
+    rows = zip(
+        ids.tolist(),
+        mask.sum(1).tolist(),
+        *(x.tolist() for x in (top, tokens, own, next_, last)),
+        strict=True,
+    )
     return [sorted(_edits(generator.config.max_tokens, *row), reverse=True)[:count] for row in rows]
 
 
@@ -69,7 +79,9 @@ def _edits(limit: int, ids: list[int], length: int, top, tokens, own, next_, las
         if inside:
             found.append(Edit(next_[i] - own[i], i, i + 1, []))
         if i + 2 < length:
-            found.append(Edit(next_[i] + last[i + 1] - own[i] - own[i + 1], i, i + 2, [ids[i + 1], ids[i]]))
+            found.append(
+                Edit(next_[i] + last[i + 1] - own[i] - own[i + 1], i, i + 2, [ids[i + 1], ids[i]])
+            )
     return found
 
 
@@ -81,8 +93,8 @@ def apply(ids: list[int], edits: list[Edit]) -> list[int]:
 
 
 def combinations(improving: list[Edit]) -> list[list[Edit]]:
-    """Sets of edits worth making together, given the improving ones, best first: the best two that do not touch each
-    other, the best three, and so on."""
+    """Sets of edits worth making together, given the improving ones, best first: the best two that
+    do not touch each other, the best three, and so on."""
     chosen: list[Edit] = []
     sets = []
     for edit in improving:
