@@ -107,10 +107,10 @@ class Progress:
         rate = (done - self.before) / max(1e-9, time.monotonic() - self.began)
         left = timedelta(seconds=round((self.count - done) / rate)) if rate else "unknown time"
         exact = 100 * tally.exact / max(1, tally.rows)
-        return f"{done:,} of {self.count:,} rows, {rate:,.1f} a second, {left} left, {exact:.1f} "
-               f"% exact so "
-               f""
-               f"far"
+        return (
+            f"{done:,} of {self.count:,} rows, {rate:,.1f} a second, {left} left, "
+            f"{exact:.1f} % exact so far"
+        )
 
     def summary(self) -> None:
         """Print the share of exact texts, the cosines and some samples."""
