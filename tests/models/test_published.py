@@ -111,7 +111,7 @@ def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
     """vec2text names its tokenizer's model, GTR, also where the vectors are an API's."""
     shutil.copytree(FIXTURES / "vec2text_inverter", tmp_path / "x")
     weights = load_file(tmp_path / "x" / "model.safetensors")
-    weights["embedding_transform.0.weight"] = torch.zeros(768, 1536)
+    weights["embedding_transform.0.weight"] = torch.zeros(32, 1536)
     save_file(weights, tmp_path / "x" / "model.safetensors")
     assert load_generator(tmp_path / "x").config.embedder is None
     values = json.loads((tmp_path / "x" / "config.json").read_text()) | {
@@ -119,7 +119,7 @@ def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
     }
     (tmp_path / "x" / "config.json").write_text(json.dumps(values))
     config = load_generator(tmp_path / "x").config
-    assert (config.dim, config.projector_width) == (1536, 768)
+    assert (config.dim, config.projector_width) == (1536, 32)
     assert config.embedder.name == "openai:text-embedding-ada-002"
 
 
