@@ -24,8 +24,8 @@ from nanov2t import load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
 from nanov2t.evaluation.evaluate import summarize
+from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
-from nanov2t.search.exhaustive import ExhaustiveInverter
 
 
 @dataclass
@@ -68,8 +68,12 @@ def main(options: Options) -> None:
     inverter = load_inverter(options.inverter)
     searches = [
         inverter,
-        ExhaustiveInverter(
-            inverter.embedder, inverter.tokenizer, inverter.hypothesizer, inverter.corrector
+        Inverter(
+            inverter.embedder,
+            inverter.tokenizer,
+            inverter.hypothesizer,
+            inverter.corrector,
+            "exhaustive",
         ),
     ]
     passages = islice(read_passages(options.texts), options.limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,12 +13,11 @@ from nanov2t.core.files import replacing
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
-from nanov2t.models.checkpoint import load_generator, load_tokenizer, save_generator
+from nanov2t.models.checkpoint import load_tokenizer
 from nanov2t.models.generator import Generator
 from nanov2t.models.hub import locate
 from nanov2t.models.published import RELEASES, release_of
-from nanov2t.search.exhaustive import ExhaustiveInverter
-from nanov2t.search.options import SearchName
+from nanov2t.targets import Defence
 
 BUNDLED = {"minilm-wiki32": Path(__file__).parent / "pretrained" / "minilm-wiki32"}
 
@@ -27,7 +27,9 @@ def load_inverter(
     hypothesizer: str | Path | None = None,
     embedder: Embedder | str | None = None,
     device: str | torch.device | None = None,
-    search: SearchName = "default",
+    search: str = "default",
+    fast: bool = True,
+    defence: Defence | None = None,
 ) -> Inverter:
     """Load an inverter with its embedder.
 
@@ -41,8 +43,10 @@ def load_inverter(
         embedder: what made the vectors, or its spec; by default the one that the inverter was
             trained for.
         device: where it runs; by default a GPU if there is one.
-        search: `exhaustive` is the published search, for comparison: 50 rounds, at many times the
-            cost.
+        search: its name; `exhaustive` is the published search, for comparison: 50 rounds, at many
+            times the cost.
+        fast: False takes the plain path of transformers in float32, the reference for the fast one.
+        defence: applied to every vector before it is inverted, to study what it protects.
 
     Raises:
         UserError: there is no such inverter, it is damaged, its parts do not fit together, or it
@@ -51,6 +55,8 @@ def load_inverter(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     first, second, tokenizer = load_pair(name, hypothesizer)
     generators = [g.to(device) for g in (first, second) if g is not None]
+    for generator in generators:
+        generator.fast = fast
     expected = next((g.config.embedder for g in generators if g.config.embedder), None)
     if embedder is None:
         release = release_of(str(name))
@@ -64,33 +70,33 @@ def load_inverter(
         embedder = load_embedder(embedder, device)
     for generator in generators:
         _match(embedder.info, generator)
-    kind = ExhaustiveInverter if search == "exhaustive" else Inverter
-    return kind(embedder, tokenizer, first, second)
+    return Inverter(embedder, tokenizer, first, second, search, defence)
 
 
 def load_pair(
     name: str | Path, hypothesizer: str | Path | None = None
-) -> tuple[Generator | None, Generator | None, object]:
+) -> tuple[Generator | None, Generator | None, Any]:
     """The hypothesizer, the corrector (the same object where one network is both) and the tokenizer
     that :func:`load_inverter` would load, on the CPU and without the embedder."""
     folders = _folders(name)
     if hypothesizer is None:
-        generators = [load_generator(folder) for folder in folders]
+        generators = [Generator.from_pretrained(folder) for folder in folders]
         first = next((g for g in generators if g.config.hypothesizes), None)
         second = next((g for g in reversed(generators) if g.config.corrects), None)
     else:
-        second, first = load_generator(folders[-1]), load_generator(_folders(hypothesizer)[0])
+        first_folder = _folders(hypothesizer)[0]
+        second = Generator.from_pretrained(folders[-1])
+        first = Generator.from_pretrained(first_folder)
         if not second.config.corrects:
             raise UserError(
                 f"inverter {name}: corrects nothing, so it takes no hypothesizer beside it"
             )
         if not first.config.hypothesizes:
             raise UserError(f"hypothesizer {hypothesizer}: only corrects")
-        folders, generators = [_folders(hypothesizer)[0], folders[-1]], [first, second]
+        folders, generators = [first_folder, folders[-1]], [first, second]
     if release := release_of(str(name)):
-        for (
-            generator
-        ) in generators:  # whatever a config calls its embedder, such as a path of its authors'
+        for generator in generators:
+            # Whatever a config calls its embedder, such as a path of its authors'.
             if generator.config.dim == release.embedder.dim:
                 generator.config = dataclasses.replace(generator.config, embedder=release.embedder)
     tokenizer = load_tokenizer(folders[0])
@@ -111,10 +117,10 @@ def convert(name: str | Path, out: str | Path, hypothesizer: str | Path | None =
     first, second, tokenizer = load_pair(name, hypothesizer)
     if first is not None and second is not None and first is not second:
         with replacing(out) as folder:
-            save_generator(first, folder / "hypothesizer", tokenizer)
-            save_generator(second, folder / "corrector", tokenizer)
+            first.save_pretrained(folder / "hypothesizer", tokenizer)
+            second.save_pretrained(folder / "corrector", tokenizer)
     elif single := first or second:
-        save_generator(single, out, tokenizer)
+        single.save_pretrained(out, tokenizer)
 
 
 def _folders(name: str | Path) -> list[Path]:

@@ -20,6 +20,7 @@ from nanov2t.bulk import run as bulk
 from nanov2t.bulk.run import PART, Run, invert_rows, invert_source
 from nanov2t.core.errors import UserError
 from nanov2t.stores.registry import open_source
+from nanov2t.targets import prepare_targets
 
 N = 3 * PART + 100
 
@@ -138,16 +139,17 @@ def test_quantised_vectors_find_the_same_texts(store, tmp_path):
             tmp_path / f"{kind}.npy", (values.round() if kind == "int8" else values).astype(kind)
         )
         source = open_source(str(tmp_path / f"{kind}.npy"))
-        tolerance, remarks = bulk._inspect(source, inverter)
+        remarks = bulk._remarks(source, inverter)
+        rows = source.read(0, source.count)
+        targets = prepare_targets(rows.vectors, inverter.embedder.info)
         assert (
             ("rounded" in str(remarks))
             == ("scaled to unit length" in str(remarks))
             == (kind == "int8")
         )
-        rows = source.read(0, source.count)
         exact = (rows.vectors * vectors).sum(1) / np.linalg.norm(rows.vectors, axis=1)
-        assert (exact > 1 - tolerance).all()
-        texts.append(invert_rows(inverter, rows, True, 0, 1, tolerance)["inverted"].to_pylist())
+        assert all(1 - e < target.tolerance for e, target in zip(exact, targets, strict=True))
+        texts.append(invert_rows(inverter, rows, True, 0, 1)["inverted"].to_pylist())
     # An untrained network's words are close to ties, the more so in bfloat16.
     for other, share in ((texts[1], 0.95), (texts[2], 0.8)):
         assert np.mean([a == b for a, b in zip(texts[0], other, strict=True)]) > share

@@ -9,7 +9,6 @@ from transformers.modeling_outputs import BaseModelOutput
 from nanov2t.core.errors import UserError
 from nanov2t.fast.packed import PackedWords, packed, padded_rows
 from nanov2t.load import BUNDLED
-from nanov2t.models.checkpoint import load_generator
 from nanov2t.models.config import GeneratorConfig
 from nanov2t.models.generator import Generator
 
@@ -74,7 +73,7 @@ def test_generate_equals_transformers(tiny, beams, length):
 @torch.inference_mode()
 def test_the_bundle_generates_as_transformers_does(minilm, passages, beams):
     # Trained, unlike the one above: its texts end, and at different lengths.
-    generator = load_generator(BUNDLED["minilm-wiki32"])
+    generator = Generator.from_pretrained(BUNDLED["minilm-wiki32"])
     target = torch.from_numpy(minilm.encode([passages[0][:20], passages[1][:60], passages[2]]))
     ours = generator.generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
     assert torch.equal(ours, transformers_generate(generator, (target,), beams, 34))
@@ -173,12 +172,12 @@ def test_save_and_load(tiny, tmp_path, int8):
 def test_untied_words_survive(tiny, tmp_path):
     """T5 v1.1 and flan have output words of their own."""
     tiny.corrector.save_pretrained(tmp_path / "tied", tiny.tokenizer)
-    generator = load_generator(tmp_path / "tied")
+    generator = Generator.from_pretrained(tmp_path / "tied")
     generator.t5.config.scale_decoder_outputs = False
     generator.config.t5["scale_decoder_outputs"] = False
     generator.t5.lm_head.weight = torch.nn.Parameter(torch.randn_like(generator.t5.shared.weight))
     generator.save_pretrained(tmp_path / "untied", tiny.tokenizer)
-    loaded = load_generator(tmp_path / "untied")
+    loaded = Generator.from_pretrained(tmp_path / "untied")
     assert torch.equal(
         generator(vectors(2), labels=texts(2)).logits, loaded(vectors(2), labels=texts(2)).logits
     )
@@ -198,7 +197,7 @@ def test_damaged_folders_are_refused(tiny, tmp_path, damage):
     else:
         config.write_text(json.dumps(json.loads(config.read_text()) | {"dim": 385}))
     with pytest.raises(UserError, match="model"):
-        load_generator(tmp_path / "model")
+        Generator.from_pretrained(tmp_path / "model")
 
 
 def test_a_failed_save_leaves_the_old_one(tiny, tmp_path):
@@ -209,7 +208,7 @@ def test_a_failed_save_leaves_the_old_one(tiny, tmp_path):
     tiny.corrector.save_pretrained(tmp_path / "model", tiny.tokenizer)
     with pytest.raises(UserError, match="No space left"):
         tiny.corrector.save_pretrained(tmp_path / "model", Broken())
-    assert load_generator(tmp_path / "model")
+    assert Generator.from_pretrained(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

@@ -21,7 +21,8 @@ from transformers import AutoTokenizer, T5Config, T5EncoderModel, T5ForCondition
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.load import convert, load_inverter, load_pair
-from nanov2t.models.checkpoint import load_generator, load_tokenizer, save_generator
+from nanov2t.models.checkpoint import load_tokenizer
+from nanov2t.models.generator import Generator
 from nanov2t.models.published import RELEASES
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -68,7 +69,7 @@ def mean(gtr):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_outputs_are_those_of_the_original_code(folder):
-    generator = load_generator(FIXTURES / folder)
+    generator = Generator.from_pretrained(FIXTURES / folder)
     given, tensors = expected(folder)
     with torch.inference_mode():
         loss, scores = generator(**given, labels=tensors["labels"])
@@ -84,16 +85,17 @@ def test_outputs_are_those_of_the_original_code(folder):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_saving_in_our_format_keeps_every_logit(folder, tmp_path):
-    generator = load_generator(FIXTURES / folder)
-    save_generator(generator, tmp_path / "ours", load_tokenizer(FIXTURES / folder))
-    again = load_generator(tmp_path / "ours")
+    generator = Generator.from_pretrained(FIXTURES / folder)
+    generator.save_pretrained(tmp_path / "ours", load_tokenizer(FIXTURES / folder))
+    again = Generator.from_pretrained(tmp_path / "ours")
     assert dataclasses.replace(again.config, t5={}) == dataclasses.replace(generator.config, t5={})
     assert torch.equal(logits(again, folder), logits(generator, folder))
 
 
 def test_lengths_and_embedders_come_with_the_checkpoint():
     inverter, stage2 = (
-        load_generator(FIXTURES / name).config for name in ("vec2text_inverter", "nanov2t_stage2")
+        Generator.from_pretrained(FIXTURES / name).config
+        for name in ("vec2text_inverter", "nanov2t_stage2")
     )
     assert inverter.max_tokens == 15, "vec2text counts the closing token"
     assert (stage2.max_tokens, stage2.embedder) == (32, None), (
@@ -113,12 +115,12 @@ def test_an_embedder_of_another_dimension_is_not_believed(tmp_path):
     weights = load_file(tmp_path / "x" / "model.safetensors")
     weights["embedding_transform.0.weight"] = torch.zeros(32, 1536)
     save_file(weights, tmp_path / "x" / "model.safetensors")
-    assert load_generator(tmp_path / "x").config.embedder is None
+    assert Generator.from_pretrained(tmp_path / "x").config.embedder is None
     values = json.loads((tmp_path / "x" / "config.json").read_text()) | {
         "embedder_model_api": "text-embedding-ada-002"
     }
     (tmp_path / "x" / "config.json").write_text(json.dumps(values))
-    config = load_generator(tmp_path / "x").config
+    config = Generator.from_pretrained(tmp_path / "x").config
     assert (config.dim, config.projector_width) == (1536, 32)
     assert config.embedder.name == "openai:text-embedding-ada-002"
 
@@ -128,14 +130,14 @@ def test_convert_writes_a_pair_that_loads_as_one(tmp_path, mean):
     inverter = load_inverter(tmp_path / "pair", embedder=mean, device="cpu")
     assert torch.equal(
         logits(inverter.hypothesizer, "vec2text_inverter"),
-        logits(load_generator(FIXTURES / "vec2text_inverter"), "vec2text_inverter"),
+        logits(Generator.from_pretrained(FIXTURES / "vec2text_inverter"), "vec2text_inverter"),
     )
     assert torch.equal(
         logits(inverter.corrector, "vec2text_corrector"),
-        logits(load_generator(FIXTURES / "vec2text_corrector"), "vec2text_corrector"),
+        logits(Generator.from_pretrained(FIXTURES / "vec2text_corrector"), "vec2text_corrector"),
     )
     convert(FIXTURES / "nanov2t_stage2", tmp_path / "single")
-    assert load_generator(tmp_path / "single").config.corrects
+    assert Generator.from_pretrained(tmp_path / "single").config.corrects
 
 
 def test_pairs_and_parts(mean):
@@ -231,22 +233,22 @@ def test_a_pickle_is_read_only_if_it_holds_nothing_but_weights(tmp_path):
         FIXTURES / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.safetensors")
     )
     with pytest.raises(UserError, match=r"model\.safetensors is missing"):
-        load_generator(tmp_path / folder)
+        Generator.from_pretrained(tmp_path / folder)
     torch.save(
         load_file(FIXTURES / folder / "model.safetensors"), tmp_path / folder / "pytorch_model.bin"
     )
     assert torch.equal(
-        logits(load_generator(tmp_path / folder), folder),
-        logits(load_generator(FIXTURES / folder), folder),
+        logits(Generator.from_pretrained(tmp_path / folder), folder),
+        logits(Generator.from_pretrained(FIXTURES / folder), folder),
     )
     (tmp_path / folder / "pytorch_model.bin").write_bytes(
         pickle.dumps({"x": Evil(tmp_path / "ran")}, protocol=2)
     )
     with pytest.raises(UserError, match=r"pytorch_model\.bin"):
-        load_generator(tmp_path / folder)
+        Generator.from_pretrained(tmp_path / folder)
     torch.save({"x": Evil(tmp_path / "ran")}, tmp_path / folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"pytorch_model\.bin: holds more than weights.*not read"):
-        load_generator(tmp_path / folder)
+        Generator.from_pretrained(tmp_path / folder)
     assert not (tmp_path / "ran").exists()
 
 
@@ -254,14 +256,14 @@ def test_damage_is_named(tmp_path):
     shutil.copytree(FIXTURES / "vec2text_inverter", tmp_path / "x")
     (tmp_path / "x" / "model.safetensors").write_bytes(b"half")
     with pytest.raises(UserError, match=r"model\.safetensors: damaged"):
-        load_generator(tmp_path / "x")
+        Generator.from_pretrained(tmp_path / "x")
     weights = load_file(FIXTURES / "vec2text_inverter" / "model.safetensors")
     save_file(
         {k: v for k, v in weights.items() if "transform.0" not in k},
         tmp_path / "x" / "model.safetensors",
     )
     with pytest.raises(UserError, match=r"target_projector\.0\.weight' is missing"):
-        load_generator(tmp_path / "x")
+        Generator.from_pretrained(tmp_path / "x")
 
 
 @pytest.mark.parametrize("kind", ["tied", "untied"])
@@ -308,7 +310,7 @@ def test_sizes_of_any_t5_are_read_off_its_weights(kind, tmp_path):
     vectors, labels = torch.randn(2, 6), torch.tensor([[5, 6, 1], [7, 1, -100]])
     with torch.inference_mode():
         theirs = t5(inputs_embeds=project(vectors).view(2, 2, 16), labels=labels)
-        ours = load_generator(tmp_path)(vectors, labels=labels)
+        ours = Generator.from_pretrained(tmp_path)(vectors, labels=labels)
     assert torch.allclose(ours.logits, theirs.logits, atol=1e-5) and torch.allclose(
         ours.loss, theirs.loss
     )

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from nanov2t.core.errors import UserError
-from nanov2t.inverter import Inverter, search_dtype
+from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
-from nanov2t.search.proposers.edits import propose
+from nanov2t.models.writer import Writer, search_dtype
+from nanov2t.search.proposers.edits import likeliest_edits
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,8 @@ def test_the_next_best_is_edited_once_the_best_was(tiny, vectors, monkeypatch):
         edited.extend(vectors.float().numpy())
         return [[] for _ in vectors]
 
-    monkeypatch.setattr("nanov2t.inverter.propose", nothing)
-    monkeypatch.setattr(tiny, "_rewrite", lambda searches, chosen, beam: [[] for _ in searches])
+    monkeypatch.setattr("nanov2t.search.proposers.edits.likeliest_edits", nothing)
+    monkeypatch.setattr(Writer, "correct", lambda self, targets, *given, beams: [[]] * len(targets))
     [found] = tiny.invert(vectors[:1], rounds=9, beam=4)
     cosines = [float(vector @ vectors[0]) for vector in edited]
     assert found.stopped == "converged" and len(found.rounds) == 5
@@ -113,14 +114,13 @@ def test_missing_words_are_proposed_first(tiny, minilm):
         lexical = generator.lexical
         lexical.linear.weight.zero_()
         lexical.linear.weight[word] = 100 * (target - own)
-        lexical.linear.bias[word] -= lexical.guess(target[None])[
-            0, word
-        ]  # the target alone does not ask for it
+        # The target alone does not ask for it.
+        lexical.linear.bias[word] -= lexical.guess(target[None])[0, word]
         ids = tiny.tokenizer(
             ["the house in the hills"], add_special_tokens=False, return_tensors="pt"
         )["input_ids"]
-        ids = torch.cat([ids, torch.tensor([[generator.t5.config.eos_token_id]])], 1)
-        [edits] = propose(generator, target[None], own[None], ids, torch.ones_like(ids), 5)
+        ids = torch.cat([ids, torch.tensor([[generator.eos_token_id]])], 1)
+        [edits] = likeliest_edits(generator, target[None], own[None], ids, torch.ones_like(ids), 5)
     assert sorted((edit.start, edit.tokens) for edit in edits) == [(i, [word]) for i in range(5)]
 
 

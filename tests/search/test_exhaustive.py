@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nanov2t.search.exhaustive import ExhaustiveInverter
+from nanov2t.inverter import Inverter
+from nanov2t.models.writer import Writer
 
 
 class Noting:
@@ -20,9 +21,8 @@ class Noting:
 
 @pytest.fixture
 def exhaustive(tiny):
-    return ExhaustiveInverter(
-        Noting(tiny.embedder), tiny.tokenizer, tiny.hypothesizer, tiny.corrector
-    )
+    embedder = Noting(tiny.embedder)
+    return Inverter(embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector, "exhaustive")
 
 
 def test_every_round_rewrites_the_best_of_the_last_and_keeps_its_own(exhaustive, minilm, passages):
@@ -51,7 +51,7 @@ def test_only_an_exact_text_ends_it_early(exhaustive, minilm, passages):
 def test_fifty_rounds_by_default(exhaustive, minilm, passages, monkeypatch):
     rounds = []
     monkeypatch.setattr(
-        exhaustive, "_rewrite", lambda searches, chosen, beam: [["a"] for _ in searches]
+        Writer, "correct", lambda self, targets, *given, beams: [["a"]] * len(targets)
     )
     exhaustive.invert(
         minilm.encode([passages[0]]), on_round=lambda i, best: rounds.append(best.round)

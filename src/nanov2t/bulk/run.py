@@ -27,9 +27,9 @@ from filelock import FileLock, Timeout
 
 from nanov2t.bulk.progress import Progress
 from nanov2t.core.errors import UserError
-from nanov2t.inverter import TOLERANCE, Inverter
-from nanov2t.models.checkpoint import untied
+from nanov2t.inverter import Inverter
 from nanov2t.stores.base import HEAD, Rows, Source, digest
+from nanov2t.targets import describe_vectors
 
 PART = 1024
 """Rows of a part: small enough that a kill costs little, large enough that its last, ever emptier
@@ -64,7 +64,7 @@ def invert_source(
             f"makes "
             f"{inverter.embedder.dim}"
         )
-    tolerance, remarks = _inspect(source, inverter)
+    remarks = _remarks(source, inverter)
     count = min(source.count, limit or source.count)
     rounds = inverter.default_rounds if rounds is None else rounds
     run = Run(
@@ -78,7 +78,6 @@ def invert_source(
             "search": inverter.search,
             "rounds": rounds,
             "beam": beam,
-            "tolerance": tolerance,
             "part": PART,
         },
     )
@@ -98,7 +97,6 @@ def invert_source(
                             source.integer_ids,
                             rounds,
                             beam,
-                            tolerance,
                             progress.row,
                         )
                         run.write(part, table)
@@ -119,22 +117,15 @@ def invert_rows(
     integer_ids: bool,
     rounds: int,
     beam: int,
-    tolerance: float = TOLERANCE,
     on_row: Callable[[], None] = lambda: None,
 ) -> pa.Table:
     """Rows inverted: a table with the columns id, inverted, cosine, stopped, rounds, embedder_calls
     and error."""
     good = [i for i in range(len(rows.ids)) if i not in rows.errors]
-    vectors = rows.vectors[good]
-    if inverter.embedder.normalized:
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        vectors = np.where(np.abs(lengths - 1) > 1e-3, vectors / lengths, vectors).astype(
-            np.float32
-        )
     cells: list[dict[str, Any]] = [
         {"id": id_, "error": rows.errors.get(i)} for i, id_ in enumerate(rows.ids)
     ]
-    for i, found in inverter.stream(vectors, rounds, beam, tolerance=tolerance):
+    for i, found in inverter.stream(rows.vectors[good], rounds, beam):
         cells[good[i]] |= {
             "inverted": found.text,
             "cosine": found.cosine,
@@ -165,37 +156,17 @@ def fingerprint(inverter: Inverter) -> str:
     weights = (
         weight.cpu().view(torch.uint8).numpy().tobytes()
         for generator in generators
-        for weight in untied(generator).values()
+        for weight in generator.unique_weights().values()
     )
     return digest(inverter.embedder.info.fingerprint, *weights)
 
 
-def _inspect(source: Source, inverter: Inverter) -> tuple[float, list[str]]:
-    """1 - cosine from which on a text is exact, and what is to be said of the vectors."""
+def _remarks(source: Source, inverter: Inverter) -> list[str]:
+    """What is to be said of the vectors of a source, by its first rows."""
     rows = source.read(0, min(source.count, HEAD))
-    vectors = np.delete(rows.vectors, list(rows.errors), axis=0).astype(np.float64)
+    vectors = np.delete(rows.vectors, list(rows.errors), axis=0)
     remarks = [f"{source.count:,} vectors", f"{source.dim} dimensions", source.kind]
-    if not len(vectors):
-        return TOLERANCE, remarks
-    squares = (vectors**2).sum(1)
-    unit = bool((abs(squares - 1) < 1e-2).all())
-    tolerance = TOLERANCE
-    if (vectors == vectors.round()).all():
-        # Rounding moves each number by up to 1/2, evenly spread, so its square by 1/12 on average,
-        # and the cosine by half their sum over the squared length. No length strays from the
-        # average by as much as half.
-        tolerance = max(TOLERANCE, float(1.5 * source.dim / 24 / squares.mean()))
-        remarks.append(f"rounded to whole numbers (exact from a cosine of {1 - tolerance:.5f} on)")
-    if unit:
-        remarks.append("of unit length")
-    elif inverter.embedder.normalized:
-        remarks.append(f"scaled to unit length, as {inverter.embedder.name} makes them")
-    if not inverter.embedder.normalized and (unit or tolerance > TOLERANCE):
-        remarks.append(
-            f"which {inverter.embedder.name} does not make: their length is lost, and with it "
-            f"some text"
-        )
-    return tolerance, remarks
+    return remarks + describe_vectors(vectors, inverter.embedder.info)
 
 
 class Run:

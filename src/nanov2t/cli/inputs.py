@@ -72,6 +72,8 @@ def read_drafts(path: Path, count: int) -> list[str]:
             drafts[int(row["idx"])] = str(row["draft"])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}, line {number}: not a JSON object with idx and draft ({error})"

@@ -5,28 +5,28 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional, subcommand
 
 from nanov2t.cli.inputs import read_drafts, read_texts, read_vectors, references_of
 from nanov2t.core.errors import UserError
-from nanov2t.search.options import BEAM, SearchName
+from nanov2t.search.options import BEAM
 from nanov2t.train.config import TrainConfig, load_config
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nanov2t.inverter import Inverter
-    from nanov2t.search.state import Inversion
 
 
 @dataclass(kw_only=True)
-class Search:
+class SearchArguments:
     """The options that `invert` and `evaluate` share."""
 
     inverter: str = "minilm-wiki32"
@@ -37,10 +37,10 @@ class Search:
     embedder: str | None = None
     """What makes the vectors, where the inverter does not say, or says a name that it has
     elsewhere."""
-    search: SearchName = "default"
-    """`exhaustive` is the published search, for comparison."""
+    search: str = "default"
+    """`default`, or `exhaustive`, the published search, for comparison."""
     rounds: int | None = None
-    """Corrections at most; by default 3, and 50 for the exhaustive search."""
+    """Corrections at most; by default 6, and 50 for the exhaustive search."""
     beam: int = BEAM
     """Hypotheses kept, and written from each; of first guesses four times as many, unless it is
     1."""
@@ -51,9 +51,16 @@ class Search:
         _quiet()
         return load_inverter(self.inverter, self.hypothesizer, self.embedder, device, self.search)
 
+    def check(self, **least: int) -> None:
+        """Refuse options below the least that they may be."""
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UserError(f"--{name} must be at least {low}, not {value}")
+
 
 @dataclass
-class Invert(Search):
+class Invert(SearchArguments):
     """Turn vectors back into text.
 
     A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they
@@ -80,7 +87,7 @@ class Invert(Search):
     def run(self) -> None:
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
-        _at_least(self, rounds=0, beam=1, limit=1)
+        self.check(rounds=0, beam=1, limit=1)
         if self.vectors and self.out:
             self._to_folder(self.vectors, self.out)
             return
@@ -96,23 +103,25 @@ class Invert(Search):
             vectors = inverter.embedder.encode(references)
         inverter.check(vectors)
         if self.json or not sys.stdout.isatty():
-            for i, found in _in_order(inverter.stream(vectors, self.rounds, self.beam)):
-                line = {"text": texts[i] if texts else None} | _as_json(found)
-                print(json.dumps(line, ensure_ascii=False), flush=True)
-            return
+            self._to_lines(inverter, vectors, texts)
+        else:
+            self._to_terminal(inverter, vectors, references)
+
+    def _to_lines(self, inverter: Inverter, vectors: np.ndarray, texts: list[str]) -> None:
+        from nanov2t.cli.report import as_json, in_order
+
+        for i, found in in_order(inverter.stream(vectors, self.rounds, self.beam)):
+            line = {"text": texts[i] if texts else None} | as_json(found)
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+
+    def _to_terminal(self, inverter: Inverter, vectors: np.ndarray, references: list[str]) -> None:
         from rich.console import Console
 
         from nanov2t.cli.report import show_inversion
 
         for i, vector in enumerate(vectors):
-            show_inversion(
-                inverter,
-                vector,
-                references[i] if references else None,
-                self.rounds,
-                self.beam,
-                Console(),
-            )
+            reference = references[i] if references else None
+            show_inversion(inverter, vector, reference, self.rounds, self.beam, Console())
 
     def _to_folder(self, vectors: str, out: Path) -> None:
         from nanov2t.bulk.run import invert_source, local_device
@@ -124,7 +133,7 @@ class Invert(Search):
 
 
 @dataclass(kw_only=True)
-class Evaluate(Search):
+class Evaluate(SearchArguments):
     """Figures of an inverter on texts: BLEU, token F1, exact match and cosine after every round."""
 
     texts: Path
@@ -143,7 +152,7 @@ class Evaluate(Search):
         from nanov2t.core.passages import read_passages
         from nanov2t.evaluation.evaluate import evaluate
 
-        _at_least(self, rounds=0, beam=1, limit=1)
+        self.check(rounds=0, beam=1, limit=1)
         if not self.texts.is_file():
             raise UserError(f"{self.texts}: no such file")
         texts = list(islice(read_passages(str(self.texts)), self.limit))
@@ -183,10 +192,12 @@ class Export:
     """Where the exported generator goes."""
 
     def run(self) -> None:
-        from nanov2t.models.checkpoint import load_generator, load_tokenizer, save_generator
+        from nanov2t.models.checkpoint import load_tokenizer
+        from nanov2t.models.generator import Generator
 
         folder = self.run_dir / "model" if (self.run_dir / "model").is_dir() else self.run_dir
-        save_generator(load_generator(folder), self.out_dir, load_tokenizer(folder), int8=True)
+        generator = Generator.from_pretrained(folder)
+        generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
         size = sum(path.stat().st_size for path in self.out_dir.iterdir())
         print(f"{self.out_dir}: {size / 2**20:.1f} MiB", file=sys.stderr)
 
@@ -248,7 +259,7 @@ def main() -> None:
         sys.stderr.close()
 
 
-def _parse(form, args: list[str], **settings):
+def _parse(form: Any, args: list[str], **settings: Any) -> Any:
     """tyro, of whose boxed complaints only the first line below the title is kept."""
     said = io.StringIO()
     try:
@@ -268,30 +279,3 @@ def _quiet() -> None:
 
     hub_logging.set_verbosity_error()  # whoever works offline knows it
     logging.disable_progress_bar()
-
-
-def _at_least(options, **least: int) -> None:
-    for name, low in least.items():
-        value = getattr(options, name)
-        if value is not None and value < low:
-            raise UserError(f"--{name} must be at least {low}, not {value}")
-
-
-def _in_order(found: Iterator[tuple[int, Inversion]]) -> Iterator[tuple[int, Inversion]]:
-    waiting: dict[int, Inversion] = {}
-    following = 0
-    for i, inversion in found:
-        waiting[i] = inversion
-        while following in waiting:
-            yield following, waiting.pop(following)
-            following += 1
-
-
-def _as_json(found: Inversion) -> dict:
-    return {
-        "inverted": found.text,
-        "cosine": found.cosine,
-        "stopped": found.stopped,
-        "embedder_calls": found.embedder_calls,
-        "rounds": [{"round": r.round, "text": r.text, "cosine": r.cosine} for r in found.rounds],
-    }

@@ -4,7 +4,10 @@ figures."""
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -34,7 +37,7 @@ def word_diff(text: str, reference: str) -> Text:
 
 def show_inversion(
     inverter: Inverter,
-    vector,
+    vector: np.ndarray,
     reference: str | None,
     rounds: int | None,
     beam: int,
@@ -67,7 +70,29 @@ def _verdict(found: Inversion, reference: str | None) -> Group:
     return Group(Text("recovered ", style="dim") + word_diff(found.text, reference), facts)
 
 
-def figures(result: dict) -> Table:
+def in_order(found: Iterable[tuple[int, Inversion]]) -> Iterator[tuple[int, Inversion]]:
+    """Positions and inversions in the order of the positions, each as soon as it may come."""
+    waiting: dict[int, Inversion] = {}
+    following = 0
+    for i, inversion in found:
+        waiting[i] = inversion
+        while following in waiting:
+            yield following, waiting.pop(following)
+            following += 1
+
+
+def as_json(found: Inversion) -> dict[str, Any]:
+    """An inversion as `invert --json` prints it."""
+    return {
+        "inverted": found.text,
+        "cosine": found.cosine,
+        "stopped": found.stopped,
+        "embedder_calls": found.embedder_calls,
+        "rounds": [{"round": r.round, "text": r.text, "cosine": r.cosine} for r in found.rounds],
+    }
+
+
+def figures(result: dict[str, Any]) -> Table:
     """The table that `nanov2t evaluate` prints: a row a round, the intervals last."""
     table = Table(
         title=f"n = {result['n']}",

@@ -1,14 +1,34 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all: aside first, then renamed."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nanov2t.core.errors import UserError
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file beside `path` under a name of this process's own, then let it take its place.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
+    """
+    aside = path.with_name(f".{path.name}-{socket.gethostname()}-{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

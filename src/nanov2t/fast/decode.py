@@ -5,11 +5,14 @@ queries of one attention, over the encoder's states and over all that any of the
 which a mask leaves each its own: no cache is ever reordered. An input whose search is over leaves
 the batch. The ids equal those of transformers' ``generate`` (early_stopping=False,
 length_penalty=1).
+
+In the shapes, n is inputs, b beams, rows n * b (the beams of an input adjacent), t the tokens
+written so far, s encoder positions, h heads and d their width, v the words of the vocabulary.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,45 +20,54 @@ from torch.nn import functional as F
 
 from nanov2t.fast.packed import WORDS, output_words
 
-if TYPE_CHECKING:
-    from nanov2t.models.generator import Generator
-
 GROUPS = 32
 """Groups into which `WORDS` words fall, to find the best of them by the best of each group."""
+NEVER = -1e9
+"""Added to the score of a beam that must not be chosen."""
+
+
+class Guess(NamedTuple):
+    """A guess at the words of each text, which is added to the logits of every step; once a word is
+    written, its guess gives way to its log frequency."""
+
+    logits: Tensor
+    """float32 [n, v]"""
+    log_frequency: Tensor
+    """float32 [v]"""
 
 
 class Stepper:
     """One decoder step for all beams of all inputs still searched, and the caches it needs.
 
-    Rows are inputs x beams, the beams of an input adjacent; at the first step, where the beams
-    would be equal, one row an input. ``widen`` must be called once before it.
+    At the first step, where the beams of an input would be equal, there is one row an input.
+    ``widen`` must be called once before it.
+
+    Args:
+        t5: a T5ForConditionalGeneration, its layers packed or not.
+        states: [n, s, d_model], of the encoder.
+        mask: [n, s], theirs.
+        max_length: tokens at most, the start token counted in.
+        guess: added to the logits, where there is one.
     """
 
     def __init__(
-        self, generator: Generator, vectors: Tensor, states: Tensor, mask: Tensor, max_length: int
+        self, t5: Any, states: Tensor, mask: Tensor, max_length: int, guess: Guess | None = None
     ):
-        t5 = generator.t5
-        self.generator, self.max_length = generator, max_length
-        self.start, self.pad, self.eos = (
-            t5.config.decoder_start_token_id,
-            t5.config.pad_token_id,
-            t5.config.eos_token_id,
-        )
-        self.blocks = t5.decoder.block
-        self.heads = t5.config.num_heads
+        self.t5, self.max_length, self.guess = t5, max_length, guess
+        self.start: int = t5.config.decoder_start_token_id
+        self.pad: int = t5.config.pad_token_id
+        self.eos: int = t5.config.eos_token_id
+        self.blocks, self.heads = t5.decoder.block, t5.config.num_heads
         self.inputs, self.length = len(states), 0
-        self.mask = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)
+        self.mask = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)  # [n, s]
         self.mask.masked_fill_(mask == 0, torch.finfo(states.dtype).min)
         attention = self.blocks[0].layer[0].SelfAttention
-        self.position_bias = attention.compute_bias(max_length, max_length)[0].to(states.dtype)
-        self.cross = [
-            (self._split(attention.k(states)), self._split(attention.v(states)))
+        bias = attention.compute_bias(max_length, max_length)[0]
+        self.position_bias = bias.to(states.dtype)  # [h, max_length, max_length]
+        self.cross = [  # keys and values of every layer, [n, h, s, d]
+            (self._split_heads(attention.k(states)), self._split_heads(attention.v(states)))
             for attention in (block.layer[1].EncDecAttention for block in self.blocks)
         ]
-        self.lexical = generator.lexical
-        self.guess = (
-            None if self.lexical is None else self.lexical.scale * self.lexical.guess(vectors)
-        )
         self.head = output_words(t5.lm_head)
         words = t5.config.vocab_size if len(self.head) == 1 else WORDS
         self.words = -(-words // GROUPS) * GROUPS
@@ -63,139 +75,150 @@ class Stepper:
     def widen(self, beams: int) -> None:
         """Set the number of beams an input has and make their caches."""
         self.beams = beams
-        states = self.cross[0][0]
-        shape = (self.inputs, self.heads, self.max_length * beams, states.shape[-1])
+        n, device, states = self.inputs, self.mask.device, self.cross[0][0]
+        shape = (n, self.heads, self.max_length * beams, states.shape[-1])
         self.past = [(states.new_empty(shape), states.new_empty(shape)) for _ in self.blocks]
         # Memory taken anew at every step would cost more than the sums made in it. Past the last
         # word it stays -inf.
-        self.logits = torch.full(
-            (self.inputs * beams, len(self.head), self.words), -torch.inf, device=states.device
-        )
-        self.shifted = torch.empty(self.inputs * beams * self.words, device=states.device)
-        # Which of the beams wrote what each has at every place.
-        self.authors = torch.zeros(
-            (self.inputs, 1, self.max_length), dtype=torch.long, device=states.device
-        )
-        # What is written, and what coverage adds to the logits there: every word's share at its
-        # first place.
-        self.written = torch.full((self.inputs, 1, self.max_length), -1, device=states.device)
-        self.gap = torch.zeros((self.inputs, 1, self.max_length), device=states.device)
+        shape = (n * beams, len(self.head), self.words)
+        self.logits = torch.full(shape, -torch.inf, device=device)
+        self.shifted = torch.empty(n * beams * self.words, device=device)
+        # Which of the beams wrote what each has at every place: [n, b, max_length].
+        self.authors = torch.zeros((n, 1, self.max_length), dtype=torch.long, device=device)
+        # What is written, and what is to be added to its logit at every later step, so that the
+        # guess gives way to the log frequency: both [n, b, max_length].
+        self.written = torch.full((n, 1, self.max_length), -1, device=device)
+        self.gap = torch.zeros((n, 1, self.max_length), device=device)
 
     def step(self, ids: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Feed the last ids [rows]; the log probabilities, float32, and ids of the `count`
+        """Feed the last ids, long [rows]; the log probabilities, float32, and ids of the `count`
         likeliest next tokens, both [rows, count], best first."""
-        t, rows = self.length, len(ids)
-        if self.lexical is not None and self.guess is not None:
-            last = ids.view(self.inputs, -1)
-            known = (self.written[:, :, :t] == last[:, :, None]).any(2)
-            self.written[:, :, t] = last
-            covered = self.lexical.scale * self.lexical.log_frequency[last]
-            self.gap[:, :, t] = (covered - self.guess.gather(1, last)) * ~known
-        hidden = self.generator.t5.decoder.embed_tokens(ids)
-        self.authors[:, :, t] = torch.arange(rows // self.inputs, device=ids.device)
-        own = self.authors[:, :, : t + 1, None] == torch.arange(self.beams, device=ids.device)
-        bias = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[None, :, None]
-        bias = bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
-        old, new = slice((t + 1) * self.beams), slice(t * self.beams, (t + 1) * self.beams)
-        for block, (keys, values), (cross_keys, cross_values) in zip(
-            self.blocks, self.past, self.cross, strict=True
-        ):
+        rows = len(ids)
+        if self.guess is not None:
+            self._cover(self.guess, ids.view(self.inputs, -1))
+        hidden = self.t5.decoder.embed_tokens(ids)  # [rows, d_model]
+        bias = self._own_bias(rows)
+        end = self.length * self.beams
+        old, new = slice(end + self.beams), slice(end, end + self.beams)
+        for block, (keys, values), cross in zip(self.blocks, self.past, self.cross, strict=True):
             layer, attention = block.layer[0], block.layer[0].SelfAttention
             normed = layer.layer_norm(hidden)
-            keys[:, :, new] = self._beams(attention.k(normed))  # the first step's one for all beams
-            values[:, :, new] = self._beams(attention.v(normed))
-            mixed = F.scaled_dot_product_attention(
-                self._beams(attention.q(normed)),
-                keys[:, :, old],
-                values[:, :, old],
-                attn_mask=bias,
-                scale=1.0,
+            keys[:, :, new] = self._by_input(attention.k(normed))  # the first step's: for all beams
+            values[:, :, new] = self._by_input(attention.v(normed))
+            query = self._by_input(attention.q(normed))
+            hidden = hidden + self._attend(
+                attention, query, keys[:, :, old], values[:, :, old], bias
             )
-            hidden = hidden + attention.o(mixed.transpose(1, 2).reshape(rows, -1))
 
             layer, attention = block.layer[1], block.layer[1].EncDecAttention
-            mixed = F.scaled_dot_product_attention(
-                self._beams(attention.q(layer.layer_norm(hidden))),
-                cross_keys,
-                cross_values,
-                attn_mask=self.mask[:, None, None, :],
-                scale=1.0,
-            )
-            hidden = hidden + attention.o(mixed.transpose(1, 2).reshape(rows, -1))
+            query = self._by_input(attention.q(layer.layer_norm(hidden)))
+            hidden = hidden + self._attend(attention, query, *cross, self.mask[:, None, None, :])
 
             layer = block.layer[2]
             hidden = hidden + layer.DenseReluDense(layer.layer_norm(hidden))
         self.length += 1
-        return self._likeliest(
-            self.generator.scaled(self.generator.t5.decoder.final_layer_norm(hidden)), count
-        )
+        return self._likeliest(scaled(self.t5, self.t5.decoder.final_layer_norm(hidden)), count)
+
+    def reorder(self, parents: Tensor) -> None:
+        """Let each beam go on from another of its input: parents, long [n, b]."""
+        index = parents[:, :, None].expand(-1, -1, self.max_length)
+        self.authors = self.authors.gather(1, index)
+        self.written = self.written.gather(1, index)
+        self.gap = self.gap.gather(1, index)
+
+    def keep(self, inputs: Tensor) -> None:
+        """Go on with these inputs, long [any], alone."""
+        self.inputs, end = len(inputs), self.length * self.beams
+        for caches in self.past:
+            for cache in caches:
+                cache[: self.inputs, :, :end] = cache[inputs, :, :end]
+        self.past = [(keys[: self.inputs], values[: self.inputs]) for keys, values in self.past]
+        self.cross = [(keys[inputs], values[inputs]) for keys, values in self.cross]
+        self.mask, self.authors = self.mask[inputs], self.authors[inputs]
+        self.written, self.gap = self.written[inputs], self.gap[inputs]
+        if self.guess is not None:
+            self.guess = self.guess._replace(logits=self.guess.logits[inputs])
+
+    def _cover(self, guess: Guess, last: Tensor) -> None:
+        """Note the last tokens, long [n, b]. Each counts where it is written first, or a repeated
+        word would be corrected twice."""
+        t = self.length
+        known = (self.written[:, :, :t] == last[:, :, None]).any(2)
+        self.written[:, :, t] = last
+        self.gap[:, :, t] = (guess.log_frequency[last] - guess.logits.gather(1, last)) * ~known
+
+    def _own_bias(self, rows: int) -> Tensor:
+        """The bias of self-attention, which lets each beam see what it wrote alone: broadcast to
+        [n, h, b, (t + 1) * b]."""
+        t, device = self.length, self.mask.device
+        self.authors[:, :, t] = torch.arange(rows // self.inputs, device=device)
+        own = self.authors[:, :, : t + 1, None] == torch.arange(self.beams, device=device)
+        bias = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[None, :, None]
+        return bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
+
+    def _attend(
+        self, attention: Any, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor
+    ) -> Tensor:
+        """What an attention adds to its rows: [rows, d_model] for a query [n, h, b, d] on keys and
+        values [n, h, any, d]. T5 does not scale its products."""
+        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
+        return attention.o(mixed.transpose(1, 2).flatten(0, 1).flatten(1))
 
     def _likeliest(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The best tokens of decoder states [rows, d_model]."""
-        t, rows, start = self.length, len(hidden), 0
-        totals, maxima = [], []
-        for i, words in enumerate(self.head):
-            made = words(hidden)
+        """The best tokens of decoder states [rows, d_model]; see :meth:`step`."""
+        rows, first = len(hidden), 0
+        totals, maxima = [], []  # of each block of words: log sum exp [rows], maxima [rows, GROUPS]
+        for i, block in enumerate(self.head):
+            made = block(hidden)  # [rows, words of the block]
             logits = self.logits[:rows, i, : made.shape[1]]
             if self.guess is None:
                 logits.copy_(made)
             else:
-                guess = self.guess[:, None, start : start + made.shape[1]]
-                torch.add(
-                    made.view(self.inputs, -1, made.shape[1]),
-                    guess,
-                    out=logits.view(self.inputs, -1, made.shape[1]),
-                )
-                place = self.written[:, :, :t].flatten(0, 1) - start
-                inside = (place >= 0) & (place < made.shape[1])
-                logits.scatter_add_(1, place * inside, self.gap[:, :, :t].flatten(0, 1) * inside)
+                self._add_guess(self.guess, made, first, logits)
             maxima.append(self.logits[:rows, i].view(rows, -1, GROUPS).amax(1))
-            best = maxima[-1].amax(1)
-            shifted = torch.sub(
-                logits, best[:, None], out=self.shifted[: logits.numel()].view(rows, -1)
-            )
-            totals.append(shifted.exp_().sum(1).log_() + best)
-            start += made.shape[1]
+            highest = maxima[-1].amax(1)  # [rows]
+            shifted = self.shifted[: logits.numel()].view(rows, -1)
+            torch.sub(logits, highest[:, None], out=shifted)
+            totals.append(shifted.exp_().sum(1).log_() + highest)
+            first += made.shape[1]
         # The best `count` words are in the `count` groups with the best maxima.
-        groups = torch.cat(maxima, 1).topk(min(count, len(self.head) * GROUPS), sorted=False)[1]
+        count_groups = min(count, len(self.head) * GROUPS)
+        groups = torch.cat(maxima, 1).topk(count_groups, sorted=False)[1]
         members = torch.arange(0, self.words, GROUPS, device=hidden.device)
         places = (groups // GROUPS * self.words + groups % GROUPS)[:, :, None] + members
-        places = places.flatten(1)
+        places = places.flatten(1)  # [rows, words of these groups]
         top, chosen = self.logits[:rows].flatten(1).gather(1, places).topk(count)
         return top - torch.stack(totals).logsumexp(0)[:, None], places.gather(1, chosen)
 
-    def reorder(self, parents: Tensor) -> None:
-        """Let each beam go on from another of its input: parents, long [inputs, beams]."""
-        whole = parents[:, :, None].expand(-1, -1, self.max_length)
-        self.authors, self.written, self.gap = (
-            x.gather(1, whole) for x in (self.authors, self.written, self.gap)
-        )
+    def _add_guess(self, guess: Guess, made: Tensor, first: int, logits: Tensor) -> None:
+        """Fill `logits` with those made, [rows, words], of the words from `first` on, plus the
+        guess and what coverage adds to it."""
+        words = made.shape[1]
+        by_input = (self.inputs, -1, words)
+        part = guess.logits[:, None, first : first + words]
+        torch.add(made.view(by_input), part, out=logits.view(by_input))
+        place = self.written[:, :, : self.length].flatten(0, 1) - first
+        inside = (place >= 0) & (place < words)
+        gap = self.gap[:, :, : self.length].flatten(0, 1)
+        logits.scatter_add_(1, place * inside, gap * inside)
 
-    def keep(self, inputs: Tensor) -> None:
-        """Go on with these inputs [any] alone."""
-        self.inputs, old = len(inputs), self.length * self.beams
-        for caches in self.past:
-            for cache in caches:
-                cache[: self.inputs, :, :old] = cache[inputs, :, :old]
-        self.past = [(keys[: self.inputs], values[: self.inputs]) for keys, values in self.past]
-        self.cross = [(keys[inputs], values[inputs]) for keys, values in self.cross]
-        self.mask, self.authors, self.written, self.gap = (
-            x[inputs] for x in (self.mask, self.authors, self.written, self.gap)
-        )
-        if self.guess is not None:
-            self.guess = self.guess[inputs]
+    def _by_input(self, states: Tensor) -> Tensor:
+        """[rows, h * d] to [n, h, b, d]"""
+        return self._split_heads(states.view(self.inputs, -1, states.shape[-1]))
 
-    def _beams(self, states: Tensor) -> Tensor:
-        """[rows, heads * d] to [inputs, heads, beams, d]"""
-        return self._split(states.view(self.inputs, -1, states.shape[-1]))
-
-    def _split(self, states: Tensor) -> Tensor:
-        """[n, s, heads * d] to [n, heads, s, d]"""
+    def _split_heads(self, states: Tensor) -> Tensor:
+        """[n, any, h * d] to [n, h, any, d]"""
         return states.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
+def scaled(t5: Any, hidden: Tensor) -> Tensor:
+    """Decoder states, [..., d_model], as the output words read them: T5 scales them down where
+    those are the input words."""
+    return hidden * t5.config.d_model**-0.5 if t5.config.scale_decoder_outputs else hidden
+
+
 def greedy(stepper: Stepper) -> Tensor:
-    """The likeliest token at every step: ids, long [inputs, t]."""
+    """The likeliest token at every step: ids, long [n, t]."""
     stepper.widen(1)
     device = stepper.mask.device
     ids = torch.full((stepper.inputs, stepper.max_length), stepper.pad, device=device)
@@ -213,59 +236,79 @@ def greedy(stepper: Stepper) -> Tensor:
     return ids[:, :length]
 
 
+class Beams(NamedTuple):
+    """The beams of the inputs still searched. -1 marks what was never written, for a text may well
+    hold the pad token."""
+
+    ids: Tensor
+    """long [n, b, max_length], open"""
+    scores: Tensor
+    """float32 [n, b], log probabilities of the open ones"""
+    done_ids: Tensor
+    """long [n, b, max_length], finished, best first"""
+    done_scores: Tensor
+    """float32 [n, b], log probabilities over lengths"""
+
+
 def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
-    """Beam search: ids, long [inputs * returned, t], those of an input adjacent, best first.
+    """Beam search: ids, long [n * returned, t], those of an input adjacent, best first.
 
     A text's score is its log probability over its length. An input is done when its best open beam,
     scored as if it ended here, is no better than its worst finished one.
     """
     stepper.widen(beams)
     n, device, limit = stepper.inputs, stepper.mask.device, stepper.max_length
-    # -1 marks what was never written: a text may well hold the pad token.
     result = torch.full((n, beams, limit), -1, device=device)
     alive = torch.arange(n, device=device)
     ids = result[:, :1].clone()
     ids[:, :, 0] = stepper.start
     scores = torch.zeros((n, 1), device=device)
-    done_ids, done_scores = result.clone(), torch.full((n, beams), -1e9, device=device)
+    done_scores = torch.full((n, beams), NEVER, device=device)
+    state = Beams(ids, scores, result.clone(), done_scores)
     for length in range(1, limit):
-        # The best 2 * beams continuations of an input are among the best 2 * beams of each of its
-        # beams.
-        top, tokens = stepper.step(ids[:, :, length - 1].flatten(), 2 * beams)
-        log_probs = top.view(*scores.shape, -1) + scores[:, :, None]
-        # 2 * beams of them leave enough to go on with, should half of them end here.
-        best, chosen = log_probs.flatten(1).topk(2 * beams, dim=-1)
-        parents = chosen // (2 * beams)
-        token = tokens.view(len(alive), -1).gather(1, chosen)
-        candidates = ids.gather(1, parents[:, :, None].expand(-1, -1, limit))
-        candidates[:, :, length] = token
-        ends = (token == stepper.eos) | (length + 1 == limit)
-
-        # Only the better half may finish.
-        finished = ends.clone()
-        finished[:, beams:] = False
-        merged = torch.cat(
-            [done_scores, torch.where(finished, best / length, best / length - 1e9)], dim=1
-        )
-        done_scores, kept = merged.topk(beams, dim=-1)
-        done_ids = torch.cat([done_ids, candidates], dim=1).gather(
-            1, kept[:, :, None].expand(-1, -1, limit)
-        )
-
-        scores, kept = torch.where(ends, best - 1e9, best).topk(beams, dim=-1)
-        ids = candidates.gather(1, kept[:, :, None].expand(-1, -1, limit))
-        stepper.reorder(parents.gather(1, kept))
-
-        result[alive] = done_ids
-        full = done_scores.min(1).values > -1e8
-        stay = (~full | (scores[:, 0] / length > done_scores.min(1).values)).nonzero()[:, 0]
+        state, parents = _extend(stepper, state, length, beams)
+        stepper.reorder(parents)
+        result[alive] = state.done_ids
+        worst = state.done_scores.min(1).values
+        full = worst > NEVER / 10
+        stay = (~full | (state.scores[:, 0] / length > worst)).nonzero()[:, 0]
         if length + 1 == limit or not len(stay):
             break
         if len(stay) < len(alive):
-            ids, scores, done_ids, done_scores, alive = (
-                x[stay] for x in (ids, scores, done_ids, done_scores, alive)
-            )
+            state, alive = Beams(*(tensor[stay] for tensor in state)), alive[stay]
             stepper.keep(stay)
     result = result[:, :returned].flatten(0, 1)
-    longest = int((result >= 0).sum(1).max())
-    return result[:, :longest].masked_fill(result[:, :longest] < 0, stepper.pad)
+    result = result[:, : int((result >= 0).sum(1).max())]
+    return result.masked_fill(result < 0, stepper.pad)
+
+
+def _extend(stepper: Stepper, state: Beams, length: int, beams: int) -> tuple[Beams, Tensor]:
+    """Write the token at place `length` of every beam; also the beams that the new ones go on from,
+    long [n, b]."""
+    ids, scores, done_ids, done_scores = state
+    limit, width = stepper.max_length, 2 * beams
+    # The best `width` continuations of an input are among the best `width` of each of its beams,
+    # and enough to go on with, should half of them end here.
+    top, tokens = stepper.step(ids[:, :, length - 1].flatten(), width)
+    log_probs = top.view(*scores.shape, -1) + scores[:, :, None]  # [n, b, width]
+    best, chosen = log_probs.flatten(1).topk(width, dim=-1)  # [n, width]
+    parents = chosen // width
+    token = tokens.view(len(ids), -1).gather(1, chosen)
+    candidates = _rows(ids, parents)
+    candidates[:, :, length] = token
+    ends = (token == stepper.eos) | (length + 1 == limit)
+
+    # Only the better half may finish.
+    finished = ends.clone()
+    finished[:, beams:] = False
+    by_length = torch.where(finished, best / length, best / length + NEVER)
+    done_scores, kept = torch.cat([done_scores, by_length], dim=1).topk(beams, dim=-1)
+    done_ids = _rows(torch.cat([done_ids, candidates], dim=1), kept)
+
+    scores, kept = torch.where(ends, best + NEVER, best).topk(beams, dim=-1)
+    return Beams(_rows(candidates, kept), scores, done_ids, done_scores), parents.gather(1, kept)
+
+
+def _rows(texts: Tensor, index: Tensor) -> Tensor:
+    """The texts, [n, any, t], of these places, long [n, k]: [n, k, t]."""
+    return texts.gather(1, index[:, :, None].expand(-1, -1, texts.shape[2]))

@@ -6,46 +6,54 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import dacite
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import replacing
 from nanov2t.models.config import GeneratorConfig
-from nanov2t.models.generator import Generator
 from nanov2t.models.hub import locate
 from nanov2t.models.published import published_format, read_published, tokenizer_names
 
 SCALE = ".int8_scale"
 
 
-def save_generator(
-    generator: Generator, path: str | Path, tokenizer=None, int8: bool = False
+def write_checkpoint(
+    path: str | Path,
+    config: GeneratorConfig,
+    weights: dict[str, Tensor],
+    tokenizer: Any = None,
+    int8: bool = False,
 ) -> None:
     """Write a generator whole or not at all.
 
     Args:
+        weights: every shared tensor once.
         tokenizer: saved with it when given.
         int8: round the matrices to 8 bits, a scale per row; a quarter of the size, for shipping.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
-    weights = untied(generator)
     if int8:
         weights = dict(item for name, weight in weights.items() for item in _quantize(name, weight))
     with replacing(path) as folder:
-        config = json.dumps(dataclasses.asdict(generator.config), indent=2)
-        (folder / "config.json").write_text(config + "\n", encoding="utf-8")
+        text = json.dumps(dataclasses.asdict(config), indent=2)
+        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
         save_file(weights, folder / "model.safetensors")
         (folder / "model.safetensors").chmod(0o644)  # others may read what is shipped
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
 
 
-def load_generator(path: str | Path) -> Generator:
-    """Read a generator, float or int8, ours or published by others, to float32 on the CPU.
+def read_checkpoint(path: str | Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """The config and the float32 weights of a generator, float or int8, ours or published by
+    others.
 
     Args:
         path: its folder, or its name on the Hub.
@@ -59,43 +67,17 @@ def load_generator(path: str | Path) -> Generator:
     try:
         values = json.loads((path / "config.json").read_text(encoding="utf-8"))
         if published_format(values):
-            return assemble(*read_published(path, values), path)
+            return read_published(path, values)
         if not (path / "model.safetensors").is_file():
             raise UserError(f"{path}: not a generator: model.safetensors is missing")
         config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
         weights = load_file(path / "model.safetensors")
     except (SafetensorError, dacite.DaciteError, ValueError, OSError) as error:
-        raise UserError(f"{path}: damaged or not a generator: {error}") from None
-    return assemble(config, _dequantize(weights), path)
+        raise UserError(f"{path}: damaged or not a generator: {first_line(error)}") from None
+    return config, _dequantize(weights)
 
 
-def assemble(config: GeneratorConfig, weights: dict[str, Tensor], path: str | Path) -> Generator:
-    """A generator of the given weights; `path` names their source in errors.
-
-    Raises:
-        UserError: a weight is missing, unknown or of another shape.
-    """
-    with torch.device("meta"):
-        generator = Generator(config)
-    generator = generator.to_empty(device="cpu")
-    generator.t5.tie_weights()
-    if (
-        "t5.lm_head.weight" in weights
-    ):  # T5 v1.1 and flan: the output words are not the input words.
-        generator.t5.lm_head.weight = nn.Parameter(torch.empty_like(generator.t5.lm_head.weight))
-    expected = untied(generator)
-    wrong = sorted(set(expected) ^ set(weights)) or [
-        name for name in expected if expected[name].shape != weights[name].shape
-    ]
-    if wrong:
-        raise UserError(
-            f"{path}: damaged or not a generator: weight {wrong[0]} does not fit config.json"
-        )
-    generator.load_state_dict(weights, strict=False)
-    return generator.eval()
-
-
-def load_tokenizer(path: str | Path):
+def load_tokenizer(path: str | Path) -> Any:
     """The tokenizer saved beside a generator, or that of the T5 which a published generator without
     one names.
 
@@ -116,19 +98,8 @@ def load_tokenizer(path: str | Path):
         try:
             return AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
         except (OSError, ValueError) as error:
-            reason = reason or str(error).splitlines()[0]
+            reason = reason or first_line(error)
     raise UserError(f"{path}: no tokenizer: {reason}")
-
-
-def untied(generator: Generator) -> dict[str, Tensor]:
-    """The state dict with every shared tensor once, under its first name."""
-    seen: set[int] = set()
-    weights = {}
-    for name, weight in generator.state_dict().items():
-        if weight.data_ptr() not in seen:
-            seen.add(weight.data_ptr())
-            weights[name] = weight.contiguous()
-    return weights
 
 
 def _quantize(name: str, weight: Tensor) -> list[tuple[str, Tensor]]:

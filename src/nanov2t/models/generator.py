@@ -13,14 +13,17 @@ distribution.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import LogitsProcessorList, T5Config, T5ForConditionalGeneration
 
+from nanov2t.core.errors import UserError
 from nanov2t.fast import decode
+from nanov2t.models import plain
+from nanov2t.models.checkpoint import read_checkpoint, write_checkpoint
 from nanov2t.models.config import GeneratorConfig
 from nanov2t.models.lexical import LexicalHead
 from nanov2t.models.loss import HeadLoss
@@ -43,25 +46,31 @@ class Projector(nn.Sequential):
         self.count = count
 
     def forward(self, vectors: Tensor) -> Tensor:
-        return super().forward(vectors).unflatten(1, (self.count, -1))
+        wide: Tensor = super().forward(vectors)
+        return wide.unflatten(1, (self.count, -1))
 
 
 class Generator(nn.Module):
     """A hypothesizer, a corrector, or both in one network; ``config`` says which.
+
+    Attributes:
+        fast: whether :meth:`generate` takes the fast path, or that of transformers, which is the
+            reference for it.
 
     Raises:
         ValueError: a draft is given to a generator that does not correct, or none to one that only
             corrects.
     """
 
+    fast = True
+
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.config = config
         t5 = T5Config(**config.t5)
         if t5.dense_act_fn == "gelu_new":
-            t5.dense_act_fn = (
-                "gelu_pytorch_tanh"  # the same function in one pass over memory instead of eight
-            )
+            # The same function in one pass over memory instead of eight.
+            t5.dense_act_fn = "gelu_pytorch_tanh"
         self.t5 = T5ForConditionalGeneration(t5)
         d_model = self.t5.config.d_model
         width = config.projector_width or d_model
@@ -81,7 +90,43 @@ class Generator(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.t5.shared.weight.device
+        return self.words.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.words.dtype
+
+    @property
+    def eos_token_id(self) -> int:
+        """The closing token of a text."""
+        return int(self.t5.config.eos_token_id)
+
+    @property
+    def words(self) -> nn.Parameter:
+        """The word embeddings, [vocabulary, d_model]."""
+        return self.t5.shared.weight
+
+    def adopt(self, t5: T5ForConditionalGeneration) -> None:
+        """Go on with a T5 trained before, of the shape that ``config.t5`` says."""
+        self.t5 = t5
+
+    def continued(self, config: GeneratorConfig) -> Generator:
+        """The same T5 under another config: what both have keeps its weights, the rest is new."""
+        other = Generator(config)
+        other.t5 = self.t5
+        mine, names = self.state_dict(), other.state_dict().keys()
+        other.load_state_dict({name: mine[name] for name in mine if name in names}, strict=False)
+        return other
+
+    def unique_weights(self) -> dict[str, Tensor]:
+        """The state dict with every shared tensor once, under its first name."""
+        seen: set[int] = set()
+        weights = {}
+        for name, weight in self.state_dict().items():
+            if weight.data_ptr() not in seen:
+                seen.add(weight.data_ptr())
+                weights[name] = weight.contiguous()
+        return weights
 
     def encode(
         self,
@@ -100,11 +145,11 @@ class Generator(nn.Module):
         else:
             if self.draft_projector is None or self.difference_projector is None:
                 raise ValueError("this generator only hypothesizes: it takes no draft")
-            sep = self.t5.shared.weight[self.config.sep_token_id].expand(n, 1, -1)
+            sep = self.words[self.config.sep_token_id].expand(n, 1, -1)  # [n, 1, d_model]
             draft = self.draft_projector(scale * draft_embeddings)
             difference = self.difference_projector(scale * (target_embeddings - draft_embeddings))
             parts = [sep, target, sep, draft, sep, difference, sep, self.t5.shared(draft_input_ids)]
-        states = torch.cat(parts, dim=1)
+        states = torch.cat(parts, dim=1)  # [n, s, d_model]
         mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
         if draft_input_ids is not None and draft_attention_mask is not None:
             mask[:, -draft_input_ids.shape[1] :] = draft_attention_mask
@@ -149,25 +194,16 @@ class Generator(nn.Module):
         )
         if not keep_logits:
             loss = HeadLoss.apply(
-                self.scaled(hidden), self.t5.lm_head.weight, labels, guess, gap, written
+                decode.scaled(self.t5, hidden), self.t5.lm_head.weight, labels, guess, gap, written
             )
             return Output(loss, None)
-        logits = self.t5.lm_head(self.scaled(hidden))
+        logits = self.t5.lm_head(decode.scaled(self.t5, hidden))
         if guess is not None and gap is not None:
             ids = written[:, None, :].expand(-1, written.shape[1], -1)
             until = torch.ones_like(ids, dtype=torch.float32).tril()
             logits = (logits + guess[:, None]).scatter_add(2, ids, gap[:, None] * until)
         loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
         return Output(loss, logits)
-
-    def scaled(self, hidden: Tensor) -> Tensor:
-        """Decoder states as the output words read them: T5 scales them down where those are the
-        input words."""
-        return (
-            hidden * self.t5.config.d_model**-0.5
-            if self.t5.config.scale_decoder_outputs
-            else hidden
-        )
 
     @torch.no_grad()
     def generate(
@@ -192,30 +228,67 @@ class Generator(nn.Module):
             long [n * num_return_sequences, t], starting with the decoder's start token, padded: the
             beams of one input adjacent, best first.
         """
-        states, mask = self.encode(
-            target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask
-        )
-        stepper = decode.Stepper(
-            self, target_embeddings, states, mask, max_length or self.config.max_tokens + 2
-        )
+        given = (target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
+        states, mask = self.encode(*given)
+        length, head = max_length or self.config.max_tokens + 2, self.lexical
+        if not self.fast:
+            processors = LogitsProcessorList()
+            if head is not None:
+                processors.append(plain.LexicalProcessor(head, target_embeddings, num_beams))
+            return plain.generate(
+                self.t5, states, mask, processors, num_beams, num_return_sequences, length
+            )
+        guess = None
+        if head is not None:
+            logits = head.scale * head.guess(target_embeddings)
+            guess = decode.Guess(logits, head.scale * head.log_frequency)
+        stepper = decode.Stepper(self.t5, states, mask, length, guess)
         if num_beams == 1:
             return decode.greedy(stepper)
         return decode.beam(stepper, num_beams, num_return_sequences)
 
     @classmethod
+    def from_weights(
+        cls, config: GeneratorConfig, weights: dict[str, Tensor], source: str | Path
+    ) -> Generator:
+        """A generator of the given weights, by the names of :meth:`unique_weights`, on the CPU;
+        `source` names where they came from in errors.
+
+        Raises:
+            UserError: a weight is missing, unknown or of another shape.
+        """
+        with torch.device("meta"):
+            generator = cls(config)
+        generator = generator.to_empty(device="cpu")
+        generator.t5.tie_weights()
+        if "t5.lm_head.weight" in weights:
+            # T5 v1.1 and flan: the output words are not the input words.
+            head = generator.t5.lm_head
+            head.weight = nn.Parameter(torch.empty_like(head.weight))
+        expected = generator.unique_weights()
+        wrong = sorted(set(expected) ^ set(weights)) or [
+            name for name in expected if expected[name].shape != weights[name].shape
+        ]
+        if wrong:
+            raise UserError(
+                f"{source}: damaged or not a generator: weight {wrong[0]} does not fit config.json"
+            )
+        generator.load_state_dict(weights, strict=False)
+        return generator.eval()
+
+    @classmethod
     def from_pretrained(cls, path: str | Path) -> Generator:
-        """Load a generator from a folder that ``save_pretrained`` or ``nanov2t export`` wrote.
+        """Read a generator, float or int8, ours or published by others, to float32 on the CPU.
+
+        Args:
+            path: its folder, or its name on the Hub.
 
         Raises:
             UserError: the folder is missing, incomplete or damaged.
         """
-        from nanov2t.models.checkpoint import load_generator
+        return cls.from_weights(*read_checkpoint(path), path)
 
-        return load_generator(path)
-
-    def save_pretrained(self, path: str | Path, tokenizer=None, int8: bool = False) -> None:
+    def save_pretrained(self, path: str | Path, tokenizer: Any = None, int8: bool = False) -> None:
         """Write config.json, model.safetensors and the tokenizer; see
-        :func:`nanov2t.models.checkpoint.save_generator`."""
-        from nanov2t.models.checkpoint import save_generator
-
-        save_generator(self, path, tokenizer, int8=int8)
+        :func:`nanov2t.models.checkpoint.write_checkpoint`."""
+        write_checkpoint(path, self.config, self.unique_weights(), tokenizer, int8)

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import T5Config
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.models.config import GeneratorConfig
 from nanov2t.models.hub import PICKLED, WEIGHTS
@@ -176,7 +176,7 @@ def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
             f"{path}: holds more than weights, which would run as code: not read"
         ) from None
     except Exception as error:  # safetensors and torch raise whatever a damaged file leads them to
-        raise UserError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: damaged: {first_line(error)}") from None
     if not weights:
         raise UserError(f"{folder}: not a generator: model.safetensors is missing")
     return weights

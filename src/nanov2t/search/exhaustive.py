@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from collections.abc import Sequence
 
-import numpy as np
+from nanov2t.models.writer import Writer
+from nanov2t.search.base import Parts, Proposer
+from nanov2t.search.beam import BATCH
+from nanov2t.search.loop import RoundSearch
+from nanov2t.search.options import EXHAUSTIVE_ROUNDS
+from nanov2t.search.proposers.corrector import rewrite
+from nanov2t.search.proposers.hypothesizer import Hypothesizer
+from nanov2t.search.ranking import Ranking, best, judge
+from nanov2t.search.state import SearchState, Stopped
 
-from nanov2t.core.vectors import cosine
-from nanov2t.inverter import Inverter
-from nanov2t.search.state import Hypothesis, Search
 
-
-class ExhaustiveInverter(Inverter):
+def exhaustive_search(parts: Parts) -> RoundSearch:
     """Sequence-level beam search as nanoV2T runs it (after Morris et al. 2023, section 3.2).
 
     From a greedy first guess on, every round rewrites the `beam` best unique hypotheses of the
@@ -20,27 +24,45 @@ class ExhaustiveInverter(Inverter):
     |cosine - 1| < tolerance ends a search early. The answer of a round is its own best, so it may
     get worse.
     """
+    proposers: list[Proposer] = [Hypothesizer(parts.hypothesizer, guesses=0)]
+    if parts.corrector is not None:
+        proposers.append(RewriteAll(parts.corrector))
+    batch = BATCH.get(parts.device_type, BATCH["cpu"])
+    return RoundSearch([proposers], LastRound(parts.embedder), stop, EXHAUSTIVE_ROUNDS, batch)
 
-    search, default_rounds = "exhaustive", 50
 
-    def _advance(self, starting: list[Search], open_: list[Search], beam: int) -> None:
-        written = self._hypothesize(starting, 1)
-        if open_:
-            written += self._rewrite(open_, [search.pool for search in open_], beam)
-        embedded = iter(self.embedder.encode([text for texts in written for text in texts]))
-        for search, texts in zip(starting + open_, written, strict=True):
-            found = np.stack(list(itertools.islice(embedded, len(texts))))
-            cosines = cosine(found, search.target[None]).tolist()
-            unique = {t: Hypothesis(t, c, v) for t, c, v in zip(texts, cosines, found, strict=True)}
-            search.pool = []
-            search.merge(list(unique.values()), beam)
-            search.calls += len(texts)
+class RewriteAll(Proposer):
+    """Rewrites the whole pool in every round."""
 
-    def _stopped(
-        self, search: Search, rounds: int, tolerance: float
-    ) -> Literal["exact", "converged", "rounds"] | None:
-        if abs(search.pool[0].cosine - 1) < tolerance:
-            return "exact"
-        if self.corrector is None:
-            return "converged"
-        return "rounds" if len(search.rounds) > rounds else None
+    name = "corrector"
+
+    def __init__(self, writer: Writer):
+        self.writer = writer
+
+    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
+        return rewrite(self.writer, states, [state.pool for state in states])
+
+    def exhausted(self, state: SearchState) -> bool:
+        return False
+
+
+class LastRound(Ranking):
+    """The pool holds the best texts of the last round alone; every text is embedded anew."""
+
+    def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
+        vectors = iter(self.embedder.encode([text for texts in suggested for text in texts]))
+        for state, texts in zip(states, suggested, strict=True):
+            judged = judge(state, texts, list(itertools.islice(vectors, len(texts))))
+            unique = {hypothesis.text: hypothesis for hypothesis in judged}
+            state.pool = best(unique.values(), state.options.beam)
+            state.embedder_calls += len(texts)
+
+
+def stop(state: SearchState, exhausted: bool) -> Stopped | None:
+    """A search is over when its best text is exact or its rounds are used."""
+    assert state.options.rounds is not None
+    if abs(state.pool[0].cosine - 1) < state.target.tolerance:
+        return "exact"
+    if exhausted:
+        return "converged"
+    return "rounds" if len(state.history) > state.options.rounds else None

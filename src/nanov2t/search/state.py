@@ -1,4 +1,4 @@
-"""What a search holds of a vector: its hypotheses while it runs, its inversion once it is over."""
+"""What a search knows of a vector: its state while it runs, its inversion once it is over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from nanov2t.search.proposers.edits import Edit
+from nanov2t.search.options import SearchOptions
+from nanov2t.targets import Target
+
+Stopped = Literal["exact", "converged", "rounds"]
+"""Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
+`rounds` (all used)."""
 
 
 @dataclass(frozen=True)
@@ -25,59 +30,79 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Hypothesis:
+    """A text, and the cosine of its vector and the target."""
+
+    text: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class EmbeddedHypothesis(Hypothesis):
+    """A hypothesis with its own vector, float32 [dim]."""
+
+    vector: np.ndarray = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Inversion:
     """What the search found for one vector.
 
     Attributes:
         text: the hypothesis whose vector lies nearest to the target.
         cosine: of that vector and the target.
-        stopped: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
-            `rounds` (all used).
+        stopped: why the search ended.
         embedder_calls: texts embedded for it.
         rounds: the best after each round.
+        hypotheses: the best ones at the end, best first.
     """
 
     text: str
     cosine: float
-    stopped: Literal["exact", "converged", "rounds"]
+    stopped: Stopped
     embedder_calls: int
     rounds: list[Round]
+    hypotheses: list[Hypothesis] = field(default_factory=list)
 
 
-@dataclass
-class Hypothesis:
-    text: str
-    cosine: float
-    vector: np.ndarray
-    expanded: bool = False
-    edited: bool = False
+@dataclass(eq=False)
+class SearchState:
+    """What is known of one vector while its search runs. Two states are never equal, so that
+    proposers may keep what they remember of each by the state itself.
 
+    Attributes:
+        index: the vector's place among the targets.
+        options: with the limit of rounds filled in.
+        pool: the best hypotheses so far, best first, at most `options.beam`.
+        cosines: of every text that was embedded for it.
+        proposed: what each proposer, by its name, suggested in the round before this one.
+        history: the rounds that are over.
+        embedder_calls: texts embedded.
+        seconds: time spent on it.
+    """
 
-@dataclass
-class Search:
     index: int
-    target: np.ndarray
-    draft: str | None
-    pool: list[Hypothesis] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    width: int = 1
-    """Hypotheses to rewrite in the next round."""
-    edits: dict[str, Edit] = field(default_factory=dict)
-    """What single edits of one hypothesis, of token ids `base`, make in this round."""
-    base: list[int] = field(default_factory=list)
-    base_cosine: float = 1.0
-    rounds: list[Round] = field(default_factory=list)
-    calls: int = 0
-    """Texts embedded."""
+    target: Target
+    options: SearchOptions
+    pool: list[EmbeddedHypothesis] = field(default_factory=list)
+    cosines: dict[str, float] = field(default_factory=dict)
+    proposed: dict[str, list[str]] = field(default_factory=dict)
+    history: list[Round] = field(default_factory=list)
+    embedder_calls: int = 0
     seconds: float = 0.0
 
-    def merge(self, found: list[Hypothesis], beam: int) -> None:
-        self.pool = sorted(self.pool + found, key=lambda h: (-h.cosine, h.text))[:beam]
-
     def close_round(self, seconds: float) -> Round:
+        """Note the best hypothesis at the end of a round that took `seconds` of this search."""
         self.seconds += seconds
         best = self.pool[0]
-        self.rounds.append(
-            Round(len(self.rounds), best.text, best.cosine, self.calls, self.seconds)
+        closed = Round(len(self.history), best.text, best.cosine, self.embedder_calls, self.seconds)
+        self.history.append(closed)
+        return closed
+
+    def inversion(self, stopped: Stopped) -> Inversion:
+        """What the search found, now that it is over."""
+        best = self.pool[0]
+        hypotheses = [Hypothesis(h.text, h.cosine) for h in self.pool]
+        return Inversion(
+            best.text, best.cosine, stopped, self.embedder_calls, self.history, hypotheses
         )
-        return self.rounds[-1]

@@ -1,0 +1,75 @@
+"""The seams of a search: what a search is, and what a proposer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nanov2t.embedders.base import Embedder
+from nanov2t.models.writer import Writer
+from nanov2t.search.options import SearchOptions
+from nanov2t.search.state import Inversion, Round, SearchState
+from nanov2t.targets import Target
+
+OnRound = Callable[[int, Round], None]
+"""Called with the index of a vector and its best hypothesis after each of its rounds."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an inverter has for its search."""
+
+    embedder: Embedder
+    """Made the vectors, and judges the hypotheses."""
+    hypothesizer: Writer | None
+    """Writes the first hypotheses; None if searches start from drafts."""
+    corrector: Writer | None
+    """Rewrites hypotheses; None if there is only a first guess. The same object as `hypothesizer`
+    where one network is both."""
+
+    @property
+    def device_type(self) -> str:
+        """`cpu` or `cuda`: where the generators run."""
+        writer = self.hypothesizer or self.corrector
+        return "cpu" if writer is None else writer.device.type
+
+
+class Search(ABC):
+    """Turns targets into texts.
+
+    Attributes:
+        default_rounds: corrections at most, where the options do not say.
+    """
+
+    default_rounds: int
+
+    @abstractmethod
+    def stream(
+        self,
+        targets: Iterable[Target],
+        options: SearchOptions,
+        on_round: OnRound | None = None,
+    ) -> Iterator[tuple[int, Inversion]]:
+        """Search for targets as they come; yields the position of each and what was found for it
+        as soon as its own search is over, so out of order."""
+
+
+class Proposer(ABC):
+    """Suggests texts whose vectors may lie nearer to the target than those found so far.
+
+    Attributes:
+        name: of its suggestions in :attr:`SearchState.proposed`.
+    """
+
+    name: str
+
+    @abstractmethod
+    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
+        """New texts for each of the searches that are open, one list a state, empty where it has
+        nothing to say. A state whose pool is empty is at its first guess."""
+
+    @abstractmethod
+    def exhausted(self, state: SearchState) -> bool:
+        """Whether it has nothing more to propose while the pool stays as it is. A search converges
+        when this holds of all its proposers."""

@@ -1,0 +1,123 @@
+"""Vectors to the targets of a search: the one place that every vector passes before it is inverted.
+
+Here it is checked, defended where a defence is studied, and scaled to the length that its embedder
+gives. Each vector is prepared by itself, so that it is searched for in the same way alone, in an
+array, or as a row of a store of millions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanov2t.core.errors import UserError
+from nanov2t.embedders.base import EmbedderInfo
+
+TOLERANCE = 1e-5
+"""1 - cosine below which a text counts as exact. float32 and float16 rounding moves a cosine by
+less than 1e-6."""
+UNIT = 1e-3
+"""Difference from 1 up to which a length counts as 1."""
+
+Defence = Callable[[np.ndarray], np.ndarray]
+"""What may be done to vectors, float32 [n, dim] to float32 [n, dim], so that less text leaks:
+noise, quantisation, a rotation. A row must not depend on the rows beside it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A vector as the searches take it."""
+
+    vector: np.ndarray
+    """float32 [dim]; of unit length where the embedder's vectors are."""
+    tolerance: float
+    """1 - cosine up to which a text counts as exact."""
+    draft: str | None = None
+    """The text that the search starts from; None: from the search's own first hypotheses."""
+
+
+def check_vectors(vectors: np.ndarray, embedder: EmbedderInfo, first: int = 0) -> None:
+    """Refuse vectors that cannot be inverted; `first` is the number of the first row in the error.
+
+    Raises:
+        UserError: the array is not [n, dim] of the embedder's dimension, or a row is not finite or
+            zero: the error names the first such row.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != embedder.dim:
+        raise UserError(
+            f"vectors of shape {tuple(vectors.shape)}, but {embedder.name} makes "
+            f"[n, {embedder.dim}]"
+        )
+    for name, bad in (
+        ("is not finite", ~np.isfinite(vectors).all(1)),
+        ("is zero", ~vectors.any(1)),
+    ):
+        if bad.any():
+            raise UserError(f"vector {first + int(bad.argmax())} {name}")
+
+
+def prepare_targets(
+    vectors: np.ndarray,
+    embedder: EmbedderInfo,
+    defence: Defence | None = None,
+    drafts: Sequence[str | None] | None = None,
+    first: int = 0,
+) -> list[Target]:
+    """Vectors, float [n, dim], to the targets of a search.
+
+    Args:
+        embedder: of the embedder that made them.
+        defence: applied to them first, as their owner would.
+        drafts: the texts that their searches start from, if any.
+        first: the number of the first row in errors.
+
+    Raises:
+        UserError: as :func:`check_vectors`, also of what the defence makes.
+    """
+    check_vectors(vectors, embedder, first)
+    if defence is not None:
+        vectors = defence(np.asarray(vectors, np.float32))
+        check_vectors(vectors, embedder, first)
+    tolerances = _tolerances(vectors)
+    if embedder.normalized:
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        vectors = np.where(np.abs(lengths - 1) > UNIT, vectors / lengths, vectors)
+    vectors = vectors.astype(np.float32)
+    drafts = drafts or [None] * len(vectors)
+    rows = zip(vectors, tolerances.tolist(), drafts, strict=True)
+    return [Target(vector, tolerance, draft) for vector, tolerance, draft in rows]
+
+
+def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:
+    """What a user should know of vectors, float [n, dim], such as the first ones of a store."""
+    if not len(vectors):
+        return []
+    remarks = []
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    unit = bool((np.abs(lengths - 1) < 5 * UNIT).all())
+    tolerance = float(_tolerances(vectors).min())
+    if rounded := tolerance > TOLERANCE:
+        remarks.append(f"rounded to whole numbers (exact from a cosine of {1 - tolerance:.5f} on)")
+    if unit:
+        remarks.append("of unit length")
+    elif embedder.normalized:
+        remarks.append(f"scaled to unit length, as {embedder.name} makes them")
+    if not embedder.normalized and (unit or rounded):
+        remarks.append(
+            f"which {embedder.name} does not make: their length is lost, and with it some text"
+        )
+    return remarks
+
+
+def _tolerances(vectors: np.ndarray) -> np.ndarray:
+    """1 - cosine up to which a text counts as exact: float64 [n] for vectors [n, dim]."""
+    vectors = vectors.astype(np.float64)
+    # Rounding moves each number by up to 1/2, evenly spread, so its square by 1/12 on average, and
+    # the cosine by half their sum over the squared length. Of hundreds of numbers that sum strays
+    # from its average by far less than half.
+    loss = 1.5 * vectors.shape[1] / 24 / (vectors**2).sum(1)
+    # Whole numbers so small that rounding would have cost more, such as signs, were not rounded.
+    rounded = (vectors == vectors.round()).all(1) & (loss < 0.05)
+    return np.where(rounded, np.maximum(loss, TOLERANCE), TOLERANCE)
