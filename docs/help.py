@@ -9,7 +9,8 @@ COMMANDS = ("", "invert", "evaluate", "train", "export", "convert")
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The command line
 
-This page is what the commands say of themselves. `python docs/help.py` writes it, and a test checks that it is current.
+This page is what the commands say of themselves. `python docs/help.py` writes it, and a test checks
+that it is current.
 """
 
 
