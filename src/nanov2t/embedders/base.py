@@ -34,11 +34,13 @@ class Embedder:
         info: the properties that go into every cache and checkpoint.
         model: the Sentence Transformers model; None if the embedder runs elsewhere.
         tokenizer: its own fast tokenizer; None likewise.
+        has_states: whether its vectors come from the mean of states that :meth:`states` shows.
     """
 
     info: EmbedderInfo
     model: Any = None
     tokenizer: Any = None
+    has_states: bool = False
 
     @property
     def name(self) -> str:
@@ -72,4 +74,14 @@ class Embedder:
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special
         tokens, to float32 [n, dim] on the model's device."""
+        raise NotImplementedError
+
+    def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last hidden states of texts, float32 [n, t, d], and which of them are averaged, bool
+        [n, t], special tokens among them, on the model's device. What :meth:`of_mean` makes of
+        their mean is the vector."""
+        raise NotImplementedError
+
+    def of_mean(self, means: torch.Tensor) -> torch.Tensor:
+        """What the embedder makes of mean states, float32 [n, d]: vectors, float32 [n, dim]."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.sentence import SentenceEmbedder
 
@@ -44,7 +44,7 @@ def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedd
     try:
         model = SentenceTransformer(path, device=str(device) if device else None)
     except (OSError, ValueError) as error:
-        raise UserError(f"embedder {spec}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"embedder {spec}: {first_line(error)}") from None
     return SentenceEmbedder(_mean_pooled(model, spec) if part else model, name)
 
 

@@ -13,6 +13,9 @@ import torch
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.fast.packed import packed
 
+STATES = 64
+"""Texts whose hidden states are made at a time."""
+
 
 class SentenceEmbedder(Embedder):
     """A Sentence Transformers model."""
@@ -28,6 +31,9 @@ class SentenceEmbedder(Embedder):
             lowercase=self.normalize("A") == "a",
             fingerprint=_fingerprint(model),
         )
+        kinds = [type(module).__name__ for module in model]
+        pooled = len(kinds) > 1 and getattr(model[1], "pooling_mode", None) == "mean"
+        self.has_states = pooled and set(kinds[2:]) <= {"Dense", "Normalize"}
 
     def normalize(self, text: str) -> str:
         """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks
@@ -88,6 +94,27 @@ class SentenceEmbedder(Embedder):
         attention = torch.arange(padded.shape[1], device=ids.device) < (lengths + 2)[:, None]
         features = {"input_ids": padded, "attention_mask": attention.long()}
         return self._reader(features)["sentence_embedding"].float()
+
+    @torch.no_grad()
+    def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.tokenizer(
+            list(texts),
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(self.model.device)
+        parts = []
+        for start in range(0, len(texts), STATES):
+            part = {name: value[start : start + STATES] for name, value in features.items()}
+            parts.append(self._reader[0](part)["token_embeddings"].float())
+        return torch.cat(parts), features["attention_mask"].bool()
+
+    def of_mean(self, means: torch.Tensor) -> torch.Tensor:
+        features = {"sentence_embedding": means}
+        for module in list(self.model)[2:]:
+            features = module(features)
+        return features["sentence_embedding"]
 
 
 def tokenization(tokenizer) -> dict:
