@@ -1,8 +1,8 @@
 """Kill -9 at random moments: two processes, as torchrun starts them, over one run; then compare
 with a run left alone.
 
-python benchmarks/tiny.py /tmp/tiny --rows 60000
-python benchmarks/kill.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter --kills 30
+python benchmarks/tiny.py runs/tiny --rows 60000
+python benchmarks/kill.py runs/tiny/vectors.npy --inverter runs/tiny/inverter --kills 30
 """
 
 from __future__ import annotations

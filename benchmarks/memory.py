@@ -1,8 +1,8 @@
 """Peak memory of the search by the number of vectors that stream through it, each in a process of
 its own.
 
-    python benchmarks/tiny.py /tmp/tiny --tokens 8
-    python benchmarks/memory.py /tmp/tiny/inverter [--rows 1000 10000]
+    python benchmarks/tiny.py runs/tiny --tokens 8
+    python benchmarks/memory.py runs/tiny/inverter [--rows 1000 10000]
 
 The vectors are random and made as they are asked for, so that what grows is the search's.
 """

@@ -1,7 +1,7 @@
 """Peak memory and throughput of a bulk run over a large .npy, against those of its first part.
 
-python benchmarks/tiny.py /tmp/tiny --tokens 3 --rows 1000000
-python benchmarks/million.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter
+python benchmarks/tiny.py runs/tiny --tokens 3 --rows 1000000
+python benchmarks/million.py runs/tiny/vectors.npy --inverter runs/tiny/inverter
 """
 
 from __future__ import annotations

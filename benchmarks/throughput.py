@@ -1,6 +1,6 @@
 """A bulk run against the in-memory API on the same rows: processor seconds of each, in turn.
 
-python benchmarks/throughput.py /tmp/tiny/vectors.npy --inverter /tmp/tiny/inverter
+python benchmarks/throughput.py runs/tiny/vectors.npy --inverter runs/tiny/inverter
 """
 
 from __future__ import annotations
