@@ -10,7 +10,7 @@ print(inversion.text, inversion.cosine)
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nanov2t.embedders.registry import load_embedder
@@ -30,7 +30,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # Importing torch takes seconds; whoever only wants --help should not wait for it.
     if name not in _HOME:
         raise AttributeError(f"module 'nanov2t' has no attribute {name!r}")

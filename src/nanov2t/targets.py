@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import bad_rows
 from nanov2t.embedders.base import EmbedderInfo
 
 TOLERANCE = 1e-5
@@ -50,12 +51,8 @@ def check_vectors(vectors: np.ndarray, embedder: EmbedderInfo, first: int = 0) -
             f"vectors of shape {tuple(vectors.shape)}, but {embedder.name} makes "
             f"[n, {embedder.dim}]"
         )
-    for name, bad in (
-        ("is not finite", ~np.isfinite(vectors).all(1)),
-        ("is zero", ~vectors.any(1)),
-    ):
-        if bad.any():
-            raise UserError(f"vector {first + int(bad.argmax())} {name}")
+    for row, reason in bad_rows(vectors).items():
+        raise UserError(f"vector {first + row} is {reason}")
 
 
 def prepare_targets(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 
 HELD_BACK = 1000
 """Rows in each of the dev and test splits of a data set that has none of its own."""
@@ -31,7 +32,7 @@ def read_passages(source: str, split: str = "train") -> Iterator[str]:
         if suffix:
             if not path.is_file():
                 raise UserError(f"{source}: no such file")
-            rows: Iterable[dict] = datasets.load_dataset(
+            rows: Iterable[dict[str, Any]] = datasets.load_dataset(
                 formats[suffix], data_files=str(path), split="train", streaming=True
             )
         else:
@@ -45,24 +46,21 @@ def read_passages(source: str, split: str = "train") -> Iterator[str]:
                 yield text
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # whatever the readers of four formats and the Hub's client may raise
-        raise UserError(
-            f"{source}: cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from None
+    except Exception as error:
+        # Whatever the readers of four formats and the Hub's client may raise.
+        raise UserError(f"{source}: cannot be read: {first_line(error)}") from None
     if empty:
         raise UserError(f"{source}: holds no text")
 
 
-def _split_rows(data, split: str):
+def _split_rows(data: Any, split: str) -> Any:
     if "dev" in data:
         if split == "train":
             return data["train"]
         start = 0 if split == "test" else HELD_BACK
         return data["dev"].select(range(start, start + HELD_BACK))
     rows = data["train"]
-    end = {"train": len(rows) - 2 * HELD_BACK, "dev": len(rows) - HELD_BACK, "test": len(rows)}[
-        split
-    ]
-    return rows.select(range(0 if split == "train" else end - HELD_BACK, end))
+    count = len(rows)
+    ends = {"train": count - 2 * HELD_BACK, "dev": count - HELD_BACK, "test": count}
+    start = 0 if split == "train" else ends[split] - HELD_BACK
+    return rows.select(range(start, ends[split]))

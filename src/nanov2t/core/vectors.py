@@ -8,6 +8,14 @@ import numpy as np
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Row-wise cosine similarity of [n, dim] and [n, dim] (or [1, dim]): float64 [n], at most 1."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    return np.minimum(
-        (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)), 1.0
-    )
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    similar: np.ndarray = np.minimum((a * b).sum(-1) / lengths, 1.0)
+    return similar
+
+
+def bad_rows(vectors: np.ndarray) -> dict[int, str]:
+    """Which of the vectors [n, dim] cannot be inverted, and why, by row in ascending order."""
+    finite: np.ndarray = np.isfinite(vectors).all(-1)
+    zero: np.ndarray = ~vectors.any(-1)
+    bad = np.flatnonzero(~finite | zero).tolist()
+    return {row: "zero" if zero[row] else "not finite" for row in bad}

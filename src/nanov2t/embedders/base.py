@@ -67,7 +67,7 @@ class Embedder:
         vector's meaning."""
         raise NotImplementedError
 
-    def reads(self, tokenizer) -> bool:
+    def reads(self, tokenizer: Any) -> bool:
         """Whether :meth:`encode_ids` takes token ids of `tokenizer`."""
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,7 @@ def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedd
     return SentenceEmbedder(_mean_pooled(model, spec) if part else model, name)
 
 
-def _mean_pooled(model, spec: str):
+def _mean_pooled(model: Any, spec: str) -> Any:
     """The transformer and the mean pooling of a model, without what it has behind them."""
     from sentence_transformers import SentenceTransformer
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ STATES = 64
 class SentenceEmbedder(Embedder):
     """A Sentence Transformers model."""
 
-    def __init__(self, model, name: str):
+    def __init__(self, model: Any, name: str):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = model.tokenizer
         self.info = EmbedderInfo(
@@ -39,10 +40,11 @@ class SentenceEmbedder(Embedder):
         """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks
         removed."""
         normalizer = self.tokenizer.backend_tokenizer.normalizer
-        return (normalizer.normalize_str(text) if normalizer else text).strip()
+        seen: str = normalizer.normalize_str(text) if normalizer else text
+        return seen.strip()
 
     @cached_property
-    def _reader(self):
+    def _reader(self) -> Any:
         return packed(self.model)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -69,9 +71,10 @@ class SentenceEmbedder(Embedder):
         vectors = self._reader.encode(
             texts, batch_size=batch, convert_to_tensor=True, show_progress_bar=False
         )
-        return vectors.float().cpu().numpy()
+        made: np.ndarray = vectors.float().cpu().numpy()
+        return made
 
-    def reads(self, tokenizer) -> bool:
+    def reads(self, tokenizer: Any) -> bool:
         """Whether token ids of `tokenizer` can be embedded as they are, without passing through
         text.
 
@@ -81,7 +84,7 @@ class SentenceEmbedder(Embedder):
         may split a word that was cut off otherwise than the whole one.
         """
         ours = tokenization(self.tokenizer)
-        return ours["model"]["type"] == "WordPiece" and ours == tokenization(tokenizer)
+        return bool(ours["model"]["type"] == "WordPiece" and ours == tokenization(tokenizer))
 
     @torch.no_grad()
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -93,7 +96,8 @@ class SentenceEmbedder(Embedder):
         padded[torch.arange(n, device=ids.device), lengths + 1] = self.tokenizer.sep_token_id
         attention = torch.arange(padded.shape[1], device=ids.device) < (lengths + 2)[:, None]
         features = {"input_ids": padded, "attention_mask": attention.long()}
-        return self._reader(features)["sentence_embedding"].float()
+        vectors: torch.Tensor = self._reader(features)["sentence_embedding"]
+        return vectors.float()
 
     @torch.no_grad()
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,14 +121,14 @@ class SentenceEmbedder(Embedder):
         return features["sentence_embedding"]
 
 
-def tokenization(tokenizer) -> dict:
+def tokenization(tokenizer: Any) -> dict[str, Any]:
     """How a fast tokenizer splits text; its padding and truncation, which change as it is used, are
     left out."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
 
 
-def _fingerprint(model) -> str:
+def _fingerprint(model: Any) -> str:
     """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary,
     the modules.
 

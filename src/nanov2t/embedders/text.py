@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nanov2t.embedders.base import Embedder
 
 
-def reference(text: str, tokenizer, embedder: Embedder, max_tokens: int) -> str:
+def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) -> str:
     """What an inverter can be asked for: the text cut to `max_tokens` generator tokens, as the
     embedder sees it."""
-    ids = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)[
-        "input_ids"
-    ]
-    return decode_texts([ids], tokenizer, embedder)[0]
+    row = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)
+    return decode_texts([row["input_ids"]], tokenizer, embedder)[0]
 
 
-def decode_texts(rows: Sequence[Sequence[int]], tokenizer, embedder: Embedder) -> list[str]:
+def decode_texts(rows: Sequence[Sequence[int]], tokenizer: Any, embedder: Embedder) -> list[str]:
     """Token ids to texts, special tokens dropped, as the embedder sees them."""
-    return [
-        embedder.normalize(text) for text in tokenizer.batch_decode(rows, skip_special_tokens=True)
-    ]
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return [embedder.normalize(text) for text in texts]

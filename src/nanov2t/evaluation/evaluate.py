@@ -4,11 +4,13 @@ report."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from nanov2t.evaluation import metrics
 from nanov2t.inverter import Inverter
+from nanov2t.search.base import OnRound
 from nanov2t.search.options import BEAM
 from nanov2t.search.state import Inversion
 
@@ -20,8 +22,8 @@ def evaluate(
     rounds: int | None = None,
     beam: int = BEAM,
     drafts: Sequence[str] | None = None,
-    on_round=None,
-) -> dict:
+    on_round: OnRound | None = None,
+) -> dict[str, Any]:
     """Invert vectors and compare with the texts they came from.
 
     Args:
@@ -35,7 +37,7 @@ def evaluate(
     return summarize(inverter.invert(vectors, rounds, beam, drafts, on_round), references)
 
 
-def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict:
+def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str, Any]:
     """The figures of inversions against the texts they should be.
 
     Returns:

@@ -12,12 +12,13 @@ import numpy as np
 def _tokenize() -> Callable[[str], list[str]]:
     from nltk.tokenize import TreebankWordTokenizer
 
-    return TreebankWordTokenizer().tokenize
+    split: Callable[[str], list[str]] = TreebankWordTokenizer().tokenize
+    return split
 
 
 def bleu(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """Sentence BLEU with effective order (sacrebleu), 0 to 100: float64 [n]."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     score = BLEU(effective_order=True).sentence_score
     return np.array([score(text, [ref]).score for text, ref in zip(texts, references, strict=True)])

@@ -63,7 +63,7 @@ class Stepper:
         self.mask.masked_fill_(mask == 0, torch.finfo(states.dtype).min)
         attention = self.blocks[0].layer[0].SelfAttention
         bias = attention.compute_bias(max_length, max_length)[0]
-        self.position_bias = bias.to(states.dtype)  # [h, max_length, max_length]
+        self.position_bias: Tensor = bias.to(states.dtype)  # [h, max_length, max_length]
         self.cross = [  # keys and values of every layer, [n, h, s, d]
             (self._split_heads(attention.k(states)), self._split_heads(attention.v(states)))
             for attention in (block.layer[1].EncDecAttention for block in self.blocks)
@@ -76,12 +76,12 @@ class Stepper:
         """Set the number of beams an input has and make their caches."""
         self.beams = beams
         n, device, states = self.inputs, self.mask.device, self.cross[0][0]
-        shape = (n, self.heads, self.max_length * beams, states.shape[-1])
-        self.past = [(states.new_empty(shape), states.new_empty(shape)) for _ in self.blocks]
+        cache = (n, self.heads, self.max_length * beams, states.shape[-1])
+        self.past = [(states.new_empty(cache), states.new_empty(cache)) for _ in self.blocks]
         # Memory taken anew at every step would cost more than the sums made in it. Past the last
         # word it stays -inf.
-        shape = (n * beams, len(self.head), self.words)
-        self.logits = torch.full(shape, -torch.inf, device=device)
+        table = (n * beams, len(self.head), self.words)
+        self.logits = torch.full(table, -torch.inf, device=device)
         self.shifted = torch.empty(n * beams * self.words, device=device)
         # Which of the beams wrote what each has at every place: [n, b, max_length].
         self.authors = torch.zeros((n, 1, self.max_length), dtype=torch.long, device=device)
@@ -153,7 +153,9 @@ class Stepper:
         t, device = self.length, self.mask.device
         self.authors[:, :, t] = torch.arange(rows // self.inputs, device=device)
         own = self.authors[:, :, : t + 1, None] == torch.arange(self.beams, device=device)
-        bias = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[None, :, None]
+        bias: Tensor = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[
+            None, :, None
+        ]
         return bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
 
     def _attend(
@@ -162,7 +164,8 @@ class Stepper:
         """What an attention adds to its rows: [rows, d_model] for a query [n, h, b, d] on keys and
         values [n, h, any, d]. T5 does not scale its products."""
         mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
-        return attention.o(mixed.transpose(1, 2).flatten(0, 1).flatten(1))
+        made: Tensor = attention.o(mixed.transpose(1, 2).flatten(0, 1).flatten(1))
+        return made
 
     def _likeliest(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The best tokens of decoder states [rows, d_model]; see :meth:`step`."""
@@ -208,7 +211,8 @@ class Stepper:
 
     def _split_heads(self, states: Tensor) -> Tensor:
         """[n, any, h * d] to [n, h, any, d]"""
-        return states.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = states.unflatten(2, (self.heads, -1))
+        return split.transpose(1, 2)
 
 
 def scaled(t5: Any, hidden: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ WORDS = 2048
 def padded_rows(rows: int) -> int:
     """The next multiple of 8, of 16 from 129 on, of 32 from 257 on, of 64 from 513 on.
 
-    oneDNN compiles a product for every number of rows it meets, half a MiB each, and lets go of
-    none before it has a thousand: a long search would meet them all.
+    oneDNN compiles a product for every number of rows it meets and caches up to about 1,000 of
+    them, half a MiB each: a long search would meet them all.
     """
     step = min(max(8, 1 << (rows - 1).bit_length() >> 4), 64)
     return -(-rows // step) * step
@@ -44,7 +44,9 @@ class PackedLinear(nn.Module):
         rows, padded = len(flat), padded_rows(len(flat))
         if padded > rows:
             flat = F.pad(flat, (0, 0, 0, padded - rows))
-        made = torch.ops.mkldnn._linear_pointwise(flat, self.weight, self.bias, "none", [], "")
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(
+            flat, self.weight, self.bias, "none", [], ""
+        )
         return made[:rows].view(*states.shape[:-1], -1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from nanov2t.embedders.base import EmbedderInfo
 
@@ -11,7 +12,7 @@ from nanov2t.embedders.base import EmbedderInfo
 class GeneratorConfig:
     """The shape of a Generator; saved as its config.json."""
 
-    t5: dict
+    t5: dict[str, Any]
     """A transformers T5Config as a dictionary."""
     dim: int
     """Dimension of the vectors it inverts."""

@@ -46,8 +46,10 @@ class Projector(nn.Sequential):
         self.count = count
 
     def forward(self, vectors: Tensor) -> Tensor:
-        wide: Tensor = super().forward(vectors)
-        return wide.unflatten(1, (self.count, -1))
+        states = vectors
+        for layer in self:
+            states = layer(states)
+        return states.view(len(states), self.count, -1)
 
 
 class Generator(nn.Module):
@@ -104,7 +106,8 @@ class Generator(nn.Module):
     @property
     def words(self) -> nn.Parameter:
         """The word embeddings, [vocabulary, d_model]."""
-        return self.t5.shared.weight
+        weight: nn.Parameter = self.t5.shared.weight
+        return weight
 
     def adopt(self, t5: T5ForConditionalGeneration) -> None:
         """Go on with a T5 trained before, of the shape that ``config.t5`` says."""
@@ -193,7 +196,7 @@ class Generator(nn.Module):
             self.lexical(target_embeddings, written) if self.lexical is not None else (None, None)
         )
         if not keep_logits:
-            loss = HeadLoss.apply(
+            loss = HeadLoss.apply(  # type: ignore[no-untyped-call]
                 decode.scaled(self.t5, hidden), self.t5.lm_head.weight, labels, guess, gap, written
             )
             return Output(loss, None)

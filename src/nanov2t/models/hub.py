@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 
 FILES = (
     "config.json",
@@ -41,7 +41,5 @@ def locate(name: str | Path) -> Path:
         folder = fetch(*FILES, WEIGHTS)
         return folder if any(folder.rglob(WEIGHTS)) else fetch(*FILES, PICKLED)
     except (OSError, ValueError) as error:  # the Hub client's errors are of these two kinds
-        reason = (str(error).strip("\"'\n ") or repr(error)).splitlines()[0]
-        raise UserError(
-            f"{name}: no such folder, and not to be had from the Hub: {reason}"
-        ) from None
+        reason = first_line(error).strip("\"' ")
+        raise UserError(f"{name}: no such folder, and not found on the Hub: {reason}") from None

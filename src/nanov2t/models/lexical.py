@@ -30,7 +30,8 @@ class LexicalHead(nn.Module):
 
     def guess(self, vectors: Tensor) -> Tensor:
         """Log odds of the words, unscaled: float32 [n, vocabulary] for vectors [n, dim]."""
-        return self.linear(self.vector_scale * vectors).float()
+        odds: Tensor = self.linear(self.vector_scale * vectors)
+        return odds.float()
 
     def loss(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy per token, in nats, of the labels [n, t] (-100 ignored) as a bag of

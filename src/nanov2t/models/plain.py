@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from nanov2t.models.lexical import LexicalHead
 
 
-class LexicalProcessor(LogitsProcessor):
+class LexicalProcessor(LogitsProcessor):  # type: ignore[misc]
     """Adds a lexical head's guess to the scores of every step.
 
     Args:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -85,12 +87,14 @@ def release_of(name: str) -> Release | None:
     )
 
 
-def published_format(values: dict) -> str | None:
+def published_format(values: dict[str, Any]) -> str | None:
     """Which of the published formats a config.json is of, if any."""
     return next((name for name in values.get("architectures") or () if name in NAMES), None)
 
 
-def read_published(folder: Path, values: dict) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+def read_published(
+    folder: Path, values: dict[str, Any]
+) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The config and the weights, renamed to ours, of a published checkpoint with the config.json
     `values`.
 
@@ -129,7 +133,7 @@ def read_published(folder: Path, values: dict) -> tuple[GeneratorConfig, dict[st
     return config, weights
 
 
-def tokenizer_names(folder: Path, values: dict) -> list[str]:
+def tokenizer_names(folder: Path, values: dict[str, Any]) -> list[str]:
     """Where the tokenizer of a checkpoint that was published without one may be had: that of its
     T5, which may lie in the folder beside, or on the Hub under its name of old or of today."""
     name = values.get("model_name_or_path") or "google-t5/t5-base"
@@ -139,7 +143,7 @@ def tokenizer_names(folder: Path, values: dict) -> list[str]:
     )
 
 
-def _embedder(values: dict, dim: int) -> EmbedderInfo | None:
+def _embedder(values: dict[str, Any], dim: int) -> EmbedderInfo | None:
     # Of an API's vectors, vec2text's embedder_model_name only names a tokenizer, and the API may go
     # unnamed.
     names = (
@@ -155,12 +159,11 @@ def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
     read."""
     weights: dict[str, Tensor] = {}
 
-    def take(name: str, read) -> None:
+    def take(name: str, read: Callable[[str], Any]) -> None:
         if not name.startswith("embedder."):
             old = next((old for old in names if name.startswith(old)), None)
-            weights[name if old is None else names[old] + name.removeprefix(old)] = read(
-                name
-            ).float()
+            ours = name if old is None else names[old] + name.removeprefix(old)
+            weights[ours] = read(name).float()
 
     try:
         for path in sorted(folder.glob(WEIGHTS)):

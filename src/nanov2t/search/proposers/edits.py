@@ -170,7 +170,8 @@ def likeliest_edits(
 
     def at_each_place(tokens: Tensor) -> Tensor:
         """Log probabilities of one token a place, long [n, t]: float32 [n, t]."""
-        return log_probs.gather(2, tokens[:, :, None])[:, :, 0]
+        chosen: Tensor = log_probs.gather(2, tokens[:, :, None])
+        return chosen[:, :, 0]
 
     own, following, preceding = (at_each_place(torch.roll(ids, shift, 1)) for shift in (0, -1, 1))
     found = []
