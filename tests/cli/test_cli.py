@@ -6,10 +6,12 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import HERE
 
 from nanov2t.cli import main as cli
+from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,8 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
         (("evaluate", "--texts", "empty.txt"), "empty.txt: holds no text"),
         (("evaluate", "--texts", "fine.txt", "--limit", "0"), "--limit must be at least 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "none.jsonl"), "none.jsonl: no such file"),
+        (("evaluate", "--texts", "fine.txt", "--drafts", "half"), "half: Is a directory"),
+        (("invert", "x", "--search", "none"), "search none: not one of default, exhaustive"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),
         (("train",), "give a recipe"),
@@ -265,3 +269,25 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
     assert code == 2 and out == ""
     assert said in err and err.startswith("nanov2t: ") and err.count("\n") == 1, err
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "runs") == before
+
+
+@pytest.mark.parametrize("kind", ["unit", "long", "int8"])
+def test_a_folder_of_results_says_what_the_lines_say(run, folder, tmp_path, minilm, passages, kind):
+    vectors = minilm.encode([text[:40] for text in passages[:3]])
+    values = {"unit": vectors, "long": 7 * vectors, "int8": (vectors * 500).round().astype("int8")}
+    np.save(tmp_path / "v.npy", values[kind])
+    options = ("--vectors", tmp_path / "v.npy", "--inverter", folder, "--rounds", 2, "--beam", 2)
+    lines = [json.loads(line) for line in run("invert", *options)[1].splitlines()]
+    assert run("invert", *options, "--out", tmp_path / "out")[0] == 0
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    assert len(rows) == len(lines) == 3
+    for row, line in zip(rows, lines, strict=True):
+        for name in ("inverted", "cosine", "stopped", "embedder_calls"):
+            assert row[name] == line[name]
+        assert row["rounds"] == len(line["rounds"]) - 1
+
+
+def test_help_gives_the_true_defaults(run):
+    for command in ("invert", "evaluate"):
+        said = " ".join(run(command, "--help")[1].replace("│", " ").split())
+        assert f"by default {ROUNDS}, and {EXHAUSTIVE_ROUNDS} for the exhaustive search" in said
