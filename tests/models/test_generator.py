@@ -1,14 +1,13 @@
+import copy
 import json
 
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import LogitsProcessor, LogitsProcessorList
-from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t.core.errors import UserError
 from nanov2t.fast.packed import PackedWords, packed, padded_rows
-from nanov2t.load import BUNDLED
+from nanov2t.load import BUNDLED, load_inverter
 from nanov2t.models.config import GeneratorConfig
 from nanov2t.models.generator import Generator
 
@@ -27,32 +26,11 @@ def vectors(n: int) -> torch.Tensor:
     return F.normalize(torch.randn(n, 384, generator=torch.Generator().manual_seed(n)), dim=-1)
 
 
-class Lexical(LogitsProcessor):
-    """What the lexical head adds, for transformers' own generate."""
-
-    def __init__(self, generator: Generator, target: torch.Tensor, beams: int):
-        self.generator, self.target = generator, target.repeat_interleave(beams, 0)
-
-    def __call__(self, input_ids, scores):
-        guess, gap = self.generator.lexical(self.target, input_ids)
-        return (scores + guess.scatter_add(1, input_ids, gap)).log_softmax(-1)
-
-
-def transformers_generate(generator, given, beams, length):
-    states, mask = generator.encode(*given)
-    ids = generator.t5.generate(
-        encoder_outputs=BaseModelOutput(states),
-        attention_mask=mask,
-        num_beams=beams,
-        num_return_sequences=beams,
-        max_length=length,
-        do_sample=False,
-        logits_processor=LogitsProcessorList([Lexical(generator, given[0], beams)]),
-    )
-    # It takes a pad id of 0 for none, and fills beams that ended up with closing tokens.
-    return ids.masked_fill(
-        (ids == generator.t5.config.eos_token_id).long().cumsum(1).roll(1, 1) > 0, 0
-    )
+def by_transformers(generator: Generator) -> Generator:
+    """The same generator on the plain path, whose weights stay shared."""
+    plain = copy.copy(generator)
+    plain.fast = False
+    return plain
 
 
 @pytest.mark.parametrize("beams", [1, 2, 4, 8])
@@ -62,11 +40,9 @@ def test_generate_equals_transformers(tiny, beams, length):
     generator, target = tiny.corrector, vectors(5)
     draft, ids = vectors(6)[:5], texts(5).clamp(min=0)
     for given in ((target,), (target, draft, ids, (ids > 0).long())):
-        theirs = transformers_generate(generator, given, beams, length)
-        ours = generator.generate(
-            *given, num_beams=beams, num_return_sequences=beams, max_length=length
-        )
-        assert torch.equal(ours, theirs)
+        options = {"num_beams": beams, "num_return_sequences": beams, "max_length": length}
+        theirs = by_transformers(generator).generate(*given, **options)
+        assert torch.equal(generator.generate(*given, **options), theirs)
 
 
 @pytest.mark.parametrize("beams", [1, 4])
@@ -75,12 +51,23 @@ def test_the_bundle_generates_as_transformers_does(minilm, passages, beams):
     # Trained, unlike the one above: its texts end, and at different lengths.
     generator = Generator.from_pretrained(BUNDLED["minilm-wiki32"])
     target = torch.from_numpy(minilm.encode([passages[0][:20], passages[1][:60], passages[2]]))
-    ours = generator.generate(target, num_beams=beams, num_return_sequences=beams, max_length=34)
-    assert torch.equal(ours, transformers_generate(generator, (target,), beams, 34))
-    again = packed(generator).generate(
-        target, num_beams=beams, num_return_sequences=beams, max_length=34
+    options = {"num_beams": beams, "num_return_sequences": beams, "max_length": 34}
+    theirs = by_transformers(generator).generate(target, **options)
+    assert torch.equal(generator.generate(target, **options), theirs)
+    assert torch.equal(packed(generator).generate(target, **options), theirs)
+
+
+def test_a_search_by_the_plain_path_finds_the_same(tiny, minilm, passages, tmp_path, monkeypatch):
+    monkeypatch.setattr("nanov2t.models.writer.search_dtype", lambda device: torch.float32)
+    tiny.corrector.save_pretrained(tmp_path / "tiny", tiny.tokenizer)
+    target = minilm.encode([passages[0][:40], passages[1][:40]])
+    fast, plain = (
+        load_inverter(tmp_path / "tiny", device="cpu", fast=fast) for fast in (True, False)
     )
-    assert torch.equal(again, ours)
+    assert fast.corrector.fast and not plain.corrector.fast
+    found = [inverter.invert(target, rounds=2, beam=3) for inverter in (fast, plain)]
+    ours, theirs = ([[r.text for r in f.rounds] for f in inversions] for inversions in found)
+    assert ours == theirs
 
 
 @pytest.mark.skipif(
