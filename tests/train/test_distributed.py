@@ -54,7 +54,7 @@ def recipe(folder: Path, name: str, shard: bool = False, budget: str = "") -> Pa
 
 
 def train_all(folder: Path) -> None:
-    from nanov2t.train.loop import train
+    from nanov2t.train.inversion import train
 
     for name in SHARES:
         train(load_config(folder / f"{name}.yaml"))

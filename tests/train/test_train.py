@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
 from nanov2t.models.generator import Generator
-from nanov2t.train.loop import rate, train
+from nanov2t.train.checkpoint import Checkpoints
+from nanov2t.train.inversion import train
+from nanov2t.train.loop import rate
 
 
 def weights(out):
@@ -61,20 +63,18 @@ class Stop:
         self.config, self.after = config, after
 
     def __call__(self):
-        from nanov2t.train import checkpoint as state
-
-        save = state.State.save
+        save = Checkpoints.save
 
         def save_and_die(this, step, *rest):
             save(this, step, *rest)
             if step == self.after:
                 raise Stop.Now
 
-        state.State.save = save_and_die
+        Checkpoints.save = save_and_die
         try:
             train(self.config)
         finally:
-            state.State.save = save
+            Checkpoints.save = save
 
 
 def test_killed_with_9_and_started_again(tmp_path):
@@ -200,6 +200,8 @@ def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
 def test_the_rate_warms_up_and_decays():
     config = tiny_config()
     config.optim.warmup = 0.1
-    assert [rate(config, x, x) for x in (0, 0.05, 0.1, 1)] == pytest.approx([0, 0.5, 1, 1])
+    assert [rate(config.optim, x, x) for x in (0, 0.05, 0.1, 1)] == pytest.approx([0, 0.5, 1, 1])
     config.optim.decay = "linear"
-    assert [rate(config, x, x) for x in (0.05, 0.1, 0.55, 1)] == pytest.approx([0.5, 1, 0.5, 0])
+    assert [rate(config.optim, x, x) for x in (0.05, 0.1, 0.55, 1)] == pytest.approx(
+        [0.5, 1, 0.5, 0]
+    )

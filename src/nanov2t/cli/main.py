@@ -227,7 +227,7 @@ def train(args: list[str]) -> None:
     if not given and not {"-h", "--help"} & set(args):
         raise UserError("train: give a recipe, such as configs/toy.yaml")
     config = _parse(TrainConfig, args[given:], default=default, prog="nanov2t train CONFIG.yaml")
-    from nanov2t.train.loop import train
+    from nanov2t.train.inversion import train
 
     _quiet()
     print(train(config))

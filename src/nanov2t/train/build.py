@@ -1,4 +1,4 @@
-"""A new generator for an embedder, by the settings of a recipe."""
+"""The generator that a run starts from, by the settings of its recipe."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any
 
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.checkpoint import load_tokenizer
 from nanov2t.models.config import GeneratorConfig
 from nanov2t.models.generator import Generator
-from nanov2t.train.config import TrainConfig
+from nanov2t.train.config import ModelConfig, TrainConfig
+
+SCRATCH_TOKENIZER = "google-t5/t5-base"
+"""Whose vocabulary a T5 from scratch writes in, unless it is the embedder's."""
 
 
-def build_generator(config: TrainConfig, embedder: Embedder):
+def build_generator(config: TrainConfig, embedder: Embedder) -> tuple[Generator, Any]:
     """The generator a run starts from and its tokenizer.
 
     Raises:
@@ -28,27 +31,10 @@ def build_generator(config: TrainConfig, embedder: Embedder):
         "embedder": embedder.info,
     }
     if config.init:
-        return _continue(config.init, stage, embedder)
+        return _continued(config.init, stage, embedder)
     model = config.model
-    if model.tokenizer == "embedder" and embedder.tokenizer is None:
-        raise UserError(
-            f"model.tokenizer=embedder: the vocabulary of {embedder.name} is out of reach"
-        )
-    try:
-        if model.tokenizer == "embedder":
-            tokenizer = embedder.tokenizer
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(
-                "google-t5/t5-base" if model.t5 == "scratch" else model.t5
-            )
-        pretrained = (
-            None
-            if model.t5 == "scratch"
-            else T5ForConditionalGeneration.from_pretrained(model.t5, dropout_rate=model.dropout)
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.t5 {model.t5}: {str(error).splitlines()[0]}") from None
-    t5 = pretrained.config if pretrained is not None else _scratch(config, tokenizer)
+    tokenizer, pretrained = _load(model, embedder)
+    t5 = _scratch(model, tokenizer) if pretrained is None else pretrained.config
     generator = Generator(
         GeneratorConfig(
             t5=t5.to_diff_dict(),
@@ -63,21 +49,33 @@ def build_generator(config: TrainConfig, embedder: Embedder):
         )
     )
     if pretrained is not None:
-        generator.t5 = pretrained
+        generator.adopt(pretrained)
     elif model.embedder_words:
-        words = embedder.model[0].model.get_input_embeddings().weight
-        if tokenizer is not embedder.tokenizer or words.shape != generator.t5.shared.weight.shape:
-            raise UserError(
-                f"model.embedder_words needs tokenizer=embedder and d_model={words.shape[1]}"
-            )
-        generator.t5.shared.weight.data.copy_(
-            words / words.std()
-        )  # T5's own start has unit variance
+        _take_words(generator, tokenizer, embedder)
     return generator, tokenizer
 
 
-def _scratch(config: TrainConfig, tokenizer) -> T5Config:
-    model = config.model
+def _load(model: ModelConfig, embedder: Embedder) -> tuple[Any, T5ForConditionalGeneration | None]:
+    """The tokenizer, and the T5 where it is not to be made from scratch."""
+    scratch = model.t5 == "scratch"
+    if model.tokenizer == "embedder":
+        if embedder.tokenizer is None:
+            raise UserError(
+                f"model.tokenizer=embedder: the vocabulary of {embedder.name} is out of reach"
+            )
+        return embedder.tokenizer, None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(SCRATCH_TOKENIZER if scratch else model.t5)
+        if scratch:
+            return tokenizer, None
+        return tokenizer, T5ForConditionalGeneration.from_pretrained(
+            model.t5, dropout_rate=model.dropout
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.t5 {model.t5}: {first_line(error)}") from None
+
+
+def _scratch(model: ModelConfig, tokenizer: Any) -> T5Config:
     return T5Config(
         vocab_size=len(tokenizer),
         d_model=model.d_model,
@@ -93,19 +91,19 @@ def _scratch(config: TrainConfig, tokenizer) -> T5Config:
     )
 
 
-def _continue(path: str, stage: dict, embedder: Embedder):
+def _take_words(generator: Generator, tokenizer: Any, embedder: Embedder) -> None:
+    """Start the word embeddings from the embedder's, at unit variance, as a T5's own start."""
+    words = embedder.model[0].model.get_input_embeddings().weight
+    if tokenizer is not embedder.tokenizer or words.shape != generator.words.shape:
+        raise UserError(
+            f"model.embedder_words needs tokenizer=embedder and d_model={words.shape[1]}"
+        )
+    generator.words.data.copy_(words / words.std())
+
+
+def _continued(path: str, stage: dict[str, Any], embedder: Embedder) -> tuple[Generator, Any]:
     """The generator in `path`, with fresh projectors for what it did not do before."""
     old = Generator.from_pretrained(path)
     if old.config.embedder != embedder.info:
         raise UserError(f"init {path} inverts {old.config.embedder}, not {embedder.info}")
-    generator = Generator(dataclasses.replace(old.config, **stage))
-    generator.t5 = old.t5
-    generator.load_state_dict(
-        {
-            name: weight
-            for name, weight in old.state_dict().items()
-            if name in generator.state_dict()
-        },
-        strict=False,
-    )
-    return generator, load_tokenizer(path)
+    return old.continued(dataclasses.replace(old.config, **stage)), load_tokenizer(path)

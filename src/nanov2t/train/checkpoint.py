@@ -1,73 +1,63 @@
-"""Whole checkpoints of a training run, in safetensors: weights, optimizer, random state, drafts,
-position."""
+"""Whole checkpoints of a training run, in safetensors: weights, optimizer, random state, the state
+of the task, position."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
-from nanov2t.core.errors import UserError
-from nanov2t.models.generator import Generator
-from nanov2t.train.config import TrainConfig
+from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.files import write_whole
+from nanov2t.train.config import RunConfig
 from nanov2t.train.shard import gather, scatter
+from nanov2t.train.task import Task
 
 MAY_CHANGE = ("out", "budget", "eval_every", "eval_limit", "save_every", "tracker", "compile")
 """Settings that a resumed run may change: they do not decide its weights."""
+RANDOM = "random."
+"""How the names of random states begin, in the file of a process."""
 
 
-class State:
+class Checkpoints:
     """The checkpoints of a run folder; the newest is kept.
 
     Raises:
-        UserError: the folder holds a run with other settings.
+        UserError: the folder holds a run with other settings, or cannot be written.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator):
-        self.config, self.accelerator = config, accelerator
-        settings = {key: value for key, value in _plain(config).items() if key not in MAY_CHANGE}
-        path = config.out / "config.yaml"
-        if path.exists():
-            before = yaml.safe_load(path.read_text(encoding="utf-8"))
-            if changed := [
-                key
-                for key in _leaves(settings)
-                if _leaves(settings)[key] != _leaves(before).get(key)
-            ]:
-                raise UserError(
-                    f"{config.out} holds a run with another {changed[0]} "
-                    f"({_leaves(before).get(changed[0])}"
-                    f", not {_leaves(settings)[changed[0]]}): choose another `out`, or delete it"
-                )
-        elif accelerator.is_main_process:
-            try:
-                config.out.mkdir(parents=True, exist_ok=True)
-                path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-            except OSError as error:
-                raise UserError(f"{config.out}: {error.strerror}") from None
+    def __init__(self, config: RunConfig, accelerator: Accelerator):
+        self.out, self.accelerator = config.out, accelerator
+        _keep_settings(config, write=accelerator.is_main_process)
         accelerator.wait_for_everyone()
 
     @property
-    def _newest(self):
-        return max(self.config.out.glob("checkpoint-*"), default=None)
-
-    @property
-    def exists(self) -> bool:
+    def exist(self) -> bool:
         return self._newest is not None
 
-    def save(self, step: int, elapsed: float, generator: Generator, optimizer, examples) -> None:
-        """Write a checkpoint aside, then let it take the place of the one before."""
-        out, accelerator = self.config.out, self.accelerator
-        aside, folder = out / f".checkpoint-{step:08d}", out / f"checkpoint-{step:08d}"
+    def save(
+        self, step: int, elapsed: float, model: nn.Module, optimizer: Any, task: Task[Any]
+    ) -> None:
+        """Write a checkpoint aside, then let it take the place of the one before.
+
+        Args:
+            elapsed: seconds trained so far.
+            optimizer: as accelerate wraps it.
+        """
+        accelerator, folder = self.accelerator, self.out / f"checkpoint-{step:08d}"
+        aside = folder.with_name(f".{folder.name}")
         if folder.exists():
             return
-        weights, moments = gather(generator, optimizer.optimizer)
+        weights, moments = gather(model, optimizer.optimizer)
         if accelerator.is_main_process:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
@@ -75,21 +65,19 @@ class State:
             save_file(moments, aside / "optimizer.safetensors")
             (aside / "position.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
         accelerator.wait_for_everyone()
-        own = {f"pool.{key}": value for key, value in examples.pool.items()} | {
-            "random.cpu": torch.get_rng_state()
-        }
+        own = task.state() | {f"{RANDOM}cpu": torch.get_rng_state()}
         if accelerator.device.type == "cuda":
-            own["random.cuda"] = torch.cuda.get_rng_state()
-        save_file(own, aside / f"process-{accelerator.process_index}.safetensors")
+            own[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
+        save_file(own, aside / self._own_file)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             aside.rename(folder)
-            for old in out.glob("checkpoint-*"):
+            for old in self.out.glob("checkpoint-*"):
                 if old != folder:
                     shutil.rmtree(old)
         accelerator.wait_for_everyone()  # or another process might find this step unsaved
 
-    def load(self, generator: Generator, optimizer, examples) -> tuple[int, float]:
+    def load(self, model: nn.Module, optimizer: Any, task: Task[Any]) -> tuple[int, float]:
         """Continue from the newest checkpoint, if there is one; returns its step and the seconds
         trained so far.
 
@@ -101,34 +89,55 @@ class State:
             return 0, 0.0
         try:
             position = json.loads((folder / "position.json").read_text())
+            weights = load_file(folder / "model.safetensors")
             scatter(
-                generator,
-                optimizer.optimizer,
-                load_file(folder / "model.safetensors"),
-                load_file(folder / "optimizer.safetensors"),
+                model, optimizer.optimizer, weights, load_file(folder / "optimizer.safetensors")
             )
-            own = load_file(folder / f"process-{self.accelerator.process_index}.safetensors")
+            own = load_file(folder / self._own_file)
         except (OSError, SafetensorError, ValueError, KeyError) as error:
-            raise UserError(f"{folder}: damaged checkpoint: {error}") from None
-        examples.pool = {
-            key.removeprefix("pool."): value
-            for key, value in own.items()
-            if key.startswith("pool.")
-        }
-        torch.set_rng_state(own["random.cpu"])
-        if "random.cuda" in own:
-            torch.cuda.set_rng_state(own["random.cuda"])
+            raise UserError(f"{folder}: damaged checkpoint: {first_line(error)}") from None
+        task.load_state({key: x for key, x in own.items() if not key.startswith(RANDOM)})
+        torch.set_rng_state(own[f"{RANDOM}cpu"])
+        if f"{RANDOM}cuda" in own:
+            torch.cuda.set_rng_state(own[f"{RANDOM}cuda"])
         return position["step"], position["elapsed"]
 
+    @property
+    def _newest(self) -> Path | None:
+        return max(self.out.glob("checkpoint-*"), default=None)
 
-def _plain(config: TrainConfig) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    @property
+    def _own_file(self) -> str:
+        return f"process-{self.accelerator.process_index}.safetensors"
 
 
-def _leaves(values: dict, prefix: str = "") -> dict:
-    leaves: dict = {}
+def _keep_settings(config: RunConfig, write: bool) -> None:
+    """Compare the settings with those of the run in the folder; without one, `write` them there."""
+    values = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    settings = {key: value for key, value in values.items() if key not in MAY_CHANGE}
+    path = config.out / "config.yaml"
+    if path.exists():
+        ours, before = _leaves(settings), _leaves(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for key, value in ours.items():
+            if value != before.get(key):
+                raise UserError(
+                    f"{config.out} holds a run with another {key} ({before.get(key)}, not {value}):"
+                    " choose another `out`, or delete it"
+                )
+    elif write:
+        try:
+            config.out.mkdir(parents=True, exist_ok=True)
+            write_whole(path, yaml.safe_dump(settings, sort_keys=False).encode())
+        except OSError as error:
+            raise UserError(f"{config.out}: {error.strerror}") from None
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full names, such as `optim.lr`."""
+    leaves: dict[str, Any] = {}
     for key, value in values.items():
-        leaves |= (
-            _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
+        if isinstance(value, dict):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[prefix + key] = value
     return leaves

@@ -1,6 +1,6 @@
 """Every setting, declared once: the YAML keys, the flags and their help all come from here.
 
-Free of torch, so that ``nanov2t --help`` is instant.
+Free of torch, so that ``nanov2t train --help`` is instant.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from nanov2t.core.errors import UserError
 
 @dataclass
 class DataConfig:
+    """The text to train on, and how it is cut."""
+
     train: str = ""
     """Training text: a .txt (one passage a line), .jsonl or .parquet file, also .gz or .xz, or the
     name or folder of a `datasets` data set."""
@@ -38,6 +40,8 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
+    """The generator to train."""
+
     t5: str = "google-t5/t5-base"
     """A T5 by name or folder, or `scratch` for one of the sizes below."""
     tokenizer: Literal["t5", "embedder"] = "t5"
@@ -69,6 +73,8 @@ class ModelConfig:
 
 @dataclass
 class DraftConfig:
+    """The drafts that a corrector learns from."""
+
     share: float = 0.0
     """Share of the examples that come with a draft to correct: 0 trains a hypothesizer (stage 1), 1
     a corrector (stage 2), anything between one joint model that is both."""
@@ -83,6 +89,8 @@ class DraftConfig:
 
 @dataclass
 class OptimConfig:
+    """Batches, epochs and the learning rate."""
+
     batch: int = 4096
     """Global batch: examples per step over all processes and accumulated micro-batches."""
     micro_batch: int = 512
@@ -103,20 +111,16 @@ class OptimConfig:
 
 
 @dataclass
-class TrainConfig:
+class RunConfig:
+    """What the training loop itself needs, whatever it trains."""
+
     out: Path = Path("runs/inverter")
     """Run folder: checkpoints, metrics.jsonl and the finished model. The same command resumes
     it."""
-    embedder: str = "minilm"
-    """`minilm`, or the name or folder of a Sentence Transformers model."""
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    drafts: DraftConfig = field(default_factory=DraftConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    init: str = ""
-    """Folder of a generator to start from, in place of `model`."""
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
+    """Of the model in training; the embedder keeps its own."""
     compile: bool = False
     """torch.compile the model."""
     shard: bool = False
@@ -127,19 +131,33 @@ class TrainConfig:
     in."""
     eval_every: int = 1000
     """Steps between dev figures; they are also taken at the end."""
-    eval_limit: int = 200
-    """Dev texts that are inverted for the figures."""
     save_every: int = 1000
     """Steps between checkpoints."""
     tracker: Literal["", "wandb", "trackio", "tensorboard"] = ""
     """Also log there; metrics.jsonl is always written."""
 
+
+@dataclass
+class TrainConfig(RunConfig):
+    """The settings of a generator's training."""
+
+    embedder: str = "minilm"
+    """`minilm`, or the name or folder of a Sentence Transformers model."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    drafts: DraftConfig = field(default_factory=DraftConfig)
+    init: str = ""
+    """Folder of a generator to start from, in place of `model`."""
+    eval_limit: int = 200
+    """Dev texts that are inverted for the figures."""
+
     def __post_init__(self) -> None:
-        for name, value in (
-            ("data.held_out", self.data.held_out),
-            ("data.short_share", self.data.short_share),
-            ("drafts.share", self.drafts.share),
-        ):
+        shares = {
+            "data.held_out": self.data.held_out,
+            "data.short_share": self.data.short_share,
+            "drafts.share": self.drafts.share,
+        }
+        for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, not {value}")
         if not 1 <= self.data.min_tokens <= self.data.max_tokens:

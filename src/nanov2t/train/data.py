@@ -12,13 +12,13 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import replacing
 from nanov2t.core.passages import read_passages
 from nanov2t.embedders.base import Embedder
@@ -26,8 +26,16 @@ from nanov2t.embedders.sentence import tokenization
 from nanov2t.embedders.text import decode_texts
 from nanov2t.train.config import DataConfig
 
+CHUNK = 512
+"""Crops embedded at a time."""
+PASSAGES = 8192
+"""Passages embedded at a time."""
+VECTORS = "vectors.npy"
+
 
 class Batch(NamedTuple):
+    """Crops and their vectors."""
+
     ids: Tensor
     """long [n, t], right-padded with zeros"""
     mask: Tensor
@@ -45,12 +53,11 @@ class Corpus:
         self.offsets = np.load(folder / "offsets.npy", mmap_mode="r")
 
     @classmethod
-    def load(cls, source: str, tokenizer, cache: Path | None = None) -> Corpus:
+    def load(cls, source: str, tokenizer: Any, cache: Path | None = None) -> Corpus:
         """Tokenise the train split of `source`, or find it in the cache, whose key is the text and
         the tokenizer."""
-        key = hashlib.sha256(f"{_content(source)}{tokenization(tokenizer)}".encode()).hexdigest()[
-            :16
-        ]
+        content = f"{_content(source)}{tokenization(tokenizer)}"
+        key = hashlib.sha256(content.encode()).hexdigest()[:16]
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
         folder = (cache or home) / f"tokens-{key}"
         if not folder.is_dir():
@@ -62,25 +69,29 @@ class Corpus:
         """How often each token occurs in the first `limit` tokens: float32 [vocabulary]."""
         return torch.from_numpy(np.bincount(self.tokens[:limit], minlength=vocabulary)).float()
 
-    def start_vectors(self, embedder: Embedder, tokenizer, max_tokens: int) -> np.ndarray:
+    def start_vectors(self, embedder: Embedder, tokenizer: Any, max_tokens: int) -> np.ndarray:
         """Vectors of the first `max_tokens` of every passage, float32 [passages, dim],
         memory-mapped and cached."""
-        path = self.folder / f"vectors-{embedder.info.fingerprint}-{max_tokens}.npy"
-        if not path.exists():
-            aside = path.with_suffix(f".{os.getpid()}")
-            n = len(self.offsets) - 1
-            out = np.lib.format.open_memmap(aside, "w+", np.float32, (n, embedder.dim))
-            for start in range(0, n, 8192):
-                rows = [
-                    self.tokens[a : min(b, a + max_tokens)]
-                    for a, b in itertools.pairwise(self.offsets[start : start + 8193])
-                ]
-                out[start : start + len(rows)] = embedder.encode(
-                    decode_texts(rows, tokenizer, embedder)
-                )
-            out.flush()
-            aside.rename(path)
-        return np.load(path, mmap_mode="r")
+        folder = self.folder / f"vectors-{embedder.info.fingerprint}-{max_tokens}"
+        if not folder.is_dir():
+            with replacing(folder) as aside:
+                self._write_start_vectors(aside / VECTORS, embedder, tokenizer, max_tokens)
+        vectors: np.ndarray = np.load(folder / VECTORS, mmap_mode="r")
+        return vectors
+
+    def _write_start_vectors(
+        self, path: Path, embedder: Embedder, tokenizer: Any, max_tokens: int
+    ) -> None:
+        n = len(self.offsets) - 1
+        out = np.lib.format.open_memmap(path, "w+", np.float32, (n, embedder.dim))
+        for start in range(0, n, PASSAGES):
+            rows = [
+                self.tokens[first : min(last, first + max_tokens)]
+                for first, last in itertools.pairwise(self.offsets[start : start + PASSAGES + 1])
+            ]
+            texts = decode_texts(rows, tokenizer, embedder)
+            out[start : start + len(rows)] = embedder.encode(texts)
+        out.flush()
 
 
 def _content(source: str) -> str:
@@ -90,14 +101,12 @@ def _content(source: str) -> str:
     import datasets
 
     try:
-        return datasets.load_dataset(source)["train"]._fingerprint
+        return str(datasets.load_dataset(source)["train"]._fingerprint)
     except Exception as error:  # as in read_passages
-        raise UserError(
-            f"{source}: no such file or data set: {str(error).splitlines()[0]}"
-        ) from None
+        raise UserError(f"{source}: no such file or data set: {first_line(error)}") from None
 
 
-def _tokenize(passages: Iterator[str], tokenizer, folder: Path) -> None:
+def _tokenize(passages: Iterator[str], tokenizer: Any, folder: Path) -> None:
     kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
     lengths = []
     raw = folder / "tokens.raw"
@@ -131,7 +140,7 @@ class Crops:
         part: `all`, or one side of the split that `held_out` makes: `hypothesizer` or `corrector`.
     """
 
-    def __init__(self, corpus: Corpus, config: DataConfig, tokenizer, part: str, seed: int):
+    def __init__(self, corpus: Corpus, config: DataConfig, tokenizer: Any, part: str, seed: int):
         self.corpus, self.config, self.seed = corpus, config, seed
         lengths = np.diff(corpus.offsets)
         passages = np.arange(len(lengths))
@@ -205,7 +214,7 @@ class Crops:
         return self._order[1][place : place + count]
 
 
-def _starts_word(tokenizer) -> np.ndarray:
+def _starts_word(tokenizer: Any) -> np.ndarray:
     """Which tokens may begin a crop, bool [vocabulary]: in WordPiece those without ##, in
     SentencePiece those with a leading blank; all of them where the vocabulary marks neither."""
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
@@ -219,14 +228,14 @@ class Embed:
     """Vectors of crops: by token ids on the device where the vocabularies match, else through their
     text."""
 
-    def __init__(self, embedder: Embedder, tokenizer):
+    def __init__(self, embedder: Embedder, tokenizer: Any):
         self.embedder, self.tokenizer = embedder, tokenizer
         self.direct = embedder.reads(tokenizer)
 
-    def __call__(self, ids: Tensor, mask: Tensor, chunk: int = 512) -> Tensor:
+    def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
         """float32 [n, dim] for ids and mask, long [n, t], on their device."""
         if self.direct:
-            parts = zip(ids.split(chunk), mask.split(chunk), strict=True)
+            parts = zip(torch.split(ids, CHUNK), torch.split(mask, CHUNK), strict=True)
             return torch.cat([self.embedder.encode_ids(i, m) for i, m in parts])
         rows = [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.cpu().bool(), strict=True)]
         return torch.from_numpy(

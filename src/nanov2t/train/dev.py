@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 
@@ -13,13 +14,26 @@ from nanov2t.evaluation.evaluate import evaluate
 from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
 from nanov2t.train.config import TrainConfig
-from nanov2t.train.drafts import labels_of
+from nanov2t.train.examples import labels_of
+
+ROWS = 64
+"""Texts that pass through the model at a time."""
 
 
 class Dev:
-    """Texts that no run trains on, and the figures of a model on them."""
+    """Texts that no run trains on, and the figures of a model on them.
 
-    def __init__(self, config: TrainConfig, embedder: Embedder, tokenizer):
+    Args:
+        hypothesizer: writes the first guesses for a model that only corrects.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        embedder: Embedder,
+        tokenizer: Any,
+        hypothesizer: Generator | None,
+    ):
         passages = read_passages(config.data.dev or config.data.train, "dev")
         limit = config.data.max_tokens
         self.texts = [
@@ -27,13 +41,13 @@ class Dev:
             for text in itertools.islice(passages, config.eval_limit)
         ]
         self.vectors = embedder.encode(self.texts)
-        self.embedder, self.tokenizer = embedder, tokenizer
+        self.embedder, self.tokenizer, self.hypothesizer = embedder, tokenizer, hypothesizer
 
-    def figures(self, generator: Generator, hypothesizer: Generator | None) -> dict[str, float]:
+    def of(self, generator: Generator) -> dict[str, float]:
         """Figures with one beam, after one correction where the model corrects; `loss` is of the
         first guess."""
         generator.eval()
-        first = generator if generator.config.hypothesizes else hypothesizer
+        first = generator if generator.config.hypothesizes else self.hypothesizer
         inverter = Inverter(
             self.embedder, self.tokenizer, first, generator if generator.config.corrects else None
         )
@@ -51,15 +65,14 @@ class Dev:
 
     @torch.inference_mode()
     def _loss(self, generator: Generator) -> float:
+        """Nats per token of the texts, given their vectors alone."""
         rows = self.tokenizer(
             self.texts, add_special_tokens=False, padding=True, return_tensors="pt"
         )
-        ids, mask = (
-            rows["input_ids"].to(generator.device),
-            rows["attention_mask"].to(generator.device),
-        )
-        labels = labels_of(ids, mask, generator.t5.config.eos_token_id)
+        labels = labels_of(rows["input_ids"], rows["attention_mask"], generator.eos_token_id)
+        labels = labels.to(generator.device)
         vectors = torch.from_numpy(self.vectors).to(generator.device)
-        parts = list(zip(vectors.split(64), labels.split(64), strict=True))
-        nats = sum(float(generator(v, labels=row).loss * row.ge(0).sum()) for v, row in parts)
+        nats = 0.0
+        for part, row in zip(torch.split(vectors, ROWS), torch.split(labels, ROWS), strict=True):
+            nats += float(generator(part, labels=row).loss * row.ge(0).sum())
         return nats / int(labels.ge(0).sum())

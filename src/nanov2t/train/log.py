@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from nanov2t.train.config import TrainConfig
+from nanov2t.core.files import write_whole
+from nanov2t.train.config import RunConfig
 
 EVERY = 10
 """Steps between loss records: reading the loss makes a GPU wait."""
@@ -19,20 +22,16 @@ EVERY = 10
 class RunLog:
     """Logs on the first process; silent on the others."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, step: int, total: int):
-        self.config, self.accelerator, self.started = config, accelerator, (step, time.monotonic())
-        self.loss = 0.0
+    def __init__(self, config: RunConfig, accelerator: Accelerator, step: int, total: int):
+        self.config, self.accelerator = config, accelerator
+        self.first_step, self.began = step, time.monotonic()
         if config.tracker:
             accelerator.init_trackers("nanov2t", init_kwargs={"wandb": {"dir": str(config.out)}})
         if not accelerator.is_main_process:
             return
         self.path = config.out / "metrics.jsonl"
-        if self.path.exists():  # a killed run may have logged steps that are now taken again
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            aside = self.path.with_suffix(".aside")
-            whole = (line for line in lines if line.endswith("\n"))
-            aside.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
-            aside.rename(self.path)
+        if self.path.exists():
+            _drop_after(step, self.path)
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,18 +44,24 @@ class RunLog:
         self.progress.start()
 
     def step(self, step: int, loss: Tensor, lr: float, elapsed: float) -> None:
-        """After a step: move the bar; every `EVERY` steps record the loss of the last one."""
+        """After a step: move the bar; every `EVERY` steps record the loss of the last one.
+
+        Args:
+            step: steps taken so far.
+            loss: this process's part of it, float [].
+            elapsed: seconds trained so far.
+        """
         if self.accelerator.is_main_process:
             self.progress.update(self.task, completed=step)
         if step % EVERY:
             return
         total = float(self.accelerator.reduce(loss, "sum"))
-        since, clock = self.started
-        speed = (step - since) * self.config.optim.batch / (time.monotonic() - clock)
+        batch, seconds = self.config.optim.batch, time.monotonic() - self.began
+        speed = (step - self.first_step) * batch / seconds
         self._write(
             {
                 "step": step,
-                "examples": step * self.config.optim.batch,
+                "examples": step * batch,
                 "loss": total,
                 "lr": lr,
                 "seconds": elapsed,
@@ -81,7 +86,7 @@ class RunLog:
         if self.config.tracker:
             self.accelerator.end_training()
 
-    def _write(self, record: dict) -> None:
+    def _write(self, record: dict[str, Any]) -> None:
         if self.config.tracker:
             self.accelerator.log(
                 {key: value for key, value in record.items() if key != "step"}, step=record["step"]
@@ -89,3 +94,11 @@ class RunLog:
         if self.accelerator.is_main_process:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+
+def _drop_after(step: int, path: Path) -> None:
+    """Drop what a killed run logged after the checkpoint at `step`: these steps are taken again.
+    Its last line may be cut off."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= step]
+    write_whole(path, "".join(kept).encode())

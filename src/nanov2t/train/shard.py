@@ -3,6 +3,8 @@ accelerate's FSDP."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,8 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from nanov2t.models.checkpoint import assemble
-from nanov2t.models.generator import Generator
+from nanov2t.train.task import M
 
 
 def sharding() -> FullyShardedDataParallelPlugin:
@@ -41,13 +42,28 @@ def is_sharded(model: nn.Module) -> bool:
     return hasattr(model, "unshard")
 
 
-def whole(model: Generator) -> Generator:
-    """The generator in training, ready to generate: of a sharded one a copy, which every process
-    gets."""
-    if not is_sharded(model):
-        return model.eval()
-    weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
-    return assemble(model.config, _once(model, weights), "the model in training").to(model.device)
+def copier(model: M) -> Callable[[], M]:
+    """A function that gives the model in training, ready to generate: the model itself, or of a
+    sharded one a whole copy, for which every process must call it. To be made before the model is
+    sharded."""
+    on_no_device = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
+    blank = copy.deepcopy(model, on_no_device)
+
+    def current() -> M:
+        if not is_sharded(model):
+            return model.eval()
+        weights: dict[str, Any] = get_model_state_dict(
+            model, options=StateDictOptions(full_state_dict=True)
+        )
+        # deepcopy takes these for copies it has made: a tensor that is shared stays shared.
+        filled: dict[int, Any] = {
+            id(p): nn.Parameter(weights[name], requires_grad=False)
+            for name, p in blank.named_parameters()
+        }
+        filled |= {id(b): weights.get(name, b) for name, b in blank.named_buffers()}
+        return copy.deepcopy(blank, filled).eval()
+
+    return current
 
 
 def gather(

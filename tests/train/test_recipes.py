@@ -1,0 +1,96 @@
+"""Every shipped recipe takes a few steps at its own precision: on tiny data, the models that would
+be downloaded replaced by tiny folders, other settings as shipped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import HERE
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import (
+    Dense,
+    Normalize,
+    Pooling,
+    Transformer,
+)
+
+from nanov2t.cli.main import train
+from nanov2t.models.generator import Generator
+
+CONFIGS = HERE.parent / "configs"
+TINY_T5 = HERE / "fixtures" / "tiny_t5"
+RECIPES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+SHARDED = "gtr_nq32_t5_11b"
+FIRST_STAGES = {
+    "gtr_nq32_stage2": ("--drafts.hypothesizer", "gtr_nq32_stage1"),
+    "minilm_wiki32_joint": ("--init", "minilm_wiki32_stage1"),
+}
+"""Recipes that start from what another has trained: the flag that names it, and the other."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the runs go, and `gtr`, an embedder built as GTR is: a T5 encoder, mean pooling, a
+    dense layer, unit length."""
+    folder = tmp_path_factory.mktemp("recipes")
+    encoder = Transformer(str(TINY_T5))
+    width = encoder.get_embedding_dimension()
+    modules = [encoder, Pooling(width), Dense(width, width), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder / "gtr"))
+    return folder
+
+
+def arguments(name: str, folder: Path) -> list[str]:
+    """The command line of a recipe, brought down to a few steps."""
+    data, first = str(HERE / "passages.txt"), FIRST_STAGES.get(name)
+    args = [str(CONFIGS / f"{name}.yaml"), "--out", str(folder / name)]
+    args += ["--data.train", data, "--data.dev", data, "--data.cache", str(folder / "cache")]
+    args += ["--optim.batch", "4", "--optim.micro-batch", "2", "--eval-limit", "2"]
+    args += ["--drafts.pool", "8", "--optim.epochs", "0.2", "--optim.lexical-steps", "2"]
+    if name.startswith("gtr"):
+        args += ["--embedder", str(folder / "gtr"), "--model.t5", str(TINY_T5)]
+    if name == "gtr_nq32_stage2":
+        args += ["--no-compile"]  # takes a minute, and stage 1 has shown that it works
+    if first:
+        args += [first[0], str(folder / first[1] / "model")]
+    return args
+
+
+def run(name: str, folder: Path) -> None:
+    """Train a recipe, those that it starts from first; nothing is done twice."""
+    if (folder / name / "model").is_dir():
+        return
+    if name in FIRST_STAGES:
+        run(FIRST_STAGES[name][1], folder)
+    if name == SHARDED:
+        sharded(arguments(name, folder))
+    else:
+        train(arguments(name, folder))
+
+
+def sharded(args: list[str]) -> None:
+    """Train on two processes."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", "nanov2t", "train", *args],
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_takes_a_few_steps_at_its_own_precision(folder, name):
+    run(name, folder)
+    lines = (folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    figures = json.loads(lines[-1])
+    assert figures["step"] >= 2 and -1 <= figures["dev_cosine"] <= 1
+    generator = Generator.from_pretrained(folder / name / "model")
+    assert all(weight.isfinite().all() for weight in generator.parameters())
