@@ -136,7 +136,7 @@ def train_lexical_head(
     for step in range(steps):
         batch = examples.batch(next(iter(examples.sizes)), FAR + step)
         loss = head.loss(batch.vectors, labels_of(batch.ids, batch.mask, eos))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         optimizer.step()
         optimizer.zero_grad()
