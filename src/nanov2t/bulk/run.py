@@ -1,4 +1,4 @@
-"""Whole sources inverted into a folder of Parquet files, by any number of processes, killed at any
+"""Whole stores inverted into a folder of Parquet files, by any number of processes, killed at any
 moment.
 
 The rows are divided into parts of fixed ranges. A part is written aside and renamed, so one that
@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from nanov2t.bulk.progress import Progress
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
-from nanov2t.stores.base import HEAD, Rows, Source, digest
+from nanov2t.stores.base import HEAD, Rows, Store, digest
 from nanov2t.targets import describe_vectors
 
 PART = 1024
@@ -45,7 +45,7 @@ def local_device() -> str:
 
 def invert_source(
     inverter: Inverter,
-    source: Source,
+    source: Store,
     out: Path,
     rounds: int | None,
     beam: int,
@@ -161,7 +161,7 @@ def fingerprint(inverter: Inverter) -> str:
     return digest(inverter.embedder.info.fingerprint, *weights)
 
 
-def _remarks(source: Source, inverter: Inverter) -> list[str]:
+def _remarks(source: Store, inverter: Inverter) -> list[str]:
     """What is to be said of the vectors of a source, by its first rows."""
     rows = source.read(0, min(source.count, HEAD))
     vectors = np.delete(rows.vectors, list(rows.errors), axis=0)

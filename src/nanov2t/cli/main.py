@@ -71,7 +71,7 @@ class Invert(SearchArguments):
     texts: Positional[tuple[str, ...]] = ()
     """Texts to embed and invert; `-` reads lines from standard input."""
     vectors: str | None = None
-    """Vectors to invert: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key
+    """Vectors to invert: a .npy, .safetensors, .parquet or .jsonl file, its column or key
     after a #; a .faiss file; chroma:PATH#COLLECTION; lancedb:PATH#TABLE; or
     postgresql://...#TABLE.COLUMN."""
     out: Path | None = None

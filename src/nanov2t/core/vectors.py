@@ -16,6 +16,6 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def bad_rows(vectors: np.ndarray) -> dict[int, str]:
     """Which of the vectors [n, dim] cannot be inverted, and why, by row in ascending order."""
     finite: np.ndarray = np.isfinite(vectors).all(-1)
-    zero: np.ndarray = ~vectors.any(-1)
+    zero: np.ndarray = (vectors == 0).all(-1)
     bad = np.flatnonzero(~finite | zero).tolist()
     return {row: "zero" if zero[row] else "not finite" for row in bad}

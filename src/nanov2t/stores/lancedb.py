@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import (
-    Source,
-    arrow_columns,
-    arrow_rows,
-    ends,
-    import_client,
-    make,
-    parts,
-)
+from nanov2t.stores.arrow import batch_rows, choose_columns
+from nanov2t.stores.base import Fetched, Store, digest, import_client, need_key
 
 
-def lancedb(spec: str, ids: str | None) -> Source:
-    """`lancedb:PATH#TABLE`, or `#TABLE.COLUMN` where several columns hold vectors."""
-    path, name = parts(spec)
-    client = import_client("lancedb", "lancedb")
-    if not Path(path).is_dir():
-        raise UserError(f"{path}: no such folder")
-    name, _, key = name.partition(".")
-    table = client.connect(path).open_table(name)
-    table.checkout(table.version)  # what others write while the run goes on stays out of it
-    column, kind, integer_ids = arrow_columns(spec, table.schema, key, ids)
+class LanceStore(Store):
+    """A table; the column is named where several hold vectors."""
 
-    def fetch(start: int, stop: int) -> tuple:
-        query = (
-            table.search()
-            .select([column, *([ids] if ids else [])])
-            .offset(start)
-            .limit(stop - start)
-        )
-        rows = [
-            row
-            for batch in query.to_arrow().to_batches()
-            for row in arrow_rows(batch, column, ids, start)
-        ]
-        return [id_ if ids else start + i for i, (id_, _) in enumerate(rows)], [
-            vector for _, vector in rows
-        ]
+    schemes = ("lancedb",)
+    forms = ("lancedb:PATH#TABLE", "lancedb:PATH#TABLE.COLUMN")
+    extra = "lancedb"
+    takes_ids = True
 
-    count = table.count_rows()
-    return make(spec, kind, count, ends(fetch, count, table.version), fetch, integer_ids)
+    def __init__(self, where: str, key: str, ids: str | None):
+        need_key(f"lancedb:{where}", key)
+        lancedb = import_client("lancedb", self.extra)
+        if not Path(where).is_dir():
+            raise UserError(f"{where}: no such folder")
+        name, _, column = key.partition(".")
+        self.table, self.ids = lancedb.connect(where).open_table(name), ids
+        # What others write while the run goes on stays out of it.
+        self.table.checkout(self.table.version)
+        spec = f"lancedb:{where}#{name}"
+        self.column, kind, integer_ids = choose_columns(spec, self.table.schema, column, ids)
+        count = self.table.count_rows()
+        fingerprint = digest(count, self.table.version, *self._samples(count))
+        self.describe(f"{spec}.{self.column}", kind, count, fingerprint, integer_ids)
+
+    def fetch(self, start: int, stop: int) -> Fetched:
+        columns = [self.column, self.ids] if self.ids else [self.column]
+        query = self.table.search().select(columns).offset(start).limit(stop - start)
+        ids: list[Any] = []
+        vectors: list[Any] = []
+        for batch in query.to_arrow().to_batches():
+            for id_, vector in batch_rows(batch, self.column, self.ids, start + len(ids)):
+                ids.append(id_)
+                vectors.append(vector)
+        return ids, vectors
+
+    def _samples(self, count: int) -> list[bytes | None]:
+        """The first and the last rows: a table that was made anew may be of the same version."""
+        vectors = [*self.fetch(0, min(count, 256))[1], *self.fetch(max(0, count - 256), count)[1]]
+        return [None if vector is None else vector.tobytes() for vector in vectors]

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from nanov2t.stores.base import (
-    HEAD,
-    Source,
-    arrow_columns,
-    arrow_rows,
-    file_fingerprint,
-    forward,
-    make,
-)
+import pyarrow.parquet as pq
+
+from nanov2t.stores.arrow import batch_rows, choose_columns
+from nanov2t.stores.base import HEAD, ForwardStore, file_fingerprint
 
 
-def read_parquet(path: Path, key: str, ids: str | None) -> Source:
-    import pyarrow.parquet as pq
+class ParquetStore(ForwardStore):
+    """A column of lists of numbers."""
 
-    file = pq.ParquetFile(path, page_checksum_verification=True)
-    column, kind, integer_ids = arrow_columns(str(path), file.schema_arrow, key, ids)
+    suffixes = (".parquet",)
+    forms = ("x.parquet#COLUMN",)
+    takes_ids = True
 
-    def rows() -> Iterator[tuple]:
+    def __init__(self, where: str, key: str, ids: str | None):
+        self.file, self.ids = pq.ParquetFile(where, page_checksum_verification=True), ids
+        schema, count = self.file.schema_arrow, self.file.metadata.num_rows
+        self.column, kind, integer_ids = choose_columns(where, schema, key, ids)
+        fingerprint = file_fingerprint(Path(where))
+        self.describe(f"{where}#{self.column}", kind, count, fingerprint, integer_ids)
+
+    def rows(self) -> Iterator[tuple[Any, Any]]:
         start = 0
-        for batch in file.iter_batches(HEAD, columns=[column, *([ids] if ids else [])]):
-            yield from arrow_rows(batch, column, ids, start)
+        columns = [self.column, self.ids] if self.ids else [self.column]
+        for batch in self.file.iter_batches(HEAD, columns=columns):
+            yield from batch_rows(batch, self.column, self.ids, start)
             start += len(batch)
-
-    return make(
-        f"{path}#{column}",
-        kind,
-        file.metadata.num_rows,
-        file_fingerprint(path),
-        forward(rows),
-        integer_ids,
-    )

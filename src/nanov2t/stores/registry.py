@@ -1,87 +1,78 @@
-"""Sources by their spec strings."""
+"""Stores by what users write, such as `x.parquet#COLUMN` or `chroma:PATH#COLLECTION`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import (
-    Source,
-    reading,
-)
-from nanov2t.stores.chroma import chroma
-from nanov2t.stores.faiss import faiss_index
-from nanov2t.stores.jsonl import read_jsonl
-from nanov2t.stores.lancedb import lancedb
-from nanov2t.stores.numpy_files import read_npy, read_npz
-from nanov2t.stores.parquet import read_parquet
-from nanov2t.stores.postgres import postgres
-from nanov2t.stores.safetensors_files import read_safetensors
+from nanov2t.stores.base import Store, reading
+from nanov2t.stores.chroma import ChromaStore
+from nanov2t.stores.faiss import FaissStore
+from nanov2t.stores.jsonl import JsonlStore
+from nanov2t.stores.lancedb import LanceStore
+from nanov2t.stores.npy import NpyStore
+from nanov2t.stores.parquet import ParquetStore
+from nanov2t.stores.postgres import PostgresStore
+from nanov2t.stores.safetensors_files import SafetensorsStore
+
+STORES: list[type[Store]] = [
+    NpyStore,
+    SafetensorsStore,
+    ParquetStore,
+    JsonlStore,
+    FaissStore,
+    ChromaStore,
+    LanceStore,
+    PostgresStore,
+]
+"""Every kind of store; a new one is a line here."""
 
 
-def open_file(spec: str, ids: str | None) -> Source:
-    """Open a file, its column or key after a `#`."""
-    path, key = Path(spec), ""
-    if not path.is_file() and "#" in spec:
-        path, key = Path(spec.rpartition("#")[0]), spec.rpartition("#")[2]
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path}: not one of {', '.join(READERS)}")
-    if ids and reader not in (read_parquet, read_jsonl):
-        raise UserError(f"{path}: has no columns to take ids from")
-    return reader(path, key, ids)
-
-
-def open_source(spec: str, ids: str | None = None) -> Source:
-    """Open a source.
+def open_source(spec: str, ids: str | None = None) -> Store:
+    """Open a store of vectors.
 
     Args:
-        spec: a .npy, .npz, .parquet, .jsonl or .safetensors file, its column or key after a `#`; a
-            .faiss or .index file; `chroma:PATH#COLLECTION`; `lancedb:PATH#TABLE`; or
-            `postgresql://...#TABLE.COLUMN`.
+        spec: a file, its column or key after a `#`; or the scheme, the place and the table or
+            collection of a database. :func:`sources_table` lists the forms.
         ids: the column of the ids; by default the store's own ids, or the numbers of the rows.
 
     Raises:
-        UserError: there is no such source, its client is not installed, or it holds no vectors.
+        UserError: there is no such store, its client is not installed, or it holds no vectors.
     """
-    scheme = spec.partition(":")[0]
-    if scheme in STORES:
-        return replace(STORES[scheme](spec, ids), ids=ids)
-    with reading(spec):
-        return replace(open_file(spec, ids), ids=ids)
-
-
-def _guarded(store: Callable[[str, str | None], Source]) -> Callable[[str, str | None], Source]:
-    def guarded(spec: str, ids: str | None) -> Source:
+    scheme, colon, rest = spec.partition(":")
+    database = next((store for store in STORES if colon and scheme in store.schemes), None)
+    if database is not None:
+        where, _, key = rest.rpartition("#") if "#" in rest else (rest, "", "")
         # What stands before the @ may be a password.
-        with reading(spec.rpartition("@")[2]):
-            return store(spec, ids)
-
-    return guarded
-
-
-STORES = {
-    name: _guarded(store)
-    for name, store in (
-        ("chroma", chroma),
-        ("lancedb", lancedb),
-        ("postgresql", postgres),
-        ("postgres", postgres),
-    )
-}
-"""Readers of stores by the scheme of their specs."""
+        return _open(database, spec.rpartition("@")[2], where, key, ids)
+    path, key = Path(spec), ""
+    if not path.is_file() and "#" in spec:
+        before, _, key = spec.rpartition("#")
+        path = Path(before)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    for store in STORES:
+        if path.suffix.lower() in store.suffixes:
+            return _open(store, spec, str(path), key, ids)
+    known = [suffix for store in STORES for suffix in store.suffixes]
+    raise UserError(f"{path}: not one of {', '.join(known)}")
 
 
-READERS: dict[str, Callable[[Path, str, str | None], Source]] = {
-    ".npy": read_npy,
-    ".npz": read_npz,
-    ".parquet": read_parquet,
-    ".jsonl": read_jsonl,
-    ".safetensors": read_safetensors,
-    ".faiss": faiss_index,
-    ".index": faiss_index,
-}
+def sources_table() -> str:
+    """The forms of all stores, their extras and ids: a table in Markdown."""
+    forms: dict[tuple[str, str], list[str]] = {}
+    for store in STORES:
+        needs = f"`nanov2t[{store.extra}]`" if store.extra else ""
+        ids = f"`--ids COLUMN`, or {store.own_ids}" if store.takes_ids else store.own_ids
+        forms.setdefault((needs, ids), []).extend(f"`{form}`" for form in store.forms)
+    rows = ["| SOURCE | needs | ids |", "|---|---|---|"]
+    for (needs, ids), alike in forms.items():
+        rows.append(f"| {', '.join(alike)} | {needs} | {ids} |".replace("|  |", "| |"))
+    return "\n".join(rows)
+
+
+def _open(store: type[Store], name: str, where: str, key: str, ids: str | None) -> Store:
+    if ids and not store.takes_ids:
+        raise UserError(f"{name}: has no columns to take ids from; its ids are {store.own_ids}")
+    with reading(name):
+        return store(where, key, ids)

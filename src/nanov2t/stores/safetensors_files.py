@@ -5,20 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
-from nanov2t.stores.base import Source, array_source, pick
+from nanov2t.stores.base import Fetched, Store, check_shape, file_fingerprint, pick
 
 
-def read_safetensors(path: Path, key: str, ids: str | None) -> Source:
-    from safetensors import safe_open
+class SafetensorsStore(Store):
+    """A tensor [n, dim]."""
 
-    with safe_open(path, "pt") as file:
-        name = pick(str(path), key, file.keys())
-        shape = file.get_slice(name).get_shape()
-        kind = str(file.get_slice(name)[:1].dtype).removeprefix("torch.")
+    suffixes = (".safetensors",)
+    forms = ("x.safetensors#KEY",)
 
-    def get(a: int, b: int) -> np.ndarray:
-        with safe_open(path, "pt") as file:
-            return file.get_slice(name)[a:b].float().numpy()
+    def __init__(self, where: str, key: str, ids: str | None):
+        self.path = Path(where)
+        # Read by torch, since numpy has no bfloat16.
+        with safe_open(self.path, "pt") as file:
+            self.key = pick(where, key, file.keys())
+            tensor = file.get_slice(self.key)
+            shape = tensor.get_shape()
+            check_shape(f"{where}#{self.key}", shape)
+            kind = str(tensor[:1].dtype).removeprefix("torch.")
+        self.describe(f"{where}#{self.key}", kind, shape[0], file_fingerprint(self.path))
 
-    return array_source(f"{path}#{name}", shape, kind, path, get)
+    def fetch(self, start: int, stop: int) -> Fetched:
+        with safe_open(self.path, "pt") as file:
+            vectors: np.ndarray = file.get_slice(self.key)[start:stop].float().numpy()
+        return range(start, stop), vectors

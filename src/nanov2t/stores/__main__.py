@@ -1,0 +1,6 @@
+"""Prints the forms of all stores as a table in Markdown, for the documentation."""
+
+from nanov2t.stores.registry import sources_table
+
+if __name__ == "__main__":
+    print(sources_table())

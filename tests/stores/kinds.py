@@ -1,0 +1,325 @@
+"""Every kind of store, written with the tool that people write it with."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+N, DIM = 2500, 8
+NAMES = [f"row {i}" for i in range(N)]
+
+Row = list[Any] | None
+"""A vector as its writer gets it; None where there is none."""
+
+
+class Kind(ABC):
+    """A kind of store.
+
+    Attributes:
+        client: the module that must be installed.
+        ids: the column of the names of the rows, if it has one.
+        own_ids: ids without a column: of the rows' numbers, or of their names.
+        holds: bad vectors that its writer lets in.
+        named: what is named where the `#COLUMN` does not exist; empty if there are no columns.
+    """
+
+    client = ""
+    ids: str | None = None
+    own_ids = "number"
+    holds: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+
+    @abstractmethod
+    def write(self, place: Any, rows: list[Row], names: list[str]) -> str:
+        """Write rows into a new folder, or on a server; returns the SOURCE."""
+
+    @abstractmethod
+    def change(self, source: str, row: int, name: str, rows: list[Row], names: list[str]) -> None:
+        """Change the vector of a row of a written store to that in `rows`."""
+
+    @abstractmethod
+    def move(self, source: str) -> str:
+        """Move the store; returns the new SOURCE."""
+
+    @abstractmethod
+    def cut(self, source: str, share: float) -> None:
+        """Cut off the end of what the rows are kept in, down to a share of it."""
+
+    def wrong_column(self, source: str) -> str:
+        return source.partition("#")[0] + "#none"
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+
+class File(Kind):
+    """A kind that is a single file."""
+
+    suffix: str
+    key = ""
+
+    @abstractmethod
+    def save(self, path: Path, rows: list[Row], names: list[str]) -> None: ...
+
+    def write(self, place, rows, names):
+        path = place / f"vectors{self.suffix}"
+        self.save(path, rows, names)
+        return f"{path}{self.key}"
+
+    def change(self, source, row, name, rows, names):
+        self.save(Path(source.partition("#")[0]), rows, names)
+
+    def move(self, source):
+        path = Path(source.partition("#")[0])
+        moved = path.rename(path.with_stem("moved"))
+        return f"{moved}{self.key}"
+
+    def cut(self, source, share):
+        cut_file(Path(source.partition("#")[0]), share)
+
+
+def cut_file(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: min(len(content) - 1, int(len(content) * share))])
+
+
+class Npy(File):
+    suffix, holds = ".npy", ("nan", "zero")
+
+    def save(self, path, rows, names):
+        np.save(path, np.array(rows, np.float32))
+
+
+class NpyByColumn(Npy):
+    def save(self, path, rows, names):
+        np.save(path, np.asfortranarray(np.array(rows, np.float32)))
+
+
+class Safetensors(File):
+    suffix, holds, named = ".safetensors", ("nan", "zero"), ("other", "vector")
+
+    def save(self, path, rows, names):
+        vectors = np.array(rows, np.float32)
+        save_file({"vector": vectors, "other": vectors[:3]}, path)
+
+
+class ParquetLists(File):
+    suffix, key, ids = ".parquet", "#vector", "name"
+    holds, named = ("nan", "zero", "missing", "length"), ("vector",)
+    type = pa.list_(pa.float32())
+
+    def save(self, path, rows, names):
+        table = pa.table({"name": names, "vector": pa.array(rows, self.type)})
+        pq.write_table(table, path, row_group_size=700)
+
+
+class ParquetFixed(ParquetLists):
+    holds = ("nan", "zero", "missing")
+
+    def save(self, path, rows, names):
+        self.type = pa.list_(pa.float32(), len(rows[0]))
+        super().save(path, rows, names)
+
+
+class Jsonl(File):
+    suffix, ids = ".jsonl", "name"
+    holds, named = ("nan", "zero", "missing", "length"), ("embedding",)
+
+    def save(self, path, rows, names):
+        lines = [
+            json.dumps({"name": name, "embedding": row}) + "\n\n"
+            for name, row in zip(names, rows, strict=True)
+        ]
+        path.write_text("".join(lines))
+
+
+class FaissFlat(File):
+    suffix, client, factory = ".faiss", "faiss", "Flat"
+    holds: tuple[str, ...] = ("nan", "zero")
+
+    def save(self, path, rows, names):
+        import faiss
+
+        vectors = np.array(rows, np.float32)
+        index = faiss.index_factory(vectors.shape[1], self.factory)
+        index.train(vectors)
+        index.add(vectors)
+        faiss.write_index(index, str(path))
+
+
+class FaissLists(FaissFlat):
+    factory, holds = "IVF4,Flat", ("zero",)
+
+
+class FaissGraph(FaissFlat):
+    factory, holds = "HNSW8", ("zero",)
+
+
+class Folder(Kind):
+    """A kind that is a folder; its SOURCE is `scheme:FOLDER#NAME`."""
+
+    def move(self, source):
+        scheme, _, rest = source.partition(":")
+        folder, _, name = rest.partition("#")
+        moved = shutil.move(folder, folder + "-moved")
+        return f"{scheme}:{moved}#{name}"
+
+
+class Chroma(Folder):
+    client, own_ids, holds, named = "chromadb", "name", ("zero",), ("vectors",)
+
+    def write(self, place, rows, names):
+        collection = self._client(place / "chroma").create_collection(
+            "vectors", embedding_function=None
+        )
+        collection.add(ids=names, embeddings=rows)
+        return f"chroma:{place / 'chroma'}#vectors"
+
+    def change(self, source, row, name, rows, names):
+        folder = source.partition(":")[2].partition("#")[0]
+        collection = self._client(folder).get_collection("vectors", embedding_function=None)
+        collection.update(ids=[name], embeddings=[rows[row]])
+
+    def move(self, source):
+        self._forget()
+        return super().move(source)
+
+    def cut(self, source, share):
+        self._forget()
+        folder = source.partition(":")[2].partition("#")[0]
+        cut_file(Path(folder) / "chroma.sqlite3", share)
+
+    def _client(self, folder):
+        import chromadb
+
+        return chromadb.PersistentClient(str(folder), chromadb.Settings(anonymized_telemetry=False))
+
+    def _forget(self):
+        """Close what the client holds open of all folders, as the end of a process would."""
+        from chromadb.api.client import SharedSystemClient
+
+        SharedSystemClient.clear_system_cache()
+
+
+class Lance(Folder):
+    client, ids, holds, named = "lancedb", "name", ("zero", "missing"), ("vector",)
+
+    def write(self, place, rows, names):
+        import lancedb
+
+        column = pa.array(rows, pa.list_(pa.float32(), len(rows[0])))
+        data = pa.table({"name": names, "vector": column})
+        half = len(rows) // 2
+        folder = place / "lance"
+        table = lancedb.connect(folder).create_table(
+            "texts", data.slice(0, half), on_bad_vectors="null"
+        )
+        table.add(data.slice(half), on_bad_vectors="null")
+        return f"lancedb:{folder}#texts"
+
+    def change(self, source, row, name, rows, names):
+        import lancedb
+
+        folder = source.partition(":")[2].partition("#")[0]
+        table = lancedb.connect(folder).open_table("texts")
+        table.update(where=f"name = '{name}'", values={"vector": rows[row]})
+
+    def cut(self, source, share):
+        folder = Path(source.partition(":")[2].partition("#")[0])
+        for path in folder.rglob("data/*.lance"):
+            cut_file(path, share)
+
+    def wrong_column(self, source):
+        return f"{source}.none"
+
+
+class Postgres(Kind):
+    """A column of pgvector's; the SOURCE is `postgresql://...#TABLE.COLUMN`."""
+
+    client, ids, holds, named = "psycopg", "name", ("zero", "missing"), ("name", "embedding")
+    column = "vector"
+    tables = 0
+
+    def write(self, place, rows, names):
+        import psycopg
+
+        Postgres.tables += 1
+        table = f"texts{Postgres.tables}"
+        with psycopg.connect(place, autocommit=True) as db:
+            db.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            db.execute(f"CREATE TABLE {table} (name text, embedding {self.column})")
+            with db.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+                for name, row in zip(names, rows, strict=True):
+                    copy.write_row((name, row if row is None else self.text(row)))
+        return f"{place}#{table}.embedding"
+
+    def change(self, source, row, name, rows, names):
+        table = self._table(source)
+        self._run(source, f"UPDATE {table} SET embedding = '{self.text(rows[row])}'", name)
+
+    def move(self, source):
+        gc.collect()  # a store that is still open keeps its table from being renamed
+        table = self._table(source)
+        self._run(source, f"ALTER TABLE {table} RENAME TO {table}_moved")
+        return f"{source.partition('#')[0]}#{table}_moved.embedding"
+
+    def cut(self, source, share):
+        raise NotImplementedError("its server keeps the files")
+
+    def wrong_column(self, source):
+        return f"{source.partition('#')[0]}#{self._table(source)}.none"
+
+    def text(self, row: list[Any]) -> str:
+        return str(row)
+
+    def _table(self, source: str) -> str:
+        return source.partition("#")[2].partition(".")[0]
+
+    def _run(self, source: str, command: str, name: str = "") -> None:
+        import psycopg
+
+        where = f" WHERE name = '{name}'" if name else ""
+        with psycopg.connect(source.partition("#")[0], autocommit=True) as db:
+            db.execute(command + where)
+
+
+class PostgresArrays(Postgres):
+    holds, column = ("nan", "zero", "missing", "length"), "real[]"
+
+    def text(self, row):
+        return "{" + ", ".join(map(str, row)) + "}"
+
+
+KINDS: list[Kind] = [
+    Npy(),
+    NpyByColumn(),
+    Safetensors(),
+    ParquetLists(),
+    ParquetFixed(),
+    Jsonl(),
+    FaissFlat(),
+    FaissLists(),
+    FaissGraph(),
+    Chroma(),
+    Lance(),
+    Postgres(),
+    PostgresArrays(),
+]
+
+
+def random_vectors() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((N, DIM), np.float32)
+
+
+def installed(kind: Kind) -> bool:
+    return not kind.client or find_spec(kind.client) is not None

@@ -1,0 +1,158 @@
+"""Mutated files of every kind: each is either read or refused in one line, and a file cut short is
+always refused.
+
+The mutations of each file are a few hundred; NANOV2T_FUZZ sets another number:
+
+    NANOV2T_FUZZ=2000 pytest tests/stores/test_fuzz.py
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import random
+import resource
+import signal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from kinds import FaissFlat, FaissGraph, File, Jsonl, Npy, ParquetLists, Safetensors, installed
+
+from nanov2t.core.errors import UserError
+from nanov2t.stores.faiss import Index
+from nanov2t.stores.registry import open_source
+
+MUTATIONS = int(os.environ.get("NANOV2T_FUZZ", "300"))
+ROWS, SECONDS = 40, 30
+NAMES = [f"row {i}" for i in range(ROWS)]
+
+
+class ParquetChecked(ParquetLists):
+    """With checksums, and a type of lists of one length."""
+
+    def save(self, path, rows, names):
+        table = pa.table({"vector": pa.array(rows, pa.list_(pa.float32(), len(rows[0])))})
+        pq.write_table(table, path, row_group_size=16, write_page_checksum=True)
+
+
+class FaissQuantisedLists(FaissFlat):
+    factory = "IVF2,SQ8"
+
+
+FILES = [
+    Npy(),
+    Safetensors(),
+    ParquetLists(),
+    ParquetChecked(),
+    Jsonl(),
+    FaissFlat(),
+    FaissQuantisedLists(),
+    FaissGraph(),
+]
+
+
+@pytest.mark.parametrize("kind", FILES, ids=str)
+def test_mutations_are_read_or_refused(kind: File, tmp_path):
+    if not installed(kind):
+        pytest.skip(f"{kind.client} is not installed")
+    vectors = np.random.default_rng(0).standard_normal((ROWS, 8), np.float32)
+    path = tmp_path / f"whole{kind.suffix}"
+    kind.save(path, vectors.tolist(), NAMES)
+    content, chance = path.read_bytes(), random.Random(0)
+    mutations = [mutate(content, chance) for _ in range(MUTATIONS)]
+    mutated = tmp_path / f"mutated{kind.suffix}"
+    read_all = read_indexes if isinstance(kind, FaissFlat) else read_files
+    ends = read_all(mutated, mutations)
+    for i, (changed, end) in enumerate(zip(mutations, ends, strict=True)):
+        assert end in ("read", "refused"), f"mutation {i}: {end}"
+        cut = len(changed) < len(content) and content.startswith(changed)
+        # Whole lines are a whole file: where .jsonl was cut between two, nothing can tell.
+        if cut and not (kind.suffix == ".jsonl" and changed.endswith((b"\n", b"}"))):
+            assert end == "refused", f"mutation {i}: cut at {len(changed)}, taken for whole"
+    assert ends.count("refused") > MUTATIONS / 10  # at least most of those that were cut
+
+
+def mutate(content: bytes, chance: random.Random) -> bytes:
+    """The content with bytes changed, cut out, doubled or zeroed, mostly near an end, where formats
+    keep facts."""
+    if chance.random() < 0.2:
+        return content[: chance.randrange(len(content))]
+    changed = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        spread = chance.choice((64, 512, len(content)))
+        at = chance.randrange(min(spread, len(changed)) or 1)
+        at = at if chance.random() < 0.5 else max(0, len(changed) - 1 - at)
+        length = chance.choice((1, 1, 4, 16))
+        new = chance.choice(
+            (
+                bytes([chance.randrange(256)]),
+                b"\0" * length,
+                b"\xff" * length,
+                b"",
+                bytes(changed[at : at + length]) * 2,
+                chance.choice((b"[[" * 500, b"9" * 400, b"-1", b"\n")),
+            )
+        )
+        changed[at : at + (length if len(new) != 1 else 1)] = new
+    return bytes(changed)
+
+
+def read_files(path: Path, contents: list[bytes]) -> list[str]:
+    """How reading a file with each of the contents ends: `read`, `refused`, or what else."""
+    ends = []
+    for content in contents:
+        path.write_bytes(content)
+        signal.alarm(SECONDS)  # ends the tests of a reader that hangs
+        try:
+            store = open_source(str(path))
+            for start in range(0, store.count, 16):
+                store.read(start, min(start + 16, store.count))
+            ends.append("read")
+        except UserError as error:
+            one_line = str(error) and "\n" not in str(error)
+            ends.append("refused" if one_line else f"refused with {str(error)!r}")
+        except Exception as error:
+            ends.append(repr(error))
+        finally:
+            signal.alarm(0)
+    return ends
+
+
+def read_indexes(path: Path, contents: list[bytes]) -> list[str]:
+    """The same of a FAISS index: first in a fork, since FAISS may crash; what crashes must then be
+    refused."""
+    ends: list[str] = []
+    while len(ends) < len(contents):
+        ends += fork_read(path, contents[len(ends) :])
+        if len(ends) < len(contents):  # the next one ended the fork
+            [end] = read_files(path, [contents[len(ends)]])
+            ends.append(end if end == "refused" else f"crashes FAISS, but is {end}")
+    return ends
+
+
+def fork_read(path: Path, contents: list[bytes]) -> list[str]:
+    """Read indexes in a fork; returns how reading each one ended, up to one that ends the fork."""
+    said = path.with_suffix(".said")
+    child = os.fork()
+    if not child:
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+        with open(said, "w", buffering=1) as file:
+            for content in contents:
+                path.write_bytes(content)
+                signal.alarm(SECONDS)
+                try:
+                    index = Index(str(path))
+                    index.fetch(0, min(index.count, 1024))
+                except Exception:
+                    file.write("refused\n")
+                else:
+                    file.write("read\n")
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status != -signal.SIGALRM, "an index makes FAISS hang"
+    return said.read_text().splitlines()

@@ -1,0 +1,203 @@
+"""What is special to one kind of store; test_contract.py tests what holds of all."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from kinds import DIM, NAMES, Lance, N, Postgres, random_vectors
+from safetensors.torch import save_file
+
+from nanov2t.core.errors import UserError
+from nanov2t.stores import base
+from nanov2t.stores.base import Store
+from nanov2t.stores.registry import open_source
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    return random_vectors()
+
+
+def check(store: Store, vectors: np.ndarray, ids: list, tolerance: float = 0.0) -> None:
+    assert (store.count, store.dim) == vectors.shape
+    rows = store.read(0, store.count)
+    assert rows.ids == ids and not rows.errors
+    assert np.abs(rows.vectors - vectors).max() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64", "int8"])
+def test_quantised_numbers_are_recognised(tmp_path, vectors, kind):
+    tensor = (torch.from_numpy(vectors) * 30).to(getattr(torch, kind))
+    save_file({"vector": tensor}, tmp_path / "a.safetensors")
+    store = open_source(str(tmp_path / "a.safetensors"))
+    assert store.kind == kind
+    assert np.abs(store.read(0, 9).vectors - vectors[:9] * 30).max() < 1.01
+
+
+def test_unsigned_numbers_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, DIM), np.uint8))
+    with pytest.raises(UserError, match="vectors of uint8, not of floats or int8"):
+        open_source(str(tmp_path / "a.npy"))
+
+
+def test_json_lines_say_why_a_row_is_bad(tmp_path, vectors):
+    lines = [{"id": i, "vector": row} for i, row in enumerate(vectors[:10].tolist())]
+    bad = {
+        1: ("text", "not a list of numbers"),
+        2: ([1e300] * DIM, "not finite"),
+        3: (["x"] * DIM, "not a list of numbers"),
+        4: ({}, "not a list of numbers"),
+        5: ([[1] * DIM], f"{DIM} dimensions, not {DIM}"),
+    }
+    for i, (value, _) in bad.items():
+        lines[i]["vector"] = value
+    texts = [json.dumps(line) for line in lines]
+    texts[6] = "[not json"
+    (tmp_path / "a.jsonl").write_text("\n".join(texts))
+    rows = open_source(str(tmp_path / "a.jsonl"), "id").read(0, 10)
+    assert rows.errors == {i: why for i, (_, why) in bad.items()} | {6: "not a JSON object"}
+    assert rows.ids == ["0", "1", "2", "3", "4", "5", None, "7", "8", "9"]
+
+
+def test_integer_columns_give_integer_ids(tmp_path, vectors):
+    table = {"number": np.arange(N) * 2, "vector": vectors.tolist(), "other": vectors.tolist()}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    store = open_source(f"{tmp_path}/a.parquet#other", "number")
+    assert store.integer_ids
+    check(store, vectors, list(range(0, 2 * N, 2)))
+    assert open_source(f"{tmp_path}/a.parquet").name.endswith("#vector")  # by its usual name
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("none.npy", "no such file"),
+        ("a.npz", "not one of .npy, .safetensors"),
+        ("two.parquet", "which vectors? Choose one after a #: first, second"),
+        ("flat.npy", "shape (0, 3)"),
+        ("a.npy#x", "holds one array"),
+        ("empty.jsonl", "holds no vectors"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path, spec, said):
+    np.save(tmp_path / "a.npy", np.ones((3, DIM), np.float32))
+    np.save(tmp_path / "flat.npy", np.ones((0, 3), np.float32))
+    np.savez(tmp_path / "a.npz", vectors=np.ones((3, DIM), np.float32))
+    lists = [[1.0] * DIM] * 3
+    pq.write_table(pa.table({"first": lists, "second": lists}), tmp_path / "two.parquet")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        open_source(f"{tmp_path}/{spec}")
+    assert "\n" not in str(error.value)
+
+
+def test_pickles_stay_closed(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(UserError):
+        open_source(str(tmp_path / "a.npy"))
+
+
+def test_a_byte_of_a_large_file_is_another_source(tmp_path, vectors):
+    path = tmp_path / "a.npy"
+    np.save(path, vectors)
+    before = open_source(str(path)).fingerprint
+    with open(path, "r+b") as file:
+        file.seek(40001)
+        file.write(b"x")
+    assert open_source(str(path)).fingerprint != before
+
+
+@pytest.mark.parametrize("factory", ["IDMap,Flat", "SQ8", "IDMap2,IVF4,SQ8", "IVF4,Flat"])
+def test_faiss_ids_and_quantised_indexes(tmp_path, vectors, factory):
+    faiss = pytest.importorskip("faiss")
+    index = faiss.index_factory(DIM, factory)
+    index.train(vectors)
+    ids = list(range(N))
+    if factory == "SQ8":
+        index.add(vectors)
+    else:
+        ids = list(range(7, 3 * N + 7, 3))
+        index.add_with_ids(vectors, np.array(ids))
+    faiss.write_index(index, str(tmp_path / "a.index"))
+    check(open_source(str(tmp_path / "a.index")), vectors, ids, 0.05 if "SQ8" in factory else 0)
+
+
+def test_chroma_names_what_is_wrong(tmp_path):
+    chromadb = pytest.importorskip("chromadb")
+    client = chromadb.PersistentClient(str(tmp_path), chromadb.Settings(anonymized_telemetry=False))
+    client.create_collection("texts", embedding_function=None)
+    for spec, said in (
+        ("/none#texts", "not a Chroma folder"),
+        ("", "after a #"),
+        ("#texts", "holds no vectors"),
+    ):
+        with pytest.raises(UserError, match=said):
+            open_source(f"chroma:{tmp_path}{spec}")
+
+
+def test_lancedb_is_read_as_it_was_when_opened(tmp_path, vectors):
+    lancedb = pytest.importorskip("lancedb")
+    source = Lance().write(tmp_path, vectors.tolist(), NAMES)
+    store = open_source(source, "name")
+    lancedb.connect(tmp_path / "lance").open_table("texts").delete("name = 'row 3'")
+    check(store, vectors, NAMES)
+    after = open_source(source)
+    assert after.count == N - 1 and after.fingerprint != store.fingerprint
+
+
+def test_postgres_is_read_out_of_one_snapshot(server, vectors):
+    import psycopg
+
+    source = Postgres().write(server, vectors.tolist(), NAMES)
+    table = source.partition("#")[2].partition(".")[0]
+    store = open_source(source, "name")
+    assert "secret" not in store.name
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute(f"DELETE FROM {table} WHERE name = 'row 3'")
+    check(store, vectors, NAMES)
+    after = open_source(f"{server}#public.{table}.embedding", "name")  # with its schema
+    assert after.count == N - 1 and after.fingerprint != store.fingerprint
+
+
+def test_postgres_types(server, vectors):
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as db:
+        db.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        db.execute(f"CREATE TABLE halves (number int, half halfvec({DIM}))")
+        with db.cursor().copy("COPY halves FROM STDIN") as copy:
+            for i, row in enumerate(vectors.tolist()):
+                copy.write_row((i * 2, str(row)))
+    store = open_source(f"{server}#halves.half", "number")
+    assert store.kind == "float16" and store.integer_ids
+    check(store, vectors, list(range(0, 2 * N, 2)), tolerance=2e-3)
+    for place, said in (
+        ("none.half", "none"),
+        ("halves", "not TABLE.COLUMN"),
+        ("halves.number", "cannot be read: cannot cast type integer"),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            open_source(f"{server}#{place}")
+        assert "secret" not in str(error.value)
+
+
+def test_a_missing_client_names_its_extra(monkeypatch, tmp_path):
+    def missing(name: str):
+        raise ImportError(name)
+
+    (tmp_path / "a.faiss").touch()
+    monkeypatch.setattr(base, "import_module", missing)
+    for spec, extra in (
+        (f"{tmp_path}/a.faiss", "faiss"),
+        ("chroma:x#y", "chroma"),
+        ("lancedb:x#y", "lancedb"),
+        ("postgresql:///x#y.z", "postgres"),
+    ):
+        with pytest.raises(UserError, match=rf"pip install 'nanov2t\[{extra}\]'"):
+            open_source(spec)
