@@ -21,4 +21,5 @@ demo: .venv/base
 test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	HF_HUB_OFFLINE=1 $(BIN)/pytest

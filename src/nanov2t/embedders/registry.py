@@ -11,6 +11,7 @@ import torch
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.openai import OpenAIEmbedder
 from nanov2t.embedders.sentence import SentenceEmbedder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -31,8 +32,6 @@ def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedd
         UserError: there is no such embedder, or the packaged weights are not the published ones.
     """
     if spec.startswith("openai:"):
-        from nanov2t.embedders.openai import OpenAIEmbedder
-
         return OpenAIEmbedder(spec)
     from sentence_transformers import SentenceTransformer
 

@@ -22,6 +22,7 @@ from transformers import LogitsProcessorList, T5Config, T5ForConditionalGenerati
 
 from nanov2t.core.errors import UserError
 from nanov2t.fast import decode
+from nanov2t.fast.stepper import Guess, Stepper, scaled
 from nanov2t.models import plain
 from nanov2t.models.checkpoint import read_checkpoint, write_checkpoint
 from nanov2t.models.config import GeneratorConfig
@@ -197,10 +198,10 @@ class Generator(nn.Module):
         )
         if not keep_logits:
             loss = HeadLoss.apply(  # type: ignore[no-untyped-call]
-                decode.scaled(self.t5, hidden), self.t5.lm_head.weight, labels, guess, gap, written
+                scaled(self.t5, hidden), self.t5.lm_head.weight, labels, guess, gap, written
             )
             return Output(loss, None)
-        logits = self.t5.lm_head(decode.scaled(self.t5, hidden))
+        logits = self.t5.lm_head(scaled(self.t5, hidden))
         if guess is not None and gap is not None:
             ids = written[:, None, :].expand(-1, written.shape[1], -1)
             until = torch.ones_like(ids, dtype=torch.float32).tril()
@@ -244,8 +245,8 @@ class Generator(nn.Module):
         guess = None
         if head is not None:
             logits = head.scale * head.guess(target_embeddings)
-            guess = decode.Guess(logits, head.scale * head.log_frequency)
-        stepper = decode.Stepper(self.t5, states, mask, length, guess)
+            guess = Guess(logits, head.scale * head.log_frequency)
+        stepper = Stepper(self.t5, states, mask, length, guess)
         if num_beams == 1:
             return decode.greedy(stepper)
         return decode.beam(stepper, num_beams, num_return_sequences)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
+from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 from nanov2t.models.generator import Generator
 
@@ -43,6 +44,7 @@ class Writer:
         same = self._generator.dtype == self.dtype
         return packed(self._generator if same else copy.deepcopy(self._generator).to(self.dtype))
 
+    @torch.inference_mode()
     def hypothesize(self, targets: Sequence[np.ndarray], beams: int) -> list[list[str]]:
         """The `beams` best first guesses for each target, float32 [dim], best first."""
         ids = self.generator.generate(
@@ -50,6 +52,7 @@ class Writer:
         )
         return _grouped(self.decode(ids.tolist()), beams)
 
+    @torch.inference_mode()
     def correct(
         self,
         targets: Sequence[np.ndarray],
@@ -96,18 +99,6 @@ class Writer:
     def tensor(self, vectors: Sequence[np.ndarray]) -> Tensor:
         """Vectors, float32 [dim] each, as the generator takes them: [n, dim]."""
         return torch.from_numpy(np.stack(vectors).astype(np.float32)).to(self.device, self.dtype)
-
-
-def search_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where it is multiplied faster than float32. What the generators write in it is
-    judged by the embedder in full precision."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Processors with avx512_fp16 leave bfloat16 to AMX, which a virtual machine may hide: without
-    # it, half the speed.
-    cpu = torch.cpu.get_capabilities()
-    fast = cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not cpu.get("avx512_fp16"))
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _grouped(texts: list[str], size: int) -> list[list[str]]:
