@@ -17,12 +17,12 @@ import tiny
 
 from nanov2t import load_inverter
 from nanov2t.bulk import run as bulk
-from nanov2t.bulk.run import PART, Run, invert_rows, invert_source
+from nanov2t.bulk.run import PART_ROWS, RunFolder, invert_rows, invert_source
 from nanov2t.core.errors import UserError
 from nanov2t.stores.registry import open_source
 from nanov2t.targets import prepare_targets
 
-N = 3 * PART + 100
+N = 3 * PART_ROWS + 100
 
 
 @dataclass
@@ -46,7 +46,7 @@ def store(tmp_path_factory) -> Store:
     tiny.inverter(folder / "inverter", tokens=3)
     tiny.vectors(folder / "vectors.npy", N)
     vectors = np.load(folder / "vectors.npy", mmap_mode="r+")
-    vectors[7], vectors[PART + 1, 5] = 0, np.nan
+    vectors[7], vectors[PART_ROWS + 1, 5] = 0, np.nan
     return Store(folder / "inverter", folder / "vectors.npy")
 
 
@@ -73,7 +73,7 @@ def test_rows_are_those_of_the_in_memory_search(store, whole):
         "error",
     ]
     assert table["id"] == list(range(N))
-    bad = {7: "zero", PART + 1: "not finite"}
+    bad = {7: "zero", PART_ROWS + 1: "not finite"}
     assert {i: error for i, error in enumerate(table["error"]) if error} == bad
     assert all(
         table[name][i] is None for name in ("inverted", "cosine", "stopped", "rounds") for i in bad
@@ -118,7 +118,7 @@ def test_another_run_is_refused_by_name(store, tmp_path):
     manifest = json.loads((tmp_path / "_manifest.json").read_text())
     manifest["inverter"]["fingerprint"] = "0"
     with pytest.raises(UserError, match="another inverter"):
-        Run(tmp_path, 10, manifest)
+        RunFolder(tmp_path, 10, manifest)
 
 
 def test_a_damaged_part_is_named(store, tmp_path):
@@ -163,7 +163,7 @@ def test_other_dimensions_are_refused_before_anything_is_written(store, tmp_path
 
 
 def test_a_full_disk_loses_nothing_finished(store, whole, tmp_path):
-    store.invert(tmp_path, limit=PART)  # so that the manifest and the first part are there
+    store.invert(tmp_path, limit=PART_ROWS)  # so that the manifest and the first part are there
     manifest = json.loads((tmp_path / "_manifest.json").read_text()) | {"rows": N}
     (tmp_path / "_manifest.json").write_text(json.dumps(manifest))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -190,7 +190,7 @@ def test_a_small_or_read_only_disk_gives_a_line(store, tmp_path, options):
         said = "Read-only file system" if options == "ro" else "No space left on device"
         with pytest.raises(UserError, match=said):
             store.invert(disk / "out")
-        assert all(pq.read_table(path).num_rows == PART for path in disk.glob("out/*.parquet"))
+        assert all(pq.read_table(path).num_rows == PART_ROWS for path in disk.glob("out/*.parquet"))
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kinds import DIM, KINDS, NAMES, File, Kind, N, Postgres, installed, random_vectors
+from every_kind import KINDS, Postgres
+from kinds import DIM, NAMES, File, Kind, N, installed, random_vectors
 
 from nanov2t.core.errors import UserError
 from nanov2t.stores.registry import STORES, open_source

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from kinds import DIM, NAMES, Lance, N, Postgres, random_vectors
+from every_kind import Lance, Postgres
+from kinds import DIM, NAMES, N, random_vectors
 from safetensors.torch import save_file
 
 from nanov2t.core.errors import UserError
