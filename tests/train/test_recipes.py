@@ -51,7 +51,7 @@ def arguments(name: str, folder: Path) -> list[str]:
     args = [str(CONFIGS / f"{name}.yaml"), "--out", str(folder / name)]
     args += ["--data.train", data, "--data.dev", data, "--data.cache", str(folder / "cache")]
     args += ["--optim.batch", "4", "--optim.micro-batch", "2", "--eval-limit", "2"]
-    args += ["--drafts.pool", "8", "--optim.epochs", "0.2", "--optim.lexical-steps", "2"]
+    args += ["--drafts.pool", "4", "--optim.epochs", "0.4", "--optim.lexical-steps", "2"]
     if name.startswith("gtr"):
         args += ["--embedder", str(folder / "gtr"), "--model.t5", str(TINY_T5)]
     if name == "gtr_nq32_stage2":

@@ -18,6 +18,7 @@ from torch import nn
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import write_whole
+from nanov2t.core.manifest import check_same_run
 from nanov2t.train.config import RunConfig
 from nanov2t.train.shard import gather, scatter
 from nanov2t.train.task import Task
@@ -116,28 +117,14 @@ def _keep_settings(config: RunConfig, write: bool) -> None:
     values = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     settings = {key: value for key, value in values.items() if key not in MAY_CHANGE}
     path = config.out / "config.yaml"
-    if path.exists():
-        ours, before = _leaves(settings), _leaves(yaml.safe_load(path.read_text(encoding="utf-8")))
-        for key, value in ours.items():
-            if value != before.get(key):
-                raise UserError(
-                    f"{config.out} holds a run with another {key} ({before.get(key)}, not {value}):"
-                    " choose another `out`, or delete it"
-                )
-    elif write:
-        try:
+    try:
+        if path.exists():
+            before = yaml.safe_load(path.read_text(encoding="utf-8"))
+            check_same_run(config.out, before, settings, "--out")
+        elif write:
             config.out.mkdir(parents=True, exist_ok=True)
             write_whole(path, yaml.safe_dump(settings, sort_keys=False).encode())
-        except OSError as error:
-            raise UserError(f"{config.out}: {error.strerror}") from None
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their full names, such as `optim.lr`."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            leaves |= _leaves(value, f"{prefix}{key}.")
-        else:
-            leaves[prefix + key] = value
-    return leaves
+    except OSError as error:
+        raise UserError(f"{config.out}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: damaged: {first_line(error)}") from None
