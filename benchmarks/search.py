@@ -73,7 +73,7 @@ def main(options: Options) -> None:
             inverter.tokenizer,
             inverter.hypothesizer,
             inverter.corrector,
-            "exhaustive",
+            search="exhaustive",
         ),
     ]
     passages = islice(read_passages(options.texts), options.limit)

@@ -78,8 +78,8 @@ def test_a_defence_stands_before_every_search(tiny, vectors):
 
     parts = (tiny.embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector)
     for search in ("default", "exhaustive"):
-        defended = Inverter(*parts, search, defence=turned).invert(vectors[:2], 1, 2)
-        expected = Inverter(*parts, search).invert(turned(vectors[:2]), 1, 2)
+        defended = Inverter(*parts, search=search, defence=turned).invert(vectors[:2], 1, 2)
+        expected = Inverter(*parts, search=search).invert(turned(vectors[:2]), 1, 2)
         assert [f.text for f in defended] == [f.text for f in expected]
         assert [f.cosine for f in defended] == [f.cosine for f in expected]
     with pytest.raises(UserError, match="vector 0 is zero"):

@@ -10,14 +10,21 @@ import numpy as np
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.edit_network import EditNetwork
+from nanov2t.models.editor import DictionaryEditor, Editor, NetworkEditor
 from nanov2t.models.generator import Generator
+from nanov2t.models.guesser import Guesser
+from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.models.writer import Writer
 from nanov2t.search.base import OnRound, Parts
-from nanov2t.search.options import BEAM, SearchOptions
+from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.registry import make_search
 from nanov2t.search.state import Inversion
 from nanov2t.targets import Defence, Target, check_vectors, prepare_targets
 
+TOKENS = 32
+"""Longest text, where no network says for which it was trained."""
 CHUNK = 64
 """Vectors prepared at a time, ahead of the search."""
 
@@ -29,11 +36,13 @@ class Inverter:
         embedder: what made the vectors.
         tokenizer: the generators'.
         hypothesizer: writes the first hypotheses; None if searches start from drafts.
-        corrector: rewrites hypotheses; None if there is only round 0. The same object as
+        corrector: rewrites or edits hypotheses; None if there is only round 0. The same object as
             `hypothesizer` where one network is both.
         search: the name of the search.
         default_rounds: its corrections at most where none are asked for.
         defence: applied to every vector before it is inverted, to study what it protects.
+        effort, budget: how much is spent on a vector.
+        dictionary: of the embedder's states, where searches look inside it.
         max_tokens: of the longest text that the generators write.
 
     Raises:
@@ -44,25 +53,40 @@ class Inverter:
         self,
         embedder: Embedder,
         tokenizer: Any,
-        hypothesizer: Generator | None,
-        corrector: Generator | None,
+        hypothesizer: Generator | PrefixLM | None,
+        corrector: Generator | EditNetwork | None,
+        dictionary: Dictionary | None = None,
+        *,
         search: str = "default",
         defence: Defence | None = None,
+        effort: Effort = "default",
+        budget: Budget = UNLIMITED,
     ):
         self.embedder, self.tokenizer = embedder, tokenizer
         self.hypothesizer, self.corrector = hypothesizer, corrector
         self.search, self.defence = search, defence
-        generator = hypothesizer or corrector
-        if generator is None:
-            raise ValueError("an inverter needs a hypothesizer, a corrector or both")
-        self.max_tokens = generator.config.max_tokens
+        self.dictionary, self.effort, self.budget = dictionary, effort, budget
+        network = hypothesizer or corrector
+        if network is None and dictionary is None:
+            raise ValueError("an inverter needs a hypothesizer, a corrector or a dictionary")
+        self.max_tokens = TOKENS if network is None else network.config.max_tokens
         writers = {
-            g: Writer(g, tokenizer, embedder) for g in (hypothesizer, corrector) if g is not None
+            g: Writer(g, tokenizer, embedder)
+            for g in (hypothesizer, corrector)
+            if isinstance(g, Generator)
         }
+        editor: Editor | None = None
+        if isinstance(corrector, EditNetwork) and dictionary is not None:
+            editor = NetworkEditor(corrector, dictionary, embedder)
+        elif dictionary is not None:
+            editor = DictionaryEditor(dictionary, embedder)
         parts = Parts(
             embedder,
-            None if hypothesizer is None else writers[hypothesizer],
-            None if corrector is None else writers[corrector],
+            writers[hypothesizer] if isinstance(hypothesizer, Generator) else None,
+            writers[corrector] if isinstance(corrector, Generator) else None,
+            editor,
+            Guesser(hypothesizer, embedder) if isinstance(hypothesizer, PrefixLM) else None,
+            effort,
         )
         self._search = make_search(search, parts)
 
@@ -120,7 +144,7 @@ class Inverter:
         """Invert vectors [dim] as they come; yields each position and inversion as soon as its
         search is over, so out of order. They are searched `batch` at a time, on which what is found
         does not depend."""
-        options = SearchOptions(rounds, beam, batch)
+        options = SearchOptions(rounds, beam, batch, self.budget)
         return self._search.stream(self._targets(vectors, drafts), options, on_round)
 
     def _targets(

@@ -14,12 +14,16 @@ from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
 from nanov2t.models.checkpoint import load_tokenizer
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.generator import Generator
 from nanov2t.models.hub import locate
+from nanov2t.models.networks import load_network
+from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.models.published import RELEASES, release_of
+from nanov2t.pretrained import BUNDLED
+from nanov2t.search.options import UNLIMITED, Budget, Effort
 from nanov2t.targets import Defence
-
-BUNDLED = {"minilm-wiki32": Path(__file__).parent / "pretrained" / "minilm-wiki32"}
 
 
 def load_inverter(
@@ -30,6 +34,8 @@ def load_inverter(
     search: str = "default",
     fast: bool = True,
     defence: Defence | None = None,
+    effort: Effort = "default",
+    budget: Budget = UNLIMITED,
 ) -> Inverter:
     """Load an inverter with its embedder.
 
@@ -47,12 +53,22 @@ def load_inverter(
             times the cost.
         fast: False takes the plain path of transformers in float32, the reference for the fast one.
         defence: applied to every vector before it is inverted, to study what it protects.
+        effort, budget: how much is spent on a vector.
 
     Raises:
         UserError: there is no such inverter, it is damaged, its parts do not fit together, or it
             was trained for another embedder.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    options: dict[str, Any] = {
+        "search": search,
+        "defence": defence,
+        "effort": effort,
+        "budget": budget,
+    }
+    folder = BUNDLED.get(str(name)) or locate(name)
+    if (folder / "dictionary").is_dir():
+        return Inverter(*_load_looking_inside(folder, embedder, device), **options)
     first, second, tokenizer = load_pair(name, hypothesizer)
     generators = [g.to(device) for g in (first, second) if g is not None]
     for generator in generators:
@@ -69,8 +85,38 @@ def load_inverter(
     if isinstance(embedder, str):
         embedder = load_embedder(embedder, device)
     for generator in generators:
-        _match(embedder.info, generator)
-    return Inverter(embedder, tokenizer, first, second, search, defence)
+        if generator.config.dim != embedder.dim:
+            raise UserError(
+                f"the inverter was trained for vectors of dimension {generator.config.dim}; "
+                f"{embedder.name} has {embedder.dim}"
+            )
+        if generator.config.embedder is not None:
+            _match(embedder.info, generator.config.embedder)
+    return Inverter(embedder, tokenizer, first, second, **options)
+
+
+def _load_looking_inside(
+    folder: Path, embedder: Embedder | str | None, device: torch.device
+) -> tuple[Embedder, Any, PrefixLM | None, EditNetwork | None, Dictionary]:
+    """The embedder, its tokenizer, the networks and the dictionary of an inverter that looks inside
+    its embedder: a folder with the subfolder `dictionary`, and `hypothesizer` and `corrector` where
+    there are such networks."""
+    dictionary = Dictionary.load(folder / "dictionary")
+    if embedder is None:
+        embedder = dictionary.embedder.name
+    if isinstance(embedder, str):
+        embedder = load_embedder(embedder, device)
+    _match(embedder.info, dictionary.embedder)
+    if not embedder.has_states:
+        raise UserError(f"{embedder.name}: does not show its states, which {folder} looks at")
+    parts = [
+        load_network(folder / part, embedder, dictionary).to(device)
+        for part in ("hypothesizer", "corrector")
+        if (folder / part).is_dir()
+    ]
+    hypothesizer = next((part for part in parts if isinstance(part, PrefixLM)), None)
+    corrector = next((part for part in parts if isinstance(part, EditNetwork)), None)
+    return embedder, embedder.tokenizer, hypothesizer, corrector, dictionary
 
 
 def load_pair(
@@ -139,15 +185,12 @@ def _folders(name: str | Path) -> list[Path]:
     ] or [folder]
 
 
-def _match(given: EmbedderInfo, generator: Generator) -> None:
-    expected = generator.config.embedder
-    if given.dim != generator.config.dim:
+def _match(given: EmbedderInfo, expected: EmbedderInfo) -> None:
+    if given.dim != expected.dim:
         raise UserError(
-            f"the inverter was trained for vectors of dimension {generator.config.dim}; "
+            f"the inverter was trained for vectors of dimension {expected.dim}; "
             f"{given.name} has {given.dim}"
         )
-    if expected is None:
-        return
     ours, theirs = dataclasses.asdict(given), dataclasses.asdict(expected)
     # A model is what its weights are, whatever name it was loaded by; but others' checkpoints hold
     # no fingerprint.

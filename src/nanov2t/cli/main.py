@@ -16,7 +16,8 @@ from tyro.conf import Positional, subcommand
 
 from nanov2t.cli.inputs import read_drafts, read_texts, read_vectors, references_of
 from nanov2t.core.errors import UserError
-from nanov2t.search.options import BEAM
+from nanov2t.pretrained import DEFAULT
+from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort
 from nanov2t.train.config import TrainConfig, load_config
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class SearchArguments:
     """The options that `invert` and `evaluate` share."""
 
-    inverter: str = "minilm-wiki32"
+    inverter: str = DEFAULT
     """A bundled inverter's or a release's name, a folder, or a model on the Hub."""
     hypothesizer: str | None = None
     """Another such name, whose generator writes the first hypotheses for the corrector in
@@ -38,18 +39,30 @@ class SearchArguments:
     """What makes the vectors, where the inverter does not say, or says a name that it has
     elsewhere."""
     search: str = "default"
-    """`default`, or `exhaustive`, the published search, for comparison."""
+    """`evolution`, for inverters that look inside their embedder; `beam`; or `exhaustive`, the
+    published search, for comparison. `default` is the first that the inverter can do."""
+    effort: Effort = "default"
+    """How much is spent on a vector."""
+    budget: str | None = None
+    """Stop after this many embeddings (such as 5000) or this long (30s, 2m) for a vector."""
     rounds: int | None = None
-    """Corrections at most; by default 6, and 50 for the exhaustive search."""
+    """Rounds at most after the first guess, in place of the effort's."""
     beam: int = BEAM
-    """Hypotheses kept, and written from each; of first guesses four times as many, unless it is
-    1."""
+    """Hypotheses kept; evolution keeps eight times as many."""
 
     def load(self, device: str | None = None) -> Inverter:
         from nanov2t.load import load_inverter
 
         _quiet()
-        return load_inverter(self.inverter, self.hypothesizer, self.embedder, device, self.search)
+        return load_inverter(
+            self.inverter,
+            self.hypothesizer,
+            self.embedder,
+            device,
+            self.search,
+            effort=self.effort,
+            budget=UNLIMITED if self.budget is None else Budget.parse(self.budget),
+        )
 
     def check(self, **least: int) -> None:
         """Refuse options below the least that they may be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,21 @@ class Embedder:
         vector's meaning."""
         raise NotImplementedError
 
+    @property
+    def rough(self) -> bool:
+        """Whether :meth:`encode_roughly` is another thing than :meth:`encode`."""
+        return False
+
+    def encode_roughly(self, texts: Sequence[str]) -> np.ndarray:
+        """As :meth:`encode`, in the number format that the device multiplies fastest: in bfloat16
+        a cosine may be off by 1e-3."""
+        return self.encode(texts)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """The embedder's own token ids of texts, special tokens among them, cut off where it cuts
+        them off."""
+        raise NotImplementedError
+
     def reads(self, tokenizer: Any) -> bool:
         """Whether :meth:`encode_ids` takes token ids of `tokenizer`."""
         return False
@@ -80,6 +95,14 @@ class Embedder:
         """The last hidden states of texts, float32 [n, t, d], and which of them are averaged, bool
         [n, t], special tokens among them, on the model's device. What :meth:`of_mean` makes of
         their mean is the vector."""
+        raise NotImplementedError
+
+    def states_by_length(
+        self, texts: Sequence[str]
+    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+        """As :meth:`states`, for searches: texts of one length at a time, so that nothing is
+        padded, in the number format that the device multiplies fastest. Yields their places among
+        `texts`, their ids, long [m, t], and their states [m, t, d]."""
         raise NotImplementedError
 
     def of_mean(self, means: torch.Tensor) -> torch.Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 
 STATES = 64
@@ -113,6 +115,49 @@ class SentenceEmbedder(Embedder):
             part = {name: value[start : start + STATES] for name, value in features.items()}
             parts.append(self._reader[0](part)["token_embeddings"].float())
         return torch.cat(parts), features["attention_mask"].bool()
+
+    @cached_property
+    def _rough_reader(self) -> Any:
+        dtype = search_dtype(self.model.device)
+        if not self.has_states or dtype == self.model.dtype:
+            return self._reader
+        return packed(copy.deepcopy(self.model).to(dtype))
+
+    @property
+    def rough(self) -> bool:
+        return self._rough_reader is not self._reader
+
+    def encode_roughly(self, texts: Sequence[str]) -> np.ndarray:
+        if not self.rough:
+            return self.encode(texts)
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for places, _, states in self.states_by_length(texts):
+            vectors[places] = self.of_mean(states.float().mean(1)).cpu().numpy()
+        return vectors
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        rows = self.tokenizer(
+            list(texts), truncation=True, max_length=self.max_tokens, return_attention_mask=False
+        )
+        ids: list[list[int]] = rows["input_ids"]
+        return ids
+
+    @torch.no_grad()
+    def states_by_length(
+        self, texts: Sequence[str]
+    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+        groups: dict[int, list[int]] = {}
+        rows = self.tokenize(texts)
+        for i, row in enumerate(rows):
+            groups.setdefault(len(row), []).append(i)
+        for places in groups.values():
+            for start in range(0, len(places), STATES):
+                part = places[start : start + STATES]
+                ids = torch.tensor([rows[i] for i in part], device=self.model.device)
+                features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                yield part, ids, self._rough_reader[0](features)["token_embeddings"]
 
     def of_mean(self, means: torch.Tensor) -> torch.Tensor:
         features = {"sentence_embedding": means}

@@ -25,14 +25,15 @@ SCALE = ".int8_scale"
 
 def write_checkpoint(
     path: str | Path,
-    config: GeneratorConfig,
+    config: Any,
     weights: dict[str, Tensor],
     tokenizer: Any = None,
     int8: bool = False,
 ) -> None:
-    """Write a generator whole or not at all.
+    """Write a generator or another network whole or not at all.
 
     Args:
+        config: a dataclass.
         weights: every shared tensor once.
         tokenizer: saved with it when given.
         int8: round the matrices to 8 bits, a scale per row; a quarter of the size, for shipping.
@@ -68,13 +69,24 @@ def read_checkpoint(path: str | Path) -> tuple[GeneratorConfig, dict[str, Tensor
         values = json.loads((path / "config.json").read_text(encoding="utf-8"))
         if published_format(values):
             return read_published(path, values)
-        if not (path / "model.safetensors").is_file():
-            raise UserError(f"{path}: not a generator: model.safetensors is missing")
         config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
-        weights = load_file(path / "model.safetensors")
-    except (SafetensorError, dacite.DaciteError, ValueError, OSError) as error:
+    except (dacite.DaciteError, ValueError, OSError) as error:
         raise UserError(f"{path}: damaged or not a generator: {first_line(error)}") from None
-    return config, _dequantize(weights)
+    return config, read_weights(path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The float32 weights in a folder that :func:`write_checkpoint` wrote.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    if not (path / "model.safetensors").is_file():
+        raise UserError(f"{path}: not a generator: model.safetensors is missing")
+    try:
+        return _dequantize(load_file(path / "model.safetensors"))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or not a generator: {first_line(error)}") from None
 
 
 def load_tokenizer(path: str | Path) -> Any:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nanov2t.embedders.base import Embedder
+from nanov2t.models.editor import Editor
+from nanov2t.models.guesser import Guesser
 from nanov2t.models.writer import Writer
-from nanov2t.search.options import SearchOptions
+from nanov2t.search.options import Effort, SearchOptions
 from nanov2t.search.state import Inversion, Round, SearchState
 from nanov2t.targets import Target
 
@@ -28,11 +30,17 @@ class Parts:
     """Rewrites hypotheses; None if there is only a first guess. The same object as `hypothesizer`
     where one network is both."""
 
+    editor: Editor | None = None
+    """Scores the edits of a hypothesis, where there is something that looks inside the embedder."""
+    guesser: Guesser | None = None
+    """Writes the first hypotheses in the embedder's own words."""
+    effort: Effort = "default"
+
     @property
     def device_type(self) -> str:
-        """`cpu` or `cuda`: where the generators run."""
-        writer = self.hypothesizer or self.corrector
-        return "cpu" if writer is None else writer.device.type
+        """`cpu` or `cuda`: where the networks run."""
+        worker = self.editor or self.hypothesizer or self.corrector
+        return "cpu" if worker is None else worker.device.type
 
 
 class Search(ABC):

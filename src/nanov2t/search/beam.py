@@ -31,7 +31,7 @@ def beam_search(parts: Parts) -> RoundSearch:
         edits = Edits(parts.corrector)
         steps = [[first, Corrector(parts.corrector), edits], [Combinations(edits)]]
     batch = BATCH.get(parts.device_type, BATCH["cpu"])
-    return RoundSearch(steps, BestSoFar(parts.embedder), stop, ROUNDS, batch)
+    return RoundSearch(steps, BestSoFar(parts.embedder), stop, ROUNDS[parts.effort], batch)
 
 
 def stop(state: SearchState, exhausted: bool) -> Stopped | None:
@@ -40,6 +40,6 @@ def stop(state: SearchState, exhausted: bool) -> Stopped | None:
     assert state.options.rounds is not None
     if state.pool[0].cosine >= 1 - state.target.tolerance:
         return "exact"
-    if len(state.history) > state.options.rounds:
+    if len(state.history) > state.options.rounds or state.spent():
         return "rounds"
     return "converged" if exhausted else None

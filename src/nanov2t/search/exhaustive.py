@@ -65,4 +65,5 @@ def stop(state: SearchState, exhausted: bool) -> Stopped | None:
         return "exact"
     if exhausted:
         return "converged"
-    return "rounds" if len(state.history) > state.options.rounds else None
+    over = len(state.history) > state.options.rounds or state.spent()
+    return "rounds" if over else None

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
-ROUNDS, EXHAUSTIVE_ROUNDS = 6, 50
-"""Corrections at most, of the default and of the exhaustive search."""
+from nanov2t.core.errors import UserError
+
 BEAM = 8
 """Size of the sequence beam."""
+
+
+Effort = Literal["fast", "default", "thorough"]
+"""How much is spent on a vector: some 300, 5,000 or 50,000 embeddings, where the search goes that
+far."""
+
+ROUNDS: dict[Effort, int] = {"fast": 2, "default": 6, "thorough": 20}
+"""Corrections at most of the beam search."""
+EXHAUSTIVE_ROUNDS = 50
+"""Corrections of the exhaustive search."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent on a vector, looked at after every round."""
+
+    embeddings: float = float("inf")
+    seconds: float = float("inf")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """A number of embeddings, such as `5000`, or a duration, such as `30s` or `2m`.
+
+        Raises:
+            UserError: it is neither.
+        """
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
+        if not match:
+            raise UserError(
+                f"budget {text!r}: neither a number of embeddings nor such as 30s or 2m"
+            )
+        amount = float(match[1])
+        if not match[2]:
+            return cls(embeddings=amount)
+        return cls(seconds=amount * {"s": 1, "m": 60}[match[2]])
+
+
+UNLIMITED = Budget()
 
 
 @dataclass(frozen=True)
@@ -21,3 +61,4 @@ class SearchOptions:
     batch: int | None = None
     """Vectors searched at a time, on which what is found does not depend; None: as many as keep the
     device busy."""
+    budget: Budget = UNLIMITED

@@ -79,6 +79,7 @@ class SearchState:
         history: the rounds that are over.
         embedder_calls: texts embedded.
         seconds: time spent on it.
+        exact: the texts that were judged exactly, where others were judged roughly.
     """
 
     index: int
@@ -90,6 +91,12 @@ class SearchState:
     history: list[Round] = field(default_factory=list)
     embedder_calls: int = 0
     seconds: float = 0.0
+    exact: set[str] = field(default_factory=set)
+
+    def spent(self) -> bool:
+        """Whether its budget is used."""
+        budget = self.options.budget
+        return self.embedder_calls >= budget.embeddings or self.seconds >= budget.seconds
 
     def close_round(self, seconds: float) -> Round:
         """Note the best hypothesis at the end of a round that took `seconds` of this search."""

@@ -1,0 +1,107 @@
+"""How often texts come back exactly, by length: crops of a number of tokens, or whole lines.
+
+    python benchmarks/exact.py PASSAGES [--tokens 4 8 16 32] [--limit 100] [--skip 0]
+    python benchmarks/exact.py --lines tests/secrets.txt
+
+From each passage one crop is drawn, at a random word. Prints a row a length, with 95 % bootstrap
+intervals over texts, and what it cost. Seconds are those of one text at a time in a batch.
+"""
+
+import itertools
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+
+from nanov2t import load_inverter
+from nanov2t.core.passages import read_passages
+from nanov2t.embedders.text import decode_texts, reference
+from nanov2t.evaluation.metrics import bleu, exact_match, interval, token_f1
+from nanov2t.inverter import Inverter
+from nanov2t.pretrained import DEFAULT
+
+
+@dataclass
+class Options:
+    passages: tyro.conf.Positional[str] = ""
+    lines: str = ""
+    """Whole lines of this file, in place of crops."""
+    tokens: tuple[int, ...] = (4, 8, 16, 32)
+    limit: int = 100
+    skip: int = 0
+    """Passages that are passed over."""
+    inverter: str = DEFAULT
+    effort: Literal["fast", "default", "thorough"] = "default"
+    seed: int = 1
+    threads: int = 0
+    show: int = 0
+    """Texts that are printed beside what was found, of those that were missed."""
+
+
+def crops(passages: Iterator[str], inverter: Inverter, tokens: int, seed: int) -> Iterator[str]:
+    """One crop of a passage that is long enough."""
+    tokenizer, draw = inverter.tokenizer, random.Random(seed)
+    for passage in passages:
+        encoding = tokenizer(passage, add_special_tokens=False, verbose=False)
+        ids, words = encoding["input_ids"], encoding.word_ids()
+        if len(ids) < tokens + 2:
+            continue
+        start = draw.randrange(len(ids) - tokens)
+        while start > 0 and words[start] == words[start - 1]:
+            start -= 1
+        yield decode_texts([ids[start : start + tokens]], tokenizer, inverter.embedder)[0]
+
+
+def measure(inverter: Inverter, texts: list[str], show: int) -> dict[str, object]:
+    """Invert texts; the figures of the answers."""
+    vectors = inverter.embedder.encode(texts)
+    began = time.perf_counter()
+    found = inverter.invert(vectors)
+    seconds = time.perf_counter() - began
+    answers = [inversion.text for inversion in found]
+    exact = exact_match(answers, texts)
+    missed = [i for i in range(len(texts)) if not exact[i]]
+    for i in missed[:show]:
+        print(f"  {found[i].cosine:.4f} {found[i].stopped}: {answers[i]}\n         {texts[i]}")
+    calls = [inversion.embedder_calls for inversion in found]
+    return {
+        "n": len(texts),
+        "exact": round(float(exact.mean()), 1),
+        "exact_ci95": [round(x, 1) for x in interval(exact)],
+        "bleu": round(float(bleu(answers, texts).mean()), 1),
+        "token_f1": round(float(token_f1(answers, texts).mean()), 1),
+        "1-cosine": round(float(np.mean([1 - inversion.cosine for inversion in found])), 4),
+        "embeddings": round(float(np.mean(calls))),
+        "embeddings_median": round(float(np.median(calls))),
+        "seconds": round(seconds / len(texts), 2),
+    }
+
+
+def main(options: Options) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    inverter = load_inverter(options.inverter, effort=options.effort)
+    if options.lines:
+        lines = list(read_passages(options.lines))[options.skip :][: options.limit]
+        limit, embedder = inverter.max_tokens, inverter.embedder
+        texts = [reference(line, inverter.tokenizer, embedder, limit) for line in lines]
+        print(json.dumps({"lines": options.lines} | measure(inverter, texts, options.show)))
+        return
+    for tokens in options.tokens:
+        passages = itertools.islice(read_passages(options.passages), options.skip, None)
+        drawn = crops(passages, inverter, tokens, options.seed)
+        texts = list(itertools.islice(drawn, options.limit))
+        row = {"tokens": tokens} | measure(inverter, texts, options.show)
+        print(json.dumps(row))
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,237 @@
+"""Draft to edits: a network that sees a draft, the embedder's states of it and what they lack.
+
+A corrector that does not write the text anew: for every word of the draft it says whether to keep,
+replace or delete it, for every gap whether a word is missing, and which word (cf. Gu et al. 2019,
+"Levenshtein Transformer"). Copying, which a small writing corrector learns last, is its default;
+one pass scores every edit of a draft, at the cost of embedding it.
+
+It starts as the embedder (:class:`~nanov2t.models.trunk.Trunk`). Beside the draft's words it reads
+their true last states h, and what physics knows of the target: the residual R, the wanted state of
+every place h + R - o (:mod:`nanov2t.models.dictionary`), the words nearest to it, and what a
+deletion would gain. The nearness of a word to the wanted state is also a term of its logit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nanov2t.embedders.base import EmbedderInfo
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.physics import FEATURES, Findings, Physics
+from nanov2t.models.trunk import Trunk, TrunkConfig, attention_mask
+
+KEEP, REPLACE, DELETE = 0, 1, 2
+TARGET_TOKENS, DIFFERENCE_TOKENS, MISSING_TOKENS = 3, 2, 4
+"""Prefix positions: of the target vector, of its difference from the draft's, and the words that
+would be likeliest to be inserted."""
+
+
+@dataclass(frozen=True)
+class EditConfig:
+    """The shape of an EditNetwork; saved as its config.json."""
+
+    trunk: TrunkConfig
+    dim: int
+    """Dimension of the vectors."""
+    embedder: EmbedderInfo
+    max_tokens: int = 32
+    """Longest text it was trained on."""
+    kind: str = "edit_network"
+    """Tells config.json from those of other networks."""
+
+
+class Edits(NamedTuple):
+    """Log odds, in nats, of every edit of n drafts of t tokens (with their two special tokens)."""
+
+    states: Tensor
+    """[n, t, hidden]."""
+    gaps: Tensor
+    """[n, t - 1, 2 hidden], of the places between tokens i and i + 1."""
+    findings: Findings
+    action: Tensor
+    """float32 [n, t, 3]: logits of KEEP, REPLACE and DELETE."""
+    insertion: Tensor
+    """float32 [n, t - 1, 2]: logits of no word missing and of a word missing."""
+
+
+class EditNetwork(nn.Module):
+    """See the module. The dictionary is not part of its weights; it must be the one of training."""
+
+    def __init__(self, config: EditConfig):
+        super().__init__()
+        self.config = config
+        trunk, width = config.trunk, config.trunk.hidden
+        self.trunk = Trunk(trunk)
+        self.physics = Physics(trunk.vocabulary, width)
+        self.target = nn.Linear(config.dim, TARGET_TOKENS * width)
+        self.difference = nn.Linear(width + config.dim + 2, DIFFERENCE_TOKENS * width)
+        self.missing = nn.Linear(width, width)
+        self.prefix_norm = nn.LayerNorm(width)
+        self.read_state = nn.Linear(width, width)
+        self.read_wanted = nn.Linear(width, width, bias=False)
+        self.read_residual = nn.Linear(width, width, bias=False)
+        self.read_product = nn.Linear(width, width, bias=False)
+        self.read_nearest = nn.Linear(width, width, bias=False)
+        self.read_features = nn.Linear(FEATURES, width)
+        self.action = _classifier(width, width, [1.0, 0.0, -1.0])
+        self.insertion = _classifier(2 * width, width, [1.0, -1.0])
+        self.replaced = WordHead(width, width)
+        self.inserted = WordHead(2 * width, width)
+        self.bias = nn.Parameter(torch.zeros(trunk.vocabulary))
+        self.scale = nn.Parameter(torch.tensor(0.2))
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Start as the embedder that reads the draft, with small additions."""
+        width = self.config.trunk.hidden
+        for reader in (self.read_state, self.read_wanted, self.read_residual, self.read_product):
+            nn.init.normal_(reader.weight, 0, 0.01)
+        self.read_nearest.weight.data.copy_(0.3 * torch.eye(width))
+        nn.init.normal_(self.read_features.weight, 0, 0.1)
+
+    def unique_weights(self) -> dict[str, Tensor]:
+        """Every weight under its name; none is shared."""
+        return dict(self.state_dict())
+
+    def read_dictionary(self, dictionary: Dictionary) -> None:
+        """Take the dictionary that physics and the output words are read from."""
+        trunk = self.config.trunk
+        self.physics.read(dictionary, [trunk.cls, trunk.sep, trunk.pad], self.bias.dtype)
+
+    def forward(
+        self, targets: Tensor, ids: Tensor, states: Tensor, vectors: Tensor, mask: Tensor
+    ) -> Edits:
+        """Score the edits of n drafts.
+
+        Args:
+            targets: float32 [n, dim], unit vectors of the texts.
+            ids: long [n, t], the drafts with their special tokens, padded.
+            states: [n, t, hidden], the embedder's last states of the drafts.
+            vectors: float32 [n, dim], the drafts' unit vectors.
+            mask: bool [n, t].
+        """
+        dtype = self.target.weight.dtype
+        found = self.physics(targets, ids, states, mask)
+        prefix = self._prefix(targets, vectors, found)
+        width = self.config.trunk.hidden
+        residual = _unit(found.residual)[:, None]
+        product = _unit(found.own) * residual / width**0.5
+        words = self.trunk.words[found.nearest]  # [n, t, NEAREST, hidden]
+        nearest = (words * found.share[..., None].to(dtype)).sum(2)
+        x = (
+            self.trunk.embed(ids)
+            + self.read_state(states.to(dtype))
+            + self.read_wanted(_unit(found.wanted).to(dtype))
+            + self.read_residual(residual.to(dtype))
+            + self.read_product(product.to(dtype))
+            + self.read_nearest(nearest * 8)
+            + self.read_features(found.features().to(dtype))
+        )
+        seen = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
+        x = self.trunk(torch.cat([prefix, x], 1), attention_mask(seen, dtype))
+        x = x[:, prefix.shape[1] :]
+        gaps = torch.cat([x[:, :-1], x[:, 1:]], -1)
+        action, insertion = self.action(x).float(), self.insertion(gaps).float()
+        return Edits(x, gaps, found, action, insertion)
+
+    def _prefix(self, targets: Tensor, vectors: Tensor, found: Findings) -> Tensor:
+        """[n, TARGET_TOKENS + DIFFERENCE_TOKENS + MISSING_TOKENS, hidden]."""
+        n, width, dtype = len(targets), self.config.trunk.hidden, self.target.weight.dtype
+        difference = targets - vectors
+        length = difference.norm(dim=1, keepdim=True)
+        size = (found.residual.norm(dim=1, keepdim=True) + 1).log()
+        scale = self.config.dim**0.5
+        facts = torch.cat(
+            [
+                _unit(found.residual),
+                difference / (length + 1e-3) * scale,
+                size,
+                (length + 1e-3).log(),
+            ],
+            1,
+        )
+        words = self.trunk.words[found.inserted[:, :MISSING_TOKENS]]
+        parts = [
+            self.target((targets * scale).to(dtype)).view(n, TARGET_TOKENS, width),
+            self.difference(facts.to(dtype)).view(n, DIFFERENCE_TOKENS, width),
+            self.missing(words) + words * 8,
+        ]
+        prefix: Tensor = self.prefix_norm(torch.cat(parts, 1))
+        return prefix
+
+    def replacements(
+        self, edits: Edits, rows: Tensor, places: Tensor, words: Tensor | None = None
+    ) -> Tensor:
+        """Logits, float32 [m, words or vocabulary], of the words that replace those at m places;
+        rows and places are long [m]."""
+        found = edits.findings
+        given = (edits.states[rows, places], found.wanted[rows, places], found.precision[rows])
+        return self._words(self.replaced, *given, words)
+
+    def insertions(
+        self, edits: Edits, rows: Tensor, gaps: Tensor, words: Tensor | None = None
+    ) -> Tensor:
+        """Logits, float32 [m, words or vocabulary], of the words that are missing in m gaps."""
+        found = edits.findings
+        given = (edits.gaps[rows, gaps], found.missing[rows], found.precision[rows])
+        return self._words(self.inserted, *given, words)
+
+    def _words(
+        self, head: WordHead, x: Tensor, wanted: Tensor, precision: Tensor, words: Tensor | None
+    ) -> Tensor:
+        physics = self.physics
+        tables = (self.trunk.words, physics.entries, physics.half_squares, self.bias)
+        embeddings, entries, half_squares, bias = (
+            table if words is None else table[words] for table in tables
+        )
+        language, state, trust = head(x)
+        trust = trust * precision[:, None]
+        state = (state + trust * wanted).to(entries.dtype)
+        near: Tensor = F.linear(state, entries).float() - trust * half_squares
+        logits: Tensor = near + F.linear(language * self.scale, embeddings, bias)
+        return logits
+
+
+class WordHead(nn.Module):
+    """States of a place to what its word must be: in the embedder's input space and in that of its
+    states, and how far the wanted state is to be trusted."""
+
+    def __init__(self, wide: int, width: int):
+        super().__init__()
+        self.language = nn.Linear(wide, width)
+        self.norm = nn.LayerNorm(width)
+        self.state = nn.Linear(wide, width + 1)
+        nn.init.normal_(self.state.weight, 0, 0.005)
+        nn.init.zeros_(self.state.bias)
+        self.state.bias.data[-1] = -1.0
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[m, wide] to [m, width], float32 [m, width] and float32 [m, 1]."""
+        language = self.norm(F.gelu(self.language(x), approximate="tanh"))
+        state = self.state(x).float()
+        return language, state[:, :-1], F.softplus(state[:, -1:])
+
+
+def start_edit_network(config: EditConfig, log_frequency: Tensor) -> EditNetwork:
+    """A new network whose output words start from half their log frequency, [vocabulary]."""
+    network = EditNetwork(replace(config))
+    network.bias.data.copy_(0.5 * log_frequency)
+    return network
+
+
+def _classifier(wide: int, width: int, start: list[float]) -> nn.Sequential:
+    """Two layers to one logit for each number in `start`, where the logits start."""
+    last = nn.Linear(width, len(start))
+    last.bias.data.copy_(torch.tensor(start))
+    return nn.Sequential(nn.Linear(wide, width), nn.GELU(), last)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Vectors [..., d] scaled to length sqrt(d), as layers like to read them."""
+    scale: float = x.shape[-1] ** 0.5
+    return x * (scale / (x.norm(dim=-1, keepdim=True) + 1e-6))

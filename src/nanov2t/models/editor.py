@@ -1,0 +1,274 @@
+"""Drafts to scored edits: what searches use of an edit network, or of a dictionary alone."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.text import decode_texts
+from nanov2t.fast.numbers import search_dtype
+from nanov2t.fast.packed import packed
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork, Edits
+from nanov2t.models.physics import Findings, Physics
+
+ROWS = {"cpu": 32, "cuda": 512}
+"""Drafts that are looked at together."""
+WORDS = 24
+"""Words considered at each place."""
+MOVES = 8
+"""Moves of a word considered of a draft."""
+
+
+class Kind(IntEnum):
+    """What an edit does to a draft."""
+
+    REPLACE = 0
+    INSERT = 1
+    DELETE = 2
+    MOVE = 3
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of a draft's token ids."""
+
+    kind: Kind
+    place: int
+    """Index of the token replaced, deleted or moved, or before which the new one is inserted."""
+    word: int
+    """Id of the new token; of a move, the index of the token before which the word goes."""
+
+
+@dataclass(frozen=True)
+class ScoredDraft:
+    """A draft and its likeliest edits, best first."""
+
+    ids: tuple[int, ...]
+    edits: list[Edit]
+    odds: np.ndarray
+    """float32 [edits], log odds of each edit against leaving its place as it is, in nats."""
+
+
+class Editor(ABC):
+    """Scores the edits of drafts of one embedder, whose hidden states it reads."""
+
+    def __init__(self, embedder: Embedder):
+        self.embedder = embedder
+        self.device = embedder.model.device
+        self.rows = ROWS.get(self.device.type, ROWS["cpu"])
+
+    @torch.inference_mode()
+    def score(
+        self, targets: Sequence[np.ndarray], drafts: Sequence[str], count: int
+    ) -> list[ScoredDraft]:
+        """The `count` likeliest edits of each draft, given its target, float32 [dim].
+
+        Drafts of one length are looked at together, so that nothing is padded and what is found of
+        a draft does not depend on the others.
+        """
+        scored: list[ScoredDraft | None] = [None] * len(drafts)
+        for places, ids, states in self.embedder.states_by_length(drafts):
+            for start in range(0, len(places), self.rows):
+                part = slice(start, start + self.rows)
+                rows = [targets[i] for i in places[part]]
+                goal = torch.from_numpy(np.stack(rows)).to(self.device)
+                found = self._score(goal, ids[part], states[part], count)
+                for i, draft in zip(places[part], found, strict=True):
+                    scored[i] = draft
+        return [draft for draft in scored if draft is not None]
+
+    @property
+    @abstractmethod
+    def frequent_words(self) -> list[int]:
+        """Token ids, most frequent first."""
+
+    def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of texts, without special tokens."""
+        return [tuple(ids[1:-1]) for ids in self.embedder.tokenize(texts)]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Token ids to texts as the embedder sees them."""
+        return decode_texts(rows, self.embedder.tokenizer, self.embedder) if rows else []
+
+    @abstractmethod
+    def _score(
+        self, targets: Tensor, ids: Tensor, states: Tensor, count: int
+    ) -> Iterator[ScoredDraft]:
+        """Of drafts of one length: targets [n, dim], ids [n, t] with special tokens, and states
+        [n, t, hidden]."""
+
+
+class NetworkEditor(Editor):
+    """Scores by an edit network."""
+
+    def __init__(self, network: EditNetwork, dictionary: Dictionary, embedder: Embedder):
+        super().__init__(embedder)
+        copied = copy.deepcopy(network).to(self.device, search_dtype(self.device))
+        copied.read_dictionary(dictionary)  # physics stays in float32
+        self.network = packed(copied)
+
+    @property
+    def frequent_words(self) -> list[int]:
+        words: list[int] = self.network.physics.words.tolist()
+        return words
+
+    def _score(
+        self, targets: Tensor, ids: Tensor, states: Tensor, count: int
+    ) -> Iterator[ScoredDraft]:
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        vectors = self.embedder.of_mean(states.float().mean(1))
+        edits = self.network(targets, ids, states, vectors, mask)
+        action, insertion = edits.action.log_softmax(-1), edits.insertion.log_softmax(-1)
+        odds = Odds(
+            *self._replacements(edits, ids, action[..., REPLACE] - action[..., KEEP]),
+            *self._insertions(edits, ids, insertion[..., 1] - insertion[..., 0]),
+            (action[..., DELETE] - action[..., KEEP])[:, 1:-1],
+        )
+        return odds.best(ids[:, 1:-1], count)
+
+    def _replacements(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor]:
+        """Log odds [n, t - 2, WORDS] and ids of the likeliest replacements."""
+        n, inner = len(ids), ids.shape[1] - 2
+        rows = torch.arange(n, device=ids.device).repeat_interleave(inner)
+        places = torch.arange(1, inner + 1, device=ids.device).repeat(n)
+        logits = self.network.replacements(edits, rows, places)
+        total = logits.logsumexp(-1, keepdim=True)
+        logits.scatter_(1, ids[:, 1:-1].reshape(-1, 1), -torch.inf)  # its own word is no edit
+        best, words = logits.topk(WORDS, -1)
+        best = best - total + odds[:, 1:-1].reshape(-1, 1)
+        return best.view(n, inner, WORDS), words.view(n, inner, WORDS)
+
+    def _insertions(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log odds [n, t - 1, WORDS] and ids of the likeliest insertions, and log odds [n, t - 1,
+        t - 2] of inserting each of the draft's own words."""
+        n, gaps = odds.shape
+        rows = torch.arange(n, device=ids.device).repeat_interleave(gaps)
+        places = torch.arange(gaps, device=ids.device).repeat(n)
+        logits = self.network.insertions(edits, rows, places)
+        logits = logits - logits.logsumexp(-1, keepdim=True) + odds.reshape(-1, 1)
+        best, words = logits.topk(WORDS, -1)
+        own = logits.gather(1, ids[rows, 1:-1]).view(n, gaps, -1)
+        return best.view(n, gaps, WORDS), words.view(n, gaps, WORDS), own
+
+
+class DictionaryEditor(Editor):
+    """Scores by an embedder's dictionary alone: by how far an edit closes the gap between the
+    draft's states and the target's, and by how frequent its words are."""
+
+    def __init__(self, dictionary: Dictionary, embedder: Embedder):
+        super().__init__(embedder)
+        tokenizer = embedder.tokenizer
+        self.physics = Physics(*dictionary.states.shape).to(self.device)
+        self.physics.read(dictionary, tokenizer.all_special_ids, search_dtype(self.device))
+        self.log_frequency = dictionary.log_frequency.to(self.device)
+
+    @property
+    def frequent_words(self) -> list[int]:
+        words: list[int] = self.physics.words.tolist()
+        return words
+
+    def _score(
+        self, targets: Tensor, ids: Tensor, states: Tensor, count: int
+    ) -> Iterator[ScoredDraft]:
+        found: Findings = self.physics(targets, ids, states, torch.ones_like(ids) > 0, WORDS)
+        prior = self.log_frequency
+        own = prior[ids][:, 1:-1]  # [n, t - 2]
+        n, gaps = len(ids), ids.shape[1] - 1
+        replaced = found.gains[:, 1:-1] + prior[found.nearest[:, 1:-1]] - own[..., None]
+        inserted = found.insertion_gains + prior[found.inserted]
+        likely = torch.isin(ids[:, 1:-1], found.inserted)
+        moved = torch.where(likely, inserted[:, -1:], -torch.inf)
+        odds = Odds(
+            replaced,
+            found.nearest[:, 1:-1],
+            inserted[:, None].expand(n, gaps, WORDS),
+            found.inserted[:, None].expand(n, gaps, WORDS),
+            moved[:, None].expand(n, gaps, -1),
+            found.deletion_gains[:, 1:-1] - own,
+        )
+        return odds.best(ids[:, 1:-1], count)
+
+
+@dataclass(frozen=True)
+class Odds:
+    """Log odds of the edits of n drafts of m words: see the methods above."""
+
+    replaced: Tensor
+    """[n, m, WORDS]."""
+    replacements: Tensor
+    inserted: Tensor
+    """[n, m + 1, WORDS]."""
+    insertions: Tensor
+    own_inserted: Tensor
+    """[n, m + 1, m], of each of the draft's own words at each gap."""
+    deleted: Tensor
+    """[n, m]."""
+
+    def best(self, ids: Tensor, count: int) -> Iterator[ScoredDraft]:
+        """The `count` likeliest edits of each draft, ids long [n, m]."""
+        n, m = ids.shape
+        moved = self.own_inserted + self.deleted[:, None]  # [n, gap, word]
+        words = torch.arange(m, device=ids.device)
+        moved[:, words, words] = moved[:, words + 1, words] = -torch.inf  # where it stands already
+        deleted = self.deleted if m > 1 else torch.full_like(self.deleted, -torch.inf)
+        flat = torch.cat([x.flatten(1) for x in (self.replaced, self.inserted, deleted, moved)], 1)
+        best, places = flat.topk(min(count, flat.shape[1]), -1)
+        sizes = (m * WORDS, (m + 1) * WORDS, m)
+        replacements = self.replacements.flatten(1).tolist()
+        insertions = self.insertions.flatten(1).tolist()
+
+        def edit(row: int, place: int) -> Edit:
+            """The edit at a place of the flattened odds."""
+            if place < sizes[0]:
+                return Edit(Kind.REPLACE, place // WORDS, replacements[row][place])
+            place -= sizes[0]
+            if place < sizes[1]:
+                return Edit(Kind.INSERT, place // WORDS, insertions[row][place])
+            place -= sizes[1]
+            if place < sizes[2]:
+                return Edit(Kind.DELETE, place, 0)
+            gap, word = divmod(place - sizes[2], m)
+            return Edit(Kind.MOVE, word, gap)
+
+        for i in range(n):
+            edits = [edit(i, place) for place in places[i].tolist()]
+            finite = int(best[i].isfinite().sum())
+            odds = best[i, :finite].float().cpu().numpy()
+            yield ScoredDraft(tuple(ids[i].tolist()), edits[:finite], odds)
+
+
+def apply(ids: Sequence[int], edits: Sequence[Edit]) -> list[int]:
+    """The token ids with edits made that do not conflict."""
+    replaced = {e.place: e.word for e in edits if e.kind == Kind.REPLACE}
+    gone = {e.place for e in edits if e.kind in (Kind.DELETE, Kind.MOVE)}
+    inserted = {e.place: e.word for e in edits if e.kind == Kind.INSERT}
+    inserted |= {e.word: ids[e.place] for e in edits if e.kind == Kind.MOVE}
+    result = []
+    for i in range(len(ids) + 1):
+        if i in inserted:
+            result.append(inserted[i])
+        if i < len(ids) and i not in gone:
+            result.append(replaced.get(i, ids[i]))
+    return result
+
+
+def conflict(a: Edit, b: Edit) -> bool:
+    """Whether two edits touch the same word or fill the same gap."""
+
+    def touched(edit: Edit) -> set[tuple[str, int]]:
+        if edit.kind == Kind.INSERT:
+            return {("gap", edit.place)}
+        if edit.kind == Kind.MOVE:
+            return {("word", edit.place), ("gap", edit.word)}
+        return {("word", edit.place)}
+
+    return bool(touched(a) & touched(b))

@@ -1,0 +1,189 @@
+"""Transformer layers that start as those of a BERT-like embedder.
+
+The networks that look inside an embedder (:mod:`nanov2t.models.prefix_lm`,
+:mod:`nanov2t.models.edit_network`) read its vocabulary and begin with its weights: what took others
+days of training is there from the first step. The word embeddings stay the embedder's own, frozen:
+neither trained, which would be most of a step on a CPU, nor saved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nanov2t.core.errors import UserError
+from nanov2t.embedders.base import Embedder
+
+MASKED = -30000.0
+"""Added to the logits of masked attention; representable in bfloat16 and float16."""
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """The shape of a BERT-like embedder, and the ids of its special tokens."""
+
+    vocabulary: int
+    hidden: int
+    heads: int
+    feed_forward: int
+    layers: int
+    positions: int
+    eps: float
+    cls: int
+    sep: int
+    pad: int
+
+
+class Layer(nn.Module):
+    """One post-norm transformer layer (Devlin et al. 2019) that can keep keys and values.
+
+    Attention is two products and a softmax: on CPUs the backward pass of PyTorch's fused attention
+    costs three times as much.
+    """
+
+    def __init__(self, config: TrunkConfig):
+        super().__init__()
+        width = config.hidden
+        self.heads = config.heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=config.eps)
+        self.up = nn.Linear(width, config.feed_forward)
+        self.down = nn.Linear(config.feed_forward, width)
+        self.norm = nn.LayerNorm(width, eps=config.eps)
+
+    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        """States [n, t, hidden]; `mask` is added to the attention's logits, [n or 1, 1, t or 1,
+        keys]. With a cache the keys are those of all calls so far."""
+        n, t, width = x.shape
+        # [3, n, heads, t, width / heads]
+        query, key, value = self.qkv(x).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            key, value = cache.extend(key, value)
+        logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        if mask is not None:
+            logits = logits + mask
+        mixed = (logits.softmax(-1) @ value).transpose(1, 2).reshape(n, t, width)
+        x = self.attention_norm(x + self.out(mixed))
+        wide = F.gelu(self.up(x), approximate="tanh")
+        states: Tensor = self.norm(x + self.down(wide))
+        return states
+
+
+class Cache:
+    """Keys and values of the positions that a layer has seen, [n, heads, t, width]."""
+
+    def __init__(self) -> None:
+        self.key: Tensor | None = None
+        self.value: Tensor | None = None
+
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        if self.key is not None and self.value is not None:
+            key, value = torch.cat([self.key, key], 2), torch.cat([self.value, value], 2)
+        self.key, self.value = key, value
+        return key, value
+
+    def select(self, rows: Tensor) -> None:
+        """Keep, repeat or reorder rows, long [m]."""
+        if self.key is not None and self.value is not None:
+            self.key, self.value = self.key[rows], self.value[rows]
+
+
+class Trunk(nn.Module):
+    """Embeddings and layers; :meth:`start_from` makes them those of an embedder.
+
+    Attributes:
+        words: float [vocabulary, hidden], the embedder's word embeddings. They are no parameter and
+            are not in the state dict.
+    """
+
+    words: Tensor
+
+    def __init__(self, config: TrunkConfig):
+        super().__init__()
+        self.config = config
+        empty = torch.zeros(config.vocabulary, config.hidden)
+        self.register_buffer("words", empty, persistent=False)
+        self.places = nn.Parameter(torch.zeros(config.positions, config.hidden))
+        self.norm = nn.LayerNorm(config.hidden, eps=config.eps)
+        layers = [Layer(config) for _ in range(config.layers)]
+        self.layers = nn.ModuleList(layers)
+
+    def embed(self, ids: Tensor, first: int = 0) -> Tensor:
+        """Input states [n, t, hidden] of the ids [n, t], of which the first stands at place
+        `first` of its text."""
+        words = F.embedding(ids, self.words)
+        states: Tensor = self.norm(words + self.places[first : first + ids.shape[1]])
+        return states
+
+    def forward(self, x: Tensor, mask: Tensor | None, caches: list[Cache] | None = None) -> Tensor:
+        """Input states [n, t, hidden] through all layers; see :meth:`Layer.forward`."""
+        for i, layer in enumerate(self.layers):
+            x = layer(x, mask, caches[i] if caches else None)
+        return x
+
+    def read_words(self, embedder: Embedder) -> None:
+        """Take the embedder's word embeddings."""
+        self.words = bert_of(embedder).embeddings.word_embeddings.weight.detach().to(self.words)
+
+    @torch.no_grad()
+    def start_from(self, embedder: Embedder) -> None:
+        """Take all weights from the embedder's transformer."""
+        bert = bert_of(embedder)
+        self.read_words(embedder)
+        places, types = bert.embeddings.position_embeddings, bert.embeddings.token_type_embeddings
+        self.places.copy_(places.weight[: len(self.places)] + types.weight[0])
+        self.norm.load_state_dict(bert.embeddings.LayerNorm.state_dict())
+        for ours, theirs in zip(self.layers, bert.encoder.layer, strict=True):
+            assert isinstance(ours, Layer)
+            attention = theirs.attention.self
+            qkv = (attention.query, attention.key, attention.value)
+            ours.qkv.weight.copy_(torch.cat([part.weight for part in qkv]))
+            ours.qkv.bias.copy_(torch.cat([part.bias for part in qkv]))
+            for mine, its in (
+                (ours.out, theirs.attention.output.dense),
+                (ours.attention_norm, theirs.attention.output.LayerNorm),
+                (ours.up, theirs.intermediate.dense),
+                (ours.down, theirs.output.dense),
+                (ours.norm, theirs.output.LayerNorm),
+            ):
+                mine.load_state_dict(its.state_dict())
+
+
+def bert_of(embedder: Embedder) -> Any:
+    """The BERT inside an embedder.
+
+    Raises:
+        UserError: there is none.
+    """
+    model = embedder.model[0].model if embedder.model is not None else None
+    if model is None or model.config.model_type != "bert":
+        raise UserError(f"{embedder.name}: not a BERT whose weights a network could start from")
+    return model
+
+
+def trunk_config(embedder: Embedder, positions: int = 128) -> TrunkConfig:
+    """The shape of the embedder's transformer, for texts and prefixes of at most `positions`."""
+    bert, tokenizer = bert_of(embedder).config, embedder.tokenizer
+    return TrunkConfig(
+        vocabulary=bert.vocab_size,
+        hidden=bert.hidden_size,
+        heads=bert.num_attention_heads,
+        feed_forward=bert.intermediate_size,
+        layers=bert.num_hidden_layers,
+        positions=min(positions, bert.max_position_embeddings),
+        eps=bert.layer_norm_eps,
+        cls=tokenizer.cls_token_id,
+        sep=tokenizer.sep_token_id,
+        pad=tokenizer.pad_token_id,
+    )
+
+
+def attention_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What :class:`Layer` adds to its logits: 0 where mask [n, t] (or [n, t, t]) is true."""
+    mask = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, MASKED)

@@ -1,0 +1,82 @@
+"""Evolution: a population of texts whose members are edited, recombined and judged.
+
+Where a sequence beam (Morris et al. 2023, section 3.2) keeps a few texts and rewrites them, a
+population keeps many and edits them by what the embedder's own states say is missing
+(:mod:`nanov2t.models.edit_network`). An embedding costs a thousandth of a beam search, and exact
+texts are found by many small steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nanov2t.core.errors import UserError
+from nanov2t.search.base import Parts
+from nanov2t.search.loop import RoundSearch
+from nanov2t.search.options import Effort
+from nanov2t.search.population import Population, stalled
+from nanov2t.search.proposers.children import Children
+from nanov2t.search.proposers.first import FirstGuesses
+from nanov2t.search.proposers.moves import Moves
+from nanov2t.search.proposers.neighbours import Neighbours
+from nanov2t.search.state import SearchState, Stopped
+
+BATCH = {"cpu": 8, "cuda": 128}
+"""Vectors searched at a time: enough to keep a device busy."""
+
+
+@dataclass(frozen=True)
+class Spending:
+    """How much is spent on a vector."""
+
+    guesses: int
+    """First guesses, by beam search."""
+    rounds: int
+    """Generations at most."""
+    parents: int
+    """Members whose children are made in a round."""
+    edits: int
+    """Likeliest single edits of a parent that are tried."""
+    combinations: int
+    """Sets of edits of a parent that are drawn and made together."""
+    moves: int
+    """Random moves of a span of a parent, and half as many swaps of two words."""
+    patience: int
+    """Rounds without gain after which a search has converged."""
+    neighbours: int
+    """Most frequent words of which every place is tried, where a search has stalled."""
+
+
+EFFORTS: dict[Effort, Spending] = {
+    "fast": Spending(16, 4, 4, 8, 8, 4, 4, 0),
+    "default": Spending(32, 32, 12, 16, 16, 12, 12, 50),
+    "thorough": Spending(64, 96, 16, 24, 24, 16, 24, 300),
+}
+
+
+def evolution_search(parts: Parts) -> RoundSearch:
+    """First guesses, then generations of children."""
+    if parts.editor is None:
+        raise UserError("search evolution: needs an inverter that looks inside its embedder")
+    effort = EFFORTS[parts.effort]
+    steps = [
+        [
+            FirstGuesses(parts.guesser, parts.editor, effort.guesses),
+            Children(parts.editor, effort.parents, effort.edits, effort.combinations),
+            Moves(parts.editor, effort.parents, effort.moves),
+            Neighbours(parts.editor, effort.neighbours),
+        ]
+    ]
+    batch = BATCH.get(parts.device_type, BATCH["cpu"])
+
+    def stop(state: SearchState, exhausted: bool) -> Stopped | None:
+        """A search is over when its best text is exact, its rounds or its budget are used, or
+        nothing has been gained for a while."""
+        assert state.options.rounds is not None
+        if state.pool[0].cosine >= 1 - state.target.tolerance:
+            return "exact"
+        if len(state.history) > state.options.rounds or state.spent():
+            return "rounds"
+        return "converged" if exhausted or stalled(state) >= effort.patience else None
+
+    return RoundSearch(steps, Population(parts.embedder), stop, effort.rounds, batch)
