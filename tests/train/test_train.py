@@ -53,6 +53,16 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, share):
     assert steps == sorted(steps)
 
 
+def test_a_run_stopped_before_its_first_step_goes_on_like_any_other(tmp_path):
+    train(tiny_config(tmp_path / "whole", share=0))
+    config = tiny_config(tmp_path / "parts", share=0, budget="0s")
+    train(config)
+    assert (config.out / "checkpoint-00000000").is_dir()
+    config.budget = ""
+    train(config)
+    assert same(weights(tmp_path / "whole"), weights(config.out))
+
+
 class Stop:
     """Trains until checkpoint `after` is written, then dies as if killed between two steps."""
 

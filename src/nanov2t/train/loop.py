@@ -71,8 +71,8 @@ def run(task: Task[M], model: M, config: RunConfig, accelerator: Accelerator) ->
     if config.compile:
         wrapped = torch.compile(wrapped)
     step, elapsed = checkpoints.load(model, optimizer, task)
-    budget, began = seconds(config.budget), time.monotonic() - elapsed
     log = RunLog(config, accelerator, step, task.steps)
+    budget, began = seconds(config.budget), time.monotonic() - elapsed
 
     while step < task.steps:
         elapsed = _agreed(time.monotonic() - began, accelerator)

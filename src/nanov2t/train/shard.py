@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
     get_optimizer_state_dict,
+    set_model_state_dict,
     set_state_dict,
 )
 
@@ -73,6 +74,8 @@ def gather(
     first process."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=is_sharded(model))
     weights = _once(model, get_model_state_dict(model, options=options))
+    if not optimizer.state:  # before the first step; asked for, it would count one
+        return weights, {}
     moments: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=options)
     return weights, {
         f"{name}.{key}": value
@@ -88,6 +91,10 @@ def scatter(
     moments: dict[str, Tensor],
 ) -> None:
     """Put back, on every process, what :func:`gather` gave."""
+    options = StateDictOptions(full_state_dict=True, strict=False)
+    if not moments:
+        set_model_state_dict(model, dict[str, Any](weights), options=options)
+        return
     groups = get_optimizer_state_dict(
         model, optimizer, options=StateDictOptions(full_state_dict=True)
     )["param_groups"]
@@ -101,7 +108,7 @@ def scatter(
         optimizer,
         model_state_dict=dict[str, Any](weights),
         optim_state_dict=both,
-        options=StateDictOptions(full_state_dict=True, strict=False),
+        options=options,
     )
 
 
