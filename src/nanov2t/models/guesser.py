@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 from nanov2t.models.prefix_lm import PrefixLM
 
+ROWS = 64
+"""Texts rewritten at a time."""
 ROOM = 4
 """Tokens that a guess may be longer than the texts that the model was trained on."""
 
@@ -32,3 +35,20 @@ class Guesser:
         vector = torch.from_numpy(target.astype(np.float32))[None].to(self.device)
         [guesses] = self.model.generate(vector, count, self.limit)
         return decode_texts(guesses, self.embedder.tokenizer, self.embedder)
+
+    def rewrite(
+        self,
+        targets: Sequence[np.ndarray],
+        texts: Sequence[Sequence[int]],
+        kept: Sequence[int],
+        noise: Sequence[np.ndarray],
+    ) -> list[list[int]]:
+        """The ends of texts written anew: see :meth:`PrefixLM.rewrite`; targets are float32 [dim]
+        each, noise float32 [limit, CHOICES] each."""
+        found: list[list[int]] = []
+        for start in range(0, len(texts), ROWS):
+            part = slice(start, start + ROWS)
+            vectors = torch.from_numpy(np.stack(targets[part])).to(self.device)
+            drawn = torch.from_numpy(np.stack(noise[part])).to(self.device)
+            found += self.model.rewrite(vectors, texts[part], kept[part], drawn)
+        return found

@@ -24,6 +24,8 @@ from nanov2t.models.trunk import Cache, Trunk, TrunkConfig, attention_mask
 
 PREFIX = 8
 """Pseudo-tokens of the vector."""
+CHOICES = 16
+"""Likeliest words of a step that a rewriting draws from."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,45 @@ class PrefixLM(nn.Module):
                 break
         texts = [self._text(row) for row in ids[:, 1:].tolist()]
         return [texts[i : i + beams] for i in range(0, len(texts), beams)]
+
+    @torch.inference_mode()
+    def rewrite(
+        self, targets: Tensor, texts: Sequence[Sequence[int]], kept: Sequence[int], noise: Tensor
+    ) -> list[list[int]]:
+        """Write the ends of texts anew, given their vectors [n, dim].
+
+        Args:
+            texts: ids without special tokens.
+            kept: how many ids of each text stay as they are.
+            noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
+                words of each step; Gumbel noise draws from the model. Texts end after `steps`.
+        """
+        trunk = self.config.trunk
+        caches = [Cache() for _ in self.trunk.layers]
+        self.trunk(self.embed_prefix(targets), None, caches)
+        guess = self.guess(targets)
+        steps = noise.shape[1]
+        given = torch.full((len(texts), steps), -1)
+        for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
+            given[i, :count] = torch.tensor(text[:count], dtype=torch.long)[:steps]
+        given = given.to(targets.device)
+        ids = torch.full((len(texts), 1), trunk.cls, device=targets.device)
+        ended = torch.zeros(len(texts), dtype=torch.bool, device=targets.device)
+        for step in range(steps):
+            x = self.trunk(self.trunk.embed(ids[:, -1:], step), None, caches)
+            logits = self.logits(x)[:, 0].float() + guess
+            if step == 0:
+                logits[:, trunk.sep] = -torch.inf
+            best, words = logits.topk(CHOICES, -1)
+            place = (best + noise[:, step]).argmax(-1, keepdim=True)
+            word = torch.where(given[:, step] < 0, words.gather(1, place)[:, 0], given[:, step])
+            word = torch.where(ended, trunk.pad, word)
+            ids = torch.cat([ids, word[:, None]], 1)
+            ended = ended | (word == trunk.sep)
+            guess = guess.scatter(1, word[:, None], 0.0)
+            if ended.all():
+                break
+        return [self._text(row) for row in ids[:, 1:].tolist()]
 
     def _text(self, row: Sequence[int]) -> list[int]:
         ends = (self.config.trunk.sep, self.config.trunk.pad)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nanov2t.core.errors import UserError
-from nanov2t.search.base import Parts
+from nanov2t.search.base import Parts, Proposer
 from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Effort
 from nanov2t.search.population import Population, stalled
 from nanov2t.search.proposers.children import Children
+from nanov2t.search.proposers.endings import Endings
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.neighbours import Neighbours
@@ -41,6 +42,8 @@ class Spending:
     """Sets of edits of a parent that are drawn and made together."""
     moves: int
     """Random moves of a span of a parent, and half as many swaps of two words."""
+    endings: int
+    """Endings of a parent that are written anew."""
     patience: int
     """Rounds without gain after which a search has converged."""
     neighbours: int
@@ -48,9 +51,9 @@ class Spending:
 
 
 EFFORTS: dict[Effort, Spending] = {
-    "fast": Spending(16, 4, 4, 8, 8, 4, 4, 0),
-    "default": Spending(32, 32, 12, 16, 16, 12, 12, 50),
-    "thorough": Spending(64, 96, 16, 24, 24, 16, 24, 300),
+    "fast": Spending(16, 4, 4, 8, 8, 4, 2, 4, 0),
+    "default": Spending(32, 32, 12, 16, 16, 12, 4, 12, 50),
+    "thorough": Spending(64, 96, 16, 24, 24, 16, 8, 24, 300),
 }
 
 
@@ -59,14 +62,14 @@ def evolution_search(parts: Parts) -> RoundSearch:
     if parts.editor is None:
         raise UserError("search evolution: needs an inverter that looks inside its embedder")
     effort = EFFORTS[parts.effort]
-    steps = [
-        [
-            FirstGuesses(parts.guesser, parts.editor, effort.guesses),
-            Children(parts.editor, effort.parents, effort.edits, effort.combinations),
-            Moves(parts.editor, effort.parents, effort.moves),
-            Neighbours(parts.editor, effort.neighbours),
-        ]
+    proposers: list[Proposer] = [
+        FirstGuesses(parts.guesser, parts.editor, effort.guesses),
+        Children(parts.editor, effort.parents, effort.edits, effort.combinations),
+        Moves(parts.editor, effort.parents, effort.moves),
+        Neighbours(parts.editor, effort.neighbours),
     ]
+    if parts.guesser is not None:
+        proposers.append(Endings(parts.guesser, parts.editor, effort.parents, effort.endings))
     batch = BATCH.get(parts.device_type, BATCH["cpu"])
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
@@ -79,4 +82,4 @@ def evolution_search(parts: Parts) -> RoundSearch:
             return "rounds"
         return "converged" if exhausted or stalled(state) >= effort.patience else None
 
-    return RoundSearch(steps, Population(parts.embedder), stop, effort.rounds, batch)
+    return RoundSearch([proposers], Population(parts.embedder), stop, effort.rounds, batch)
