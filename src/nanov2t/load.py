@@ -195,13 +195,19 @@ def _match(given: EmbedderInfo, expected: EmbedderInfo) -> None:
     # A model is what its weights are, whatever name it was loaded by; but others' checkpoints hold
     # no fingerprint.
     recorded = (
-        ("normalized", "max_tokens", "lowercase", "fingerprint")
+        ("normalized", "max_tokens", "lowercase", "prompt", "pools_prompt", "fingerprint")
         if expected.fingerprint
-        else ("normalized",)
+        else ("normalized", "prompt")
     )
     for key in recorded:
         if ours[key] != theirs[key]:
             raise UserError(
-                f"the inverter was trained for {expected.name} with {key} {theirs[key]}; "
-                f"{given.name} has {key} {ours[key]}"
+                f"the inverter was trained for {expected.name} with {key} {_show(theirs[key])}; "
+                f"{given.name} has {key} {_show(ours[key])}"
             )
+
+
+def _show(value: Any) -> str:
+    """A value of an embedder's, for messages: an empty one is seen, and so are blanks at an
+    end."""
+    return repr(value) if isinstance(value, str) and not value.isalnum() else str(value)

@@ -23,11 +23,12 @@ KEY = "sk-secret-of-the-tests"
 
 class Server(ThreadingHTTPServer):
     """`failures` are the statuses of the next answers, before the vectors come; `key`, if any, is
-    demanded."""
+    demanded; if `full`, vectors keep all dimensions, whatever is asked for."""
 
     def __init__(self, model):
         super().__init__(("127.0.0.1", 0), Handler)
         self.model, self.failures, self.key, self.seen = model, [], "", []
+        self.full = False
 
     @property
     def url(self) -> str:
@@ -48,8 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path != "/v1/embeddings" or not all(body["input"]):
             self.answer(400, {"error": {"message": "an empty text"}})
         else:
+            kept = None if self.server.full else body.get("dimensions")
             rows = [
-                {"object": "embedding", "index": i, "embedding": vector.tolist()}
+                {"object": "embedding", "index": i, "embedding": vector[:kept].tolist()}
                 for i, vector in enumerate(self.server.model.encode(body["input"]))
             ]
             usage = {"prompt_tokens": 0, "total_tokens": 0}
@@ -98,6 +100,23 @@ def test_vectors_are_those_of_the_model_behind_it(server, local, monkeypatch):
     assert [len(texts) for texts, _ in server.seen] == [1, 2, 2, 1], "a probe, then batches of two"
     assert embedder.encode([]).shape == (0, 384)
     assert embedder.normalize(" A cat ") == "A cat" and not embedder.reads(local.tokenizer)
+
+
+def test_prompts_and_dimensions_are_sent(server, local):
+    plain = load_embedder(f"openai:minilm@{server.url}")
+    prompted = load_embedder(f"openai:minilm@{server.url}?prompt=passage:%20")
+    assert (prompted.info.prompt, prompted.name) == (
+        "passage: ",
+        plain.name + "?prompt=passage:%20",
+    )
+    assert prompted.info.fingerprint != plain.info.fingerprint
+    assert np.allclose(prompted.encode(["a cat"]), local.encode(["passage: a cat"]), atol=1e-5)
+    short = load_embedder(f"openai:minilm@{server.url}", truncate_dim=100)
+    assert (short.dim, short.normalized) == (100, False)
+    assert np.allclose(short.encode(["a cat"]), local.encode(["a cat"])[:, :100], atol=1e-5)
+    server.full = True
+    with pytest.raises(UserError, match="384 dimensions, where 100 were asked for"):
+        short.encode(["a cat"])
 
 
 def test_refusals_of_the_moment_are_retried(server, local):

@@ -24,7 +24,13 @@ class EmbedderInfo:
     lowercase: bool
     """Whether it sees only lower case, so that case cannot be recovered."""
     fingerprint: str
-    """A hash of its weights, tokenizer and pooling."""
+    """A hash of its weights, tokenizer and pooling, and of the settings below."""
+    prompt: str = ""
+    """What it puts in front of every text."""
+    pools_prompt: bool = True
+    """Whether the prompt's tokens are pooled with the text's."""
+    truncate_dim: int | None = None
+    """The dimensions that are kept, where there were more."""
 
 
 class Embedder:
@@ -78,17 +84,18 @@ class Embedder:
         return self.encode(texts)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """The embedder's own token ids of texts, special tokens among them, cut off where it cuts
-        them off."""
+        """The embedder's own token ids of texts, special tokens and its prompt among them, cut off
+        where it cuts them off."""
         raise NotImplementedError
 
     def reads(self, tokenizer: Any) -> bool:
-        """Whether :meth:`encode_ids` takes token ids of `tokenizer`."""
+        """Whether :meth:`encode_ids` takes token ids of `tokenizer`, and gives the vectors that
+        :meth:`encode` gives of their text."""
         return False
 
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special
-        tokens, to float32 [n, dim] on the model's device."""
+        tokens and without a prompt, to float32 [n, dim] on the model's device."""
         raise NotImplementedError
 
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:

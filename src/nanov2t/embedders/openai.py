@@ -11,6 +11,7 @@ import numpy as np
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
 
 OPENAI = "https://api.openai.com/v1"
 KNOWN = {
@@ -37,13 +38,14 @@ class OpenAIEmbedder(Embedder):
 
     Args:
         spec: ``openai:MODEL`` or ``openai:MODEL@URL``.
+        settings: a prompt, and a dimension to truncate to, which the server does.
 
     Raises:
         UserError: the package `openai` or the key is missing, or the server cannot be reached or
-            refuses.
+            refuses, or has no such setting.
     """
 
-    def __init__(self, spec: str):
+    def __init__(self, spec: str, settings: EmbedderSettings = UNCHANGED):
         try:
             import openai
         except ModuleNotFoundError:
@@ -51,7 +53,12 @@ class OpenAIEmbedder(Embedder):
                 f"embedder {spec}: needs the package openai: pip install 'nanov2t[openai]'"
             ) from None
 
+        if settings.prompt_name is not None or settings.max_tokens is not None:
+            raise UserError(
+                f"embedder {spec.partition('@')[0]}: takes prompt and truncate_dim only"
+            )
         self._api = openai
+        self._prompt, self._dim = settings.prompt or "", settings.truncate_dim
         self._model, _, url = spec.removeprefix("openai:").partition("@")
         home = os.environ.get("OPENAI_BASE_URL") or OPENAI
         parts = urlsplit(url or home)
@@ -78,18 +85,19 @@ class OpenAIEmbedder(Embedder):
             api_key=self._key or "none", base_url=self._server, max_retries=RETRIES, timeout=60
         )
         if self._server == OPENAI and self._model in KNOWN:
-            dim, normalized = KNOWN[self._model], True
+            dim, normalized = self._dim or KNOWN[self._model], True
         else:  # they show in the vector of any text
             [probe] = self._embed(["probe"])
             dim, normalized = len(probe), bool(abs(np.linalg.norm(probe) - 1) < 1e-3)
         self.info = EmbedderInfo(
-            name=spec,
+            name=settings.write(spec),
             dim=dim,
             max_tokens=MAX_TOKENS,
             normalized=normalized,
             lowercase=False,
-            # The weights are out of reach; the name is all there is to tell models by.
-            fingerprint=hashlib.sha256(f"openai {self._model}".encode()).hexdigest()[:16],
+            fingerprint=_fingerprint(self._model, settings),
+            prompt=self._prompt,
+            truncate_dim=self._dim,
         )
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -103,12 +111,17 @@ class OpenAIEmbedder(Embedder):
         try:
             # An empty text, from which a search without a draft starts, is refused by the API.
             answer = self._client.embeddings.create(
-                model=self._model, input=[text or " " for text in texts], encoding_format="float"
+                model=self._model,
+                input=[self._prompt + text or " " for text in texts],
+                encoding_format="float",
+                dimensions=self._dim or self._api.omit,
             )
             rows = sorted(answer.data, key=lambda row: row.index)
             vectors = np.array([row.embedding for row in rows], np.float32)
             if vectors.ndim != 2 or len(vectors) != len(texts):
                 raise ValueError(f"an answer of shape {vectors.shape} to {len(texts)} texts")
+            if self._dim and vectors.shape[1] != self._dim:
+                raise ValueError(f"{vectors.shape[1]} dimensions, where {self._dim} were asked for")
             return vectors
         except (self._api.AuthenticationError, self._api.PermissionDeniedError):
             # The server's own words may repeat the key.
@@ -121,3 +134,10 @@ class OpenAIEmbedder(Embedder):
             raise UserError(
                 f"{self._server}: no vectors from {self._model}: {reason[:200]}"
             ) from None
+
+
+def _fingerprint(model: str, settings: EmbedderSettings) -> str:
+    """The weights are out of reach; the model's name and the settings are all there is to tell
+    models by."""
+    content = settings.write(f"openai {model}")
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

