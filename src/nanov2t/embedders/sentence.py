@@ -19,6 +19,8 @@ from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 
+TOKENS = 2048
+"""Tokens whose hidden states are made at a time, of short texts."""
 STATES = 64
 """Texts whose hidden states are made at a time."""
 PROBE = "The cat, 42."
@@ -216,8 +218,9 @@ class SentenceEmbedder(Embedder):
         for i, row in enumerate(rows):
             groups.setdefault(len(row), []).append(i)
         for places in groups.values():
-            for start in range(0, len(places), STATES):
-                part = places[start : start + STATES]
+            size = max(STATES, TOKENS // len(rows[places[0]]))
+            for start in range(0, len(places), size):
+                part = places[start : start + size]
                 ids = torch.tensor([rows[i] for i in part], device=self.model.device)
                 features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
                 yield part, ids, self._rough_reader[0](features)["token_embeddings"]

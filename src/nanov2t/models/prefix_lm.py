@@ -26,6 +26,10 @@ PREFIX = 8
 """Pseudo-tokens of the vector."""
 CHOICES = 16
 """Likeliest words of a step that a rewriting draws from."""
+LONGER = 3
+"""Words by which a rewriting may be longer."""
+ENOUGH = 0.75
+"""Share of the beams that must have ended; the others are cut off where they are."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class PrefixLM(nn.Module):
             guess = guess[parents].scatter(1, chosen[:, None], 0.0)
             for cache in caches:
                 cache.select(parents)
-            if ended.all():
+            if ended.view(n, beams).float().mean(1).min() >= ENOUGH:
                 break
         texts = [self._text(row) for row in ids[:, 1:].tolist()]
         return [texts[i : i + beams] for i in range(0, len(texts), beams)]
@@ -177,13 +181,15 @@ class PrefixLM(nn.Module):
             texts: ids without special tokens.
             kept: how many ids of each text stay as they are.
             noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
-                words of each step; Gumbel noise draws from the model. Texts end after `steps`.
+                words of each step; Gumbel noise draws from the model. A text ends after `steps`,
+                or LONGER words after its former end.
         """
         trunk = self.config.trunk
         caches = [Cache() for _ in self.trunk.layers]
         self.trunk(self.embed_prefix(targets), None, caches)
         guess = self.guess(targets)
-        steps = noise.shape[1]
+        limits = torch.tensor([min(len(text) + LONGER, noise.shape[1]) for text in texts])
+        steps, limits = int(limits.max()) + 1, limits.to(targets.device)
         given = torch.full((len(texts), steps), -1)
         for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
             given[i, :count] = torch.tensor(text[:count], dtype=torch.long)[:steps]
@@ -196,8 +202,9 @@ class PrefixLM(nn.Module):
             if step == 0:
                 logits[:, trunk.sep] = -torch.inf
             best, words = logits.topk(CHOICES, -1)
-            place = (best + noise[:, step]).argmax(-1, keepdim=True)
+            place = (best + noise[:, min(step, noise.shape[1] - 1)]).argmax(-1, keepdim=True)
             word = torch.where(given[:, step] < 0, words.gather(1, place)[:, 0], given[:, step])
+            word = torch.where(step >= limits, trunk.sep, word)
             word = torch.where(ended, trunk.pad, word)
             ids = torch.cat([ids, word[:, None]], 1)
             ended = ended | (word == trunk.sep)

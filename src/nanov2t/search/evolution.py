@@ -51,9 +51,9 @@ class Spending:
 
 
 EFFORTS: dict[Effort, Spending] = {
-    "fast": Spending(16, 4, 4, 8, 8, 4, 2, 4, 0),
-    "default": Spending(32, 32, 12, 16, 16, 12, 4, 12, 50),
-    "thorough": Spending(64, 96, 16, 24, 24, 16, 8, 24, 300),
+    "fast": Spending(16, 4, 4, 8, 8, 4, 1, 4, 0),
+    "default": Spending(32, 32, 12, 16, 16, 12, 1, 12, 50),
+    "thorough": Spending(64, 96, 16, 24, 24, 16, 2, 24, 300),
 }
 
 
