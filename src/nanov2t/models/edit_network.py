@@ -233,5 +233,5 @@ def _classifier(wide: int, width: int, start: list[float]) -> nn.Sequential:
 
 def _unit(x: Tensor) -> Tensor:
     """Vectors [..., d] scaled to length sqrt(d), as layers like to read them."""
-    scale: float = x.shape[-1] ** 0.5
-    return x * (scale / (x.norm(dim=-1, keepdim=True) + 1e-6))
+    unit: Tensor = x / (x.norm(dim=-1, keepdim=True) + 1e-6) * x.shape[-1] ** 0.5
+    return unit

@@ -45,15 +45,16 @@ class Spending:
     endings: int
     """Endings of a parent that are written anew."""
     patience: int
-    """Rounds without gain after which a search has converged."""
+    """Rounds without gain after which a new population starts; without a model to start it from,
+    the search has then converged."""
     neighbours: int
     """Most frequent words of which every place is tried, where a search has stalled."""
 
 
 EFFORTS: dict[Effort, Spending] = {
     "fast": Spending(16, 4, 4, 8, 8, 4, 1, 4, 0),
-    "default": Spending(32, 32, 12, 16, 16, 12, 1, 12, 50),
-    "thorough": Spending(64, 96, 16, 24, 24, 16, 2, 24, 300),
+    "default": Spending(32, 32, 12, 16, 16, 12, 1, 5, 30),
+    "thorough": Spending(64, 96, 16, 24, 24, 16, 2, 8, 100),
 }
 
 
@@ -63,7 +64,7 @@ def evolution_search(parts: Parts) -> RoundSearch:
         raise UserError("search evolution: needs an inverter that looks inside its embedder")
     effort = EFFORTS[parts.effort]
     proposers: list[Proposer] = [
-        FirstGuesses(parts.guesser, parts.editor, effort.guesses),
+        FirstGuesses(parts.guesser, parts.editor, effort.guesses, effort.patience),
         Children(parts.editor, effort.parents, effort.edits, effort.combinations),
         Moves(parts.editor, effort.parents, effort.moves),
         Neighbours(parts.editor, effort.neighbours),
@@ -73,13 +74,13 @@ def evolution_search(parts: Parts) -> RoundSearch:
     batch = BATCH.get(parts.device_type, BATCH["cpu"])
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
-        """A search is over when its best text is exact, its rounds or its budget are used, or
-        nothing has been gained for a while."""
+        """A search is over when its best text is exact or its rounds or its budget are used."""
         assert state.options.rounds is not None
         if state.pool[0].cosine >= 1 - state.target.tolerance:
             return "exact"
         if len(state.history) > state.options.rounds or state.spent():
             return "rounds"
-        return "converged" if exhausted or stalled(state) >= effort.patience else None
+        over = parts.guesser is None and stalled(state) >= effort.patience
+        return "converged" if exhausted or over else None
 
     return RoundSearch([proposers], Population(parts.embedder), stop, effort.rounds, batch)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nanov2t.search.ranking import BestSoFar, best, judge
-from nanov2t.search.state import EmbeddedHypothesis, SearchState
+from nanov2t.search.ranking import Ranking, best, judge
+from nanov2t.search.state import Hypothesis, SearchState
 
 PLACES = 8
 """Members of a population for each place of the sequence beam."""
@@ -18,31 +18,38 @@ CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
 
 
-class Population(BestSoFar):
-    """The pool holds the best texts of the search, many more than a sequence beam.
+class Population(Ranking):
+    """Keeps a population, and in the pool the best texts of all populations of the search.
 
-    Most are judged in the number format that is multiplied fastest, which moves a cosine by up to
-    1e-3. The one in front is always judged exactly: the answer never gets worse.
+    Texts are judged in the number format that is multiplied fastest, which may move a cosine by
+    1e-3. The one in front of the pool is always judged exactly: the answer never gets worse. A
+    population that starts anew may meet texts that were embedded before; they are taken in again,
+    and not embedded again.
     """
 
     def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
-        if not self.embedder.rough:
-            super().rank(states, suggested)
-            return
+        suggested = [
+            [text for text in texts if text or not state.pool]  # only a draft may be empty
+            for state, texts in zip(states, suggested, strict=True)
+        ]
         unseen = [
             list(dict.fromkeys(text for text in texts if text not in state.cosines))
             for state, texts in zip(states, suggested, strict=True)
         ]
         vectors = iter(self.embedder.encode_roughly([t for texts in unseen for t in texts]))
-        for state, texts in zip(states, unseen, strict=True):
-            judged = judge(state, texts, [next(vectors) for _ in texts])
-            state.cosines.update((hypothesis.text, hypothesis.cosine) for hypothesis in judged)
-            state.embedder_calls += len(texts)
-            state.pool = best([*state.pool, *judged], self.size(state))
+        for state, texts, fresh in zip(states, suggested, unseen, strict=True):
+            judged = judge(state, fresh, [next(vectors) for _ in fresh])
+            self._note(state, judged)
+            if not self.embedder.rough:
+                state.exact.update(fresh)
+            size = PLACES * state.options.beam
+            state.pool = best([*state.pool, *judged], size)
+            members = dict.fromkeys([*(h.text for h in state.population), *texts])
+            population = [Hypothesis(text, state.cosines[text]) for text in members]
+            state.population = best(population, size)
         self._check(states)
-
-    def size(self, state: SearchState) -> int:
-        return PLACES * state.options.beam
+        for state in states:
+            state.progress.append(state.population[0].cosine)
 
     def _check(self, states: Sequence[SearchState]) -> None:
         """Judge exactly until the best of each pool is one that was."""
@@ -52,11 +59,14 @@ class Population(BestSoFar):
             for state, hypotheses in zip(todo, chosen, strict=True):
                 texts = [h.text for h in hypotheses]
                 judged = judge(state, texts, [next(vectors) for _ in texts])
+                self._note(state, judged)
                 state.exact.update(texts)
-                state.embedder_calls += len(texts)
-                state.cosines.update((h.text, h.cosine) for h in judged)
                 others = [h for h in state.pool if h not in hypotheses]
                 state.pool = best([*others, *judged], len(state.pool))
+
+    def _note(self, state: SearchState, judged: Sequence[Hypothesis]) -> None:
+        state.embedder_calls += len(judged)
+        state.cosines.update((hypothesis.text, hypothesis.cosine) for hypothesis in judged)
 
 
 def dice(state: SearchState, purpose: str) -> np.random.Generator:
@@ -66,19 +76,25 @@ def dice(state: SearchState, purpose: str) -> np.random.Generator:
     return np.random.default_rng([target, len(state.history), zlib.crc32(purpose.encode())])
 
 
-def parents(state: SearchState, count: int) -> list[EmbeddedHypothesis]:
-    """The best of a population and others of it, the likelier the better they rank."""
-    pool = state.pool
-    weights = 1 / (1 + np.arange(len(pool)))
-    size = min(count - 1, len(pool))
-    drawn = dice(state, "parents").choice(len(pool), size, replace=False, p=weights / weights.sum())
-    return [pool[i] for i in dict.fromkeys([0, *drawn.tolist()])]
+def parents(state: SearchState, count: int) -> list[str]:
+    """The best text of a population and others of it, the likelier the better they rank; none
+    where there is no population yet."""
+    population = state.population
+    if not population:
+        return []
+    weights = 1 / (1 + np.arange(len(population)))
+    drawn = dice(state, "parents").choice(
+        len(population),
+        min(count - 1, len(population)),
+        replace=False,
+        p=weights / weights.sum(),
+    )
+    return [population[i].text for i in dict.fromkeys([0, *drawn.tolist()])]
 
 
 def stalled(state: SearchState) -> int:
-    """Rounds since the best cosine last grew."""
-    history = state.history
-    if not history:
+    """Rounds since the best cosine of the population last grew."""
+    progress = state.progress
+    if not progress:
         return 0
-    best = history[-1].cosine
-    return sum(1 for closed in history[:-1] if closed.cosine > best - GAIN)
+    return sum(1 for cosine in progress[:-1] if cosine > progress[-1] - GAIN)

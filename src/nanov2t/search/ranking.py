@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from nanov2t.core.vectors import cosine
 from nanov2t.embedders.base import Embedder
-from nanov2t.search.state import EmbeddedHypothesis, SearchState
+from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, SearchState
+
+H = TypeVar("H", bound=Hypothesis)
 
 
 class Ranking(ABC):
@@ -51,6 +54,6 @@ def judge(
     return [EmbeddedHypothesis(*item) for item in zip(texts, cosines, vectors, strict=True)]
 
 
-def best(hypotheses: Iterable[EmbeddedHypothesis], count: int) -> list[EmbeddedHypothesis]:
+def best(hypotheses: Iterable[H], count: int) -> list[H]:
     """The `count` best, best first; ties go by the alphabet, so that runs agree."""
     return sorted(hypotheses, key=lambda h: (-h.cosine, h.text))[:count]

@@ -80,6 +80,8 @@ class SearchState:
         embedder_calls: texts embedded.
         seconds: time spent on it.
         exact: the texts that were judged exactly, where others were judged roughly.
+        population: of an evolution, the best hypotheses since it last started anew, best first.
+        progress: the best cosine of the population after each round since then.
     """
 
     index: int
@@ -92,6 +94,8 @@ class SearchState:
     embedder_calls: int = 0
     seconds: float = 0.0
     exact: set[str] = field(default_factory=set)
+    population: list[Hypothesis] = field(default_factory=list)
+    progress: list[float] = field(default_factory=list)
 
     def spent(self) -> bool:
         """Whether its budget is used."""

@@ -40,9 +40,7 @@ class Children(Proposer):
         self._scored: WeakKeyDictionary[SearchState, dict[str, ScoredDraft]] = WeakKeyDictionary()
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        chosen = [
-            [h.text for h in parents(state, self.count)] if state.pool else [] for state in states
-        ]
+        chosen = [parents(state, self.count) for state in states]
         self._score(states, chosen)
         rows: list[list[int]] = []
         counts = []
@@ -64,7 +62,7 @@ class Children(Proposer):
         work = []
         for state, texts in zip(states, chosen, strict=True):
             known = self._scored.get(state, {})
-            members = {h.text for h in state.pool}
+            members = {h.text for h in state.population}
             self._scored[state] = {text: known[text] for text in known if text in members}
             work += [(state, text) for text in texts if text not in known]
         targets = [state.target.vector for state, _ in work]

@@ -32,9 +32,7 @@ class Endings(Proposer):
         self.count, self.endings = count, endings
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        chosen = [
-            [h.text for h in parents(state, self.count)] if state.pool else [] for state in states
-        ]
+        chosen = [parents(state, self.count) for state in states]
         ids = iter(self.editor.encode([text for texts in chosen for text in texts]))
         targets, begun, kept, noise = [], [], [], []
         counts = []

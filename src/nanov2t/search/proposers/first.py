@@ -4,32 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
+from nanov2t.models.prefix_lm import CHOICES
 from nanov2t.search.base import Proposer
+from nanov2t.search.population import dice, stalled
 from nanov2t.search.state import SearchState
 
 
 class FirstGuesses(Proposer):
     """Opens each search: with the draft that it was given, else with guesses of a model; without a
-    model, with the most frequent words.
+    model, with the most frequent words. Where a population has stalled, a new one starts from
+    guesses drawn at random.
 
     Args:
         guesser: writes the guesses.
         editor: knows the words.
         count: guesses for each target.
+        patience: rounds without gain after which a new population starts.
     """
 
     name = "hypothesizer"
 
-    def __init__(self, guesser: Guesser | None, editor: Editor, count: int):
-        self.guesser, self.editor, self.count = guesser, editor, count
+    def __init__(self, guesser: Guesser | None, editor: Editor, count: int, patience: int):
+        self.guesser, self.editor = guesser, editor
+        self.count, self.patience = count, patience
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [[] if state.pool else self._open(state) for state in states]
+        return [self._guess(state) for state in states]
 
     def exhausted(self, state: SearchState) -> bool:
-        return bool(state.pool)
+        return bool(state.pool) and self.guesser is None
+
+    def _guess(self, state: SearchState) -> list[str]:
+        if not state.pool:
+            return self._open(state)
+        if self.guesser is None or stalled(state) < self.patience:
+            return []
+        state.population, state.progress = [], []
+        return self._draw(self.guesser, state)
 
     def _open(self, state: SearchState) -> list[str]:
         if state.target.draft is not None:
@@ -37,3 +52,12 @@ class FirstGuesses(Proposer):
         if self.guesser is None:
             return self.editor.decode([[word] for word in self.editor.frequent_words[: self.count]])
         return self.guesser.hypothesize(state.target.vector, self.count)
+
+    def _draw(self, guesser: Guesser, state: SearchState) -> list[str]:
+        """Guesses about as long as the best text."""
+        [best] = self.editor.encode([state.pool[0].text])
+        noise = dice(state, self.name).gumbel(size=(self.count, guesser.limit, CHOICES))
+        targets = [state.target.vector.astype(np.float32)] * self.count
+        kept = [0] * self.count
+        drawn = guesser.rewrite(targets, [best] * self.count, kept, list(noise.astype(np.float32)))
+        return self.editor.decode(drawn)

@@ -27,9 +27,7 @@ class Moves(Proposer):
         self.editor, self.count, self.moves = editor, count, moves
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        chosen = [
-            [h.text for h in parents(state, self.count)] if state.pool else [] for state in states
-        ]
+        chosen = [parents(state, self.count) for state in states]
         ids = iter(self.editor.encode([text for texts in chosen for text in texts]))
         rows: list[tuple[int, ...]] = []
         counts = []

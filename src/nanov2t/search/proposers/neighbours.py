@@ -40,11 +40,11 @@ class Neighbours(Proposer):
         return False
 
     def _due(self, state: SearchState) -> bool:
-        return bool(self.words) and stalled(state) >= PATIENCE
+        return bool(self.words and state.population) and stalled(state) >= PATIENCE
 
     def _around(self, state: SearchState) -> list[str]:
         tried = self._tried.setdefault(state, set())
-        fresh = next((h.text for h in state.pool if h.text not in tried), None)
+        fresh = next((h.text for h in state.population if h.text not in tried), None)
         if fresh is None:
             return []
         tried.add(fresh)
