@@ -41,6 +41,7 @@ class Guesser:
         targets: Sequence[np.ndarray],
         texts: Sequence[Sequence[int]],
         kept: Sequence[int],
+        bonus: Sequence[float],
         noise: Sequence[np.ndarray],
     ) -> list[list[int]]:
         """The ends of texts written anew: see :meth:`PrefixLM.rewrite`; targets are float32 [dim]
@@ -50,5 +51,5 @@ class Guesser:
             part = slice(start, start + ROWS)
             vectors = torch.from_numpy(np.stack(targets[part])).to(self.device)
             drawn = torch.from_numpy(np.stack(noise[part])).to(self.device)
-            found += self.model.rewrite(vectors, texts[part], kept[part], drawn)
+            found += self.model.rewrite(vectors, texts[part], kept[part], bonus[part], drawn)
         return found

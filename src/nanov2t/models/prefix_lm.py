@@ -173,13 +173,20 @@ class PrefixLM(nn.Module):
 
     @torch.inference_mode()
     def rewrite(
-        self, targets: Tensor, texts: Sequence[Sequence[int]], kept: Sequence[int], noise: Tensor
+        self,
+        targets: Tensor,
+        texts: Sequence[Sequence[int]],
+        kept: Sequence[int],
+        bonus: Sequence[float],
+        noise: Tensor,
     ) -> list[list[int]]:
         """Write the ends of texts anew, given their vectors [n, dim].
 
         Args:
             texts: ids without special tokens.
             kept: how many ids of each text stay as they are.
+            bonus: added, in nats, to the odds of the words that are cut off, each until it is
+                written again: much of it gives the same words in another order.
             noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
                 words of each step; Gumbel noise draws from the model. A text ends after `steps`,
                 or LONGER words after its former end.
@@ -188,6 +195,8 @@ class PrefixLM(nn.Module):
         caches = [Cache() for _ in self.trunk.layers]
         self.trunk(self.embed_prefix(targets), None, caches)
         guess = self.guess(targets)
+        for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
+            guess[i, list(text[count:])] += bonus[i]
         limits = torch.tensor([min(len(text) + LONGER, noise.shape[1]) for text in texts])
         steps, limits = int(limits.max()) + 1, limits.to(targets.device)
         given = torch.full((len(texts), steps), -1)

@@ -53,8 +53,8 @@ class Spending:
 
 EFFORTS: dict[Effort, Spending] = {
     "fast": Spending(16, 4, 4, 8, 8, 4, 1, 4, 0),
-    "default": Spending(32, 32, 12, 16, 16, 12, 1, 5, 30),
-    "thorough": Spending(64, 96, 16, 24, 24, 16, 2, 8, 100),
+    "default": Spending(32, 32, 12, 16, 16, 12, 2, 5, 30),
+    "thorough": Spending(64, 96, 16, 24, 24, 16, 4, 8, 100),
 }
 
 

@@ -13,6 +13,9 @@ from nanov2t.search.base import Proposer
 from nanov2t.search.population import dice, parents
 from nanov2t.search.state import SearchState
 
+BONUSES = (0.0, 2.0, 4.0)
+"""Nats by which the words that are cut off may be favoured."""
+
 
 class Endings(Proposer):
     """Edits change words and moves change places; this changes both at once, the way language
@@ -34,7 +37,7 @@ class Endings(Proposer):
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
         chosen = [parents(state, self.count) for state in states]
         ids = iter(self.editor.encode([text for texts in chosen for text in texts]))
-        targets, begun, kept, noise = [], [], [], []
+        targets, begun, kept, bonus, noise = [], [], [], [], []
         counts = []
         for state, texts in zip(states, chosen, strict=True):
             random = dice(state, self.name)
@@ -43,10 +46,11 @@ class Endings(Proposer):
                     targets.append(state.target.vector.astype(np.float32))
                     begun.append(row)
                     kept.append(int(random.integers(0, max(1, len(row)))))
+                    bonus.append(float(random.choice(BONUSES)))
                     drawn = random.gumbel(size=(self.guesser.limit, CHOICES))
                     noise.append(drawn.astype(np.float32))
             counts.append(len(texts) * self.endings)
-        written = iter(self.editor.decode(self.guesser.rewrite(targets, begun, kept, noise)))
+        written = iter(self.editor.decode(self.guesser.rewrite(targets, begun, kept, bonus, noise)))
         return [[next(written) for _ in range(count)] for count in counts]
 
     def exhausted(self, state: SearchState) -> bool:

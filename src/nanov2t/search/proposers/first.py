@@ -59,5 +59,11 @@ class FirstGuesses(Proposer):
         noise = dice(state, self.name).gumbel(size=(self.count, guesser.limit, CHOICES))
         targets = [state.target.vector.astype(np.float32)] * self.count
         kept = [0] * self.count
-        drawn = guesser.rewrite(targets, [best] * self.count, kept, list(noise.astype(np.float32)))
+        drawn = guesser.rewrite(
+            targets,
+            [best] * self.count,
+            kept,
+            [0.0] * self.count,
+            list(noise.astype(np.float32)),
+        )
         return self.editor.decode(drawn)
