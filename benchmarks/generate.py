@@ -31,7 +31,7 @@ SQUARE = 2048
 @dataclass
 class Options:
     texts: tyro.conf.Positional[str]
-    inverter: str = "minilm-wiki32"
+    inverter: str
     limit: int = 32
     beam: int = BEAM
     repeat: int = 5

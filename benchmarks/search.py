@@ -31,7 +31,7 @@ from nanov2t.models.generator import Generator
 @dataclass
 class Options:
     texts: tyro.conf.Positional[str]
-    inverter: str = "minilm-wiki32"
+    inverter: str
     limit: int = 24
     batch: int = 8
     words: int | None = None

@@ -1,7 +1,7 @@
 """How much of the figures is the vectors' doing: recovered texts against their own references, and
 against others'.
 
-python benchmarks/shuffled.py TEXTS [--inverter minilm-wiki32] [--limit 200] [--rounds N] [--beam N]
+python benchmarks/shuffled.py TEXTS [--inverter minilm-exact] [--limit 200] [--rounds N] [--beam N]
 """
 
 import json
@@ -17,15 +17,16 @@ from nanov2t import load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
 from nanov2t.evaluation.evaluate import summarize
-from nanov2t.search.options import BEAM, ROUNDS
+from nanov2t.pretrained import DEFAULT
+from nanov2t.search.options import BEAM
 
 
 @dataclass
 class Options:
     texts: tyro.conf.Positional[str]
-    inverter: str = "minilm-wiki32"
+    inverter: str = DEFAULT
     limit: int = 200
-    rounds: int = ROUNDS
+    rounds: int | None = None
     beam: int = BEAM
 
 

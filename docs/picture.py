@@ -9,7 +9,7 @@ from rich.text import Text
 from nanov2t import load_inverter
 from nanov2t.cli.report import show_inversion
 from nanov2t.embedders.text import reference
-from nanov2t.search.options import BEAM, ROUNDS
+from nanov2t.search.options import BEAM
 
 TEXTS = (
     "She moved to London to study medicine.",
@@ -18,11 +18,11 @@ TEXTS = (
 
 if __name__ == "__main__":
     console = Console(record=True, width=110, file=io.StringIO())
-    inverter = load_inverter("minilm-wiki32")
+    inverter = load_inverter("minilm-exact")
     for text in TEXTS:
         console.print(Text(f'$ nanov2t invert "{text}"', style="bold"))
         seen = reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
-        show_inversion(inverter, inverter.embedder.encode([seen])[0], seen, ROUNDS, BEAM, console)
+        show_inversion(inverter, inverter.embedder.encode([seen])[0], seen, None, BEAM, console)
     Path(__file__).with_name("run.svg").write_text(
         console.export_svg(title="nanov2t"), encoding="utf-8"
     )

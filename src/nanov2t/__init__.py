@@ -2,7 +2,7 @@
 
 from nanov2t import load_inverter
 
-inverter = load_inverter("minilm-wiki32")
+inverter = load_inverter("minilm-exact")
 [inversion] = inverter.invert(inverter.embedder.encode(["She moved to London."]))
 print(inversion.text, inversion.cosine)
 """

@@ -40,7 +40,7 @@ def load_inverter(
     """Load an inverter with its embedder.
 
     Args:
-        name: `minilm-wiki32` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`,
+        name: `minilm-exact` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`,
             `ada-002`), or the folder or Hub name of a generator, of a training run, or of a folder
             with the subfolders `hypothesizer` and `corrector`. Generators may be ours, nanoV2T's or
             vec2text's.

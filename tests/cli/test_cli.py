@@ -11,6 +11,7 @@ import pytest
 from conftest import HERE
 
 from nanov2t.cli import main as cli
+from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
 
 
@@ -188,7 +189,7 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
         (("invert", "fine", " \t"), "text 2 is empty"),
         (
             ("invert", "x", "--inverter", "nope"),
-            "inverter nope: neither a folder nor one of minilm-wiki32",
+            f"inverter nope: neither a folder nor one of {DEFAULT}",
         ),
         (("invert", "x", "--rounds", "-1"), "--rounds must be at least 0"),
         (("invert", "x", "--rounds", "two"), "--rounds"),

@@ -24,6 +24,7 @@ from nanov2t.load import convert, load_inverter, load_pair
 from nanov2t.models.checkpoint import load_tokenizer
 from nanov2t.models.generator import Generator
 from nanov2t.models.published import RELEASES
+from nanov2t.pretrained import DEFAULT
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FOLDERS = ["nanov2t_stage1", "nanov2t_stage2", "vec2text_inverter", "vec2text_corrector"]
@@ -183,7 +184,7 @@ def test_what_does_not_fit_is_refused(gtr, mean, tmp_path):
     with pytest.raises(UserError, match="only corrects"):
         load_pair(corrector, corrector)
     with pytest.raises(
-        UserError, match="inverter nothing: neither a folder nor one of minilm-wiki32, gtr-nq32"
+        UserError, match=f"inverter nothing: neither a folder nor one of {DEFAULT}, gtr-nq32"
     ):
         load_pair("nothing")
     with pytest.raises(UserError, match="only #mean may follow"):

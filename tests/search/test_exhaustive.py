@@ -22,7 +22,9 @@ class Noting:
 @pytest.fixture
 def exhaustive(tiny):
     embedder = Noting(tiny.embedder)
-    return Inverter(embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector, search="exhaustive")
+    return Inverter(
+        embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector, search="exhaustive"
+    )
 
 
 def test_every_round_rewrites_the_best_of_the_last_and_keeps_its_own(exhaustive, minilm, passages):

@@ -135,7 +135,8 @@ def fingerprint(inverter: Inverter) -> str:
         for generator in generators
         for weight in generator.unique_weights().values()
     )
-    return digest(inverter.embedder.info.fingerprint, *weights)
+    known = [] if inverter.dictionary is None else [inverter.dictionary.states.numpy().tobytes()]
+    return digest(inverter.embedder.info.fingerprint, *weights, *known)
 
 
 def _manifest(
@@ -148,6 +149,9 @@ def _manifest(
         "rows": count,
         "ids": source.ids,
         "search": inverter.search,
+        "effort": inverter.effort,
+        "budget": str(inverter.budget),
+        "defence": getattr(inverter.defence, "__qualname__", None),
         "rounds": rounds,
         "beam": beam,
         "part": PART_ROWS,

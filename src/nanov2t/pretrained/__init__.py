@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DEFAULT = "minilm-wiki32"
+DEFAULT = "minilm-exact"
 BUNDLED = {DEFAULT: Path(__file__).parent / DEFAULT}
 """Folders by name."""
