@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import HERE
+from support import HERE
 
 from nanov2t.search import registry as searches
 from nanov2t.stores import registry as stores

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import HERE
+from support import HERE
 
 from nanov2t.cli import main as cli
 from nanov2t.pretrained import DEFAULT

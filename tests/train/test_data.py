@@ -18,7 +18,7 @@ from nanov2t.train.data import Corpus, Crops, Embed
 
 @pytest.fixture(scope="module")
 def corpus(minilm, tmp_path_factory):
-    from conftest import HERE
+    from support import HERE
 
     return Corpus.load(
         str(HERE / "passages.txt"), minilm.tokenizer, tmp_path_factory.mktemp("cache")

@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 import yaml
-from conftest import HERE, TINY, tiny_config
 from safetensors.torch import load_file
+from support import HERE, TINY, tiny_config
 
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
