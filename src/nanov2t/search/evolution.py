@@ -22,8 +22,8 @@ from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.neighbours import Neighbours
 from nanov2t.search.state import SearchState, Stopped
 
-BATCH = {"cpu": 8, "cuda": 128}
-"""Vectors searched at a time: enough to keep a device busy."""
+BATCH = 8
+"""Vectors whose rounds take turns."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,6 @@ def evolution_search(parts: Parts) -> RoundSearch:
     ]
     if parts.guesser is not None:
         proposers.append(Endings(parts.guesser, parts.editor, effort.parents, effort.endings))
-    batch = BATCH.get(parts.device_type, BATCH["cpu"])
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
         """A search is over when its best text is exact or its rounds or its budget are used."""
@@ -83,4 +82,6 @@ def evolution_search(parts: Parts) -> RoundSearch:
         over = parts.guesser is None and stalled(state) >= effort.patience
         return "converged" if exhausted or over else None
 
-    return RoundSearch([proposers], Population(parts.embedder), stop, effort.rounds, batch)
+    return RoundSearch(
+        [proposers], Population(parts.embedder), stop, effort.rounds, BATCH, together=False
+    )

@@ -31,6 +31,9 @@ class RoundSearch(Search):
         stopping: says when a search is over.
         default_rounds: corrections at most, where the options do not say.
         batch: vectors searched at a time, where the options do not say.
+        together: whether the texts of all vectors that are searched go through the networks
+            together. Where each vector alone fills their batches, apart costs nothing, and what is
+            found for it cannot depend, to the last bit, on the others.
     """
 
     def __init__(
@@ -40,9 +43,11 @@ class RoundSearch(Search):
         stopping: Stopping,
         default_rounds: int,
         batch: int,
+        together: bool = True,
     ):
         self.steps, self.ranking, self.stopping = steps, ranking, stopping
         self.default_rounds, self.batch = default_rounds, batch
+        self.together = together
 
     def stream(
         self,
@@ -62,7 +67,8 @@ class RoundSearch(Search):
             states = fresh + states
             if not states:
                 return
-            self._round(states)
+            for group in [states] if self.together else [[state] for state in states]:
+                self._round(group)
             share = (time.perf_counter() - began) / len(states)
             for state in states:
                 closed = state.close_round(share)

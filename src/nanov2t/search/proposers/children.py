@@ -78,7 +78,7 @@ class Children(Proposer):
         noise = random.gumbel(size=len(draft.odds))
         order = np.argsort(-draft.odds if greedy else -(draft.odds + noise), kind="stable")
         sets = [[draft.edits[i]] for i in order[: self.edits]]
-        expected = float((1 / (1 + np.exp(-draft.odds))).sum())
+        expected = float((1 / (1 + np.exp(-draft.odds.clip(-30, 30)))).sum())
         for _ in range(self.combinations):
             sets.append(self._draw(draft, random, expected))
         return [row for row in (apply(draft.ids, edits) for edits in sets) if row]

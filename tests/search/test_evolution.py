@@ -1,0 +1,124 @@
+"""Evolution with the bundled inverter: what holds of every search, and that it finds texts."""
+
+import numpy as np
+import pytest
+
+from nanov2t import load_inverter
+from nanov2t.core.errors import UserError
+from nanov2t.inverter import Inverter
+from nanov2t.load import BUNDLED
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.pretrained import DEFAULT
+from nanov2t.search.options import Budget
+
+TEXTS = ["my father repairs old clocks.", "the key is under the blue pot.", "call me at 555 - 0147"]
+ROUNDS = 3
+
+
+class Counting:
+    """An embedder that notes what it embeds, exactly or roughly."""
+
+    def __init__(self, embedder):
+        self.embedder, self.exactly, self.roughly = embedder, [], []
+
+    def __getattr__(self, name):
+        return getattr(self.embedder, name)
+
+    def encode(self, texts):
+        self.exactly += texts
+        return self.embedder.encode(texts)
+
+    def encode_roughly(self, texts):
+        self.roughly += texts
+        return self.embedder.encode_roughly(texts)
+
+
+@pytest.fixture(scope="module")
+def bundled(minilm):
+    return load_inverter(DEFAULT, embedder=minilm)
+
+
+@pytest.fixture(scope="module")
+def vectors(minilm):
+    return minilm.encode(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def found(bundled, vectors):
+    return bundled.invert(vectors, rounds=ROUNDS)
+
+
+def test_an_answer_does_not_depend_on_what_is_searched_beside_it(bundled, vectors, found):
+    for batch in (1, 2):
+        again = dict(bundled.stream(vectors, ROUNDS, batch=batch))
+        for i, expected in enumerate(found):
+            assert again[i].text == expected.text and again[i].cosine == expected.cosine
+            assert again[i].embedder_calls == expected.embedder_calls
+            assert [r.text for r in again[i].rounds] == [r.text for r in expected.rounds]
+
+
+def test_answers_never_get_worse_and_say_what_they_are_worth(minilm, vectors, found):
+    for target, inversion in zip(vectors, found, strict=True):
+        cosines = [r.cosine for r in inversion.rounds]
+        assert cosines == sorted(cosines)
+        [vector] = minilm.encode([inversion.text])
+        assert inversion.cosine == pytest.approx(float(vector @ target), abs=1e-6)
+        assert inversion.hypotheses[0].text == inversion.text
+
+
+def test_no_text_is_embedded_twice(minilm, bundled, vectors):
+    counting = Counting(minilm)
+    inverter = Inverter(
+        counting,
+        bundled.tokenizer,
+        bundled.hypothesizer,
+        bundled.corrector,
+        bundled.dictionary,
+    )
+    [inversion] = inverter.invert(vectors[:1], rounds=ROUNDS)
+    for texts in (counting.exactly, counting.roughly):
+        assert len(texts) == len(set(texts))
+    embedded = len(counting.exactly) + (len(counting.roughly) if minilm.rough else 0)
+    assert inversion.embedder_calls == embedded
+
+
+def test_a_sentence_comes_back_exactly(bundled, vectors):
+    [inversion] = bundled.invert(vectors[:1])
+    assert inversion.stopped == "exact" and inversion.text == TEXTS[0]
+    assert inversion.cosine >= 1 - 1e-5
+
+
+def test_a_search_stops_when_its_budget_is_spent(minilm, vectors):
+    sparing = load_inverter(DEFAULT, embedder=minilm, budget=Budget.parse("100"))
+    [inversion] = sparing.invert(vectors[2:])
+    assert inversion.stopped == "rounds" and len(inversion.rounds) <= 3
+    with pytest.raises(UserError, match="budget 'much'"):
+        Budget.parse("much")
+
+
+def test_a_draft_is_where_a_search_starts(bundled, vectors):
+    draft = "my father repairs ancient clocks."
+    [inversion] = bundled.invert(vectors[:1], rounds=4, drafts=[draft])
+    assert inversion.rounds[0].text == draft and inversion.stopped == "exact"
+
+
+def test_a_dictionary_alone_finds_what_a_draft_lacks(minilm, vectors):
+    dictionary = Dictionary.load(BUNDLED[DEFAULT] / "dictionary")
+    alone = Inverter(minilm, minilm.tokenizer, None, None, dictionary)
+    drafts = ["my father repairs old boats.", "the key is under the pot."]
+    inversions = alone.invert(vectors[:2], drafts=drafts)
+    assert [inversion.text for inversion in inversions] == TEXTS[:2]
+
+
+def test_a_damaged_or_foreign_dictionary_is_refused(tmp_path):
+    known = Dictionary.load(BUNDLED[DEFAULT] / "dictionary")
+    known.save(tmp_path / "dictionary")
+    again = Dictionary.load(tmp_path / "dictionary")
+    assert np.allclose(again.states, known.states, atol=1e-2)
+    path = tmp_path / "dictionary" / "dictionary.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged dictionary"):
+        load_inverter(tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match="is missing"):
+        load_inverter(tmp_path)
