@@ -12,6 +12,7 @@ from support import HERE
 
 from nanov2t.cli import main as cli
 from nanov2t.pretrained import DEFAULT
+from nanov2t.search.evolution import EFFORTS
 from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
 
 
@@ -211,7 +212,7 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
         (("evaluate", "--texts", "fine.txt", "--limit", "0"), "--limit must be at least 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "none.jsonl"), "none.jsonl: no such file"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "half"), "half: Is a directory"),
-        (("invert", "x", "--search", "none"), "search none: not one of default, exhaustive"),
+        (("invert", "x", "--search", "none"), "search none: not one of default, beam, evolution"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),
         (("train",), "give a recipe"),
@@ -291,4 +292,6 @@ def test_a_folder_of_results_says_what_the_lines_say(run, folder, tmp_path, mini
 def test_help_gives_the_true_defaults(run):
     for command in ("invert", "evaluate"):
         said = " ".join(run(command, "--help")[1].replace("│", " ").split())
-        assert f"by default {ROUNDS}, and {EXHAUSTIVE_ROUNDS} for the exhaustive search" in said
+        evolution, beam = EFFORTS["default"].rounds, ROUNDS["default"]
+        assert f"by default {evolution} in an evolution, {beam} in a beam search" in said
+        assert f"and {EXHAUSTIVE_ROUNDS} in the exhaustive one" in said

@@ -27,5 +27,7 @@ def make_search(name: str, parts: Parts) -> Search:
     if name == "default":
         name = "evolution" if parts.editor is not None else "beam"
     if name not in SEARCHES:
-        raise UserError(f"search {name}: not one of {', '.join(SEARCHES)}")
+        raise UserError(f"search {name}: not one of default, {', '.join(SEARCHES)}")
+    if name != "evolution" and parts.hypothesizer is None and parts.corrector is None:
+        raise UserError(f"search {name}: needs a generator, and this inverter only edits texts")
     return SEARCHES[name](parts)

@@ -1,0 +1,94 @@
+"""The commands that make inverters. Free of torch, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from nanov2t.cli.quiet import quiet
+from nanov2t.core.errors import UserError
+
+
+@dataclass
+class Study:
+    """Learn what an embedder's states say of words, in minutes: enough to invert its vectors.
+
+    OUT is an inverter that searches by the dictionary alone; networks trained on it search better.
+    """
+
+    embedder: Positional[str]
+    """`minilm`, or the name or folder of a Sentence Transformers model that pools by the mean."""
+    texts: str
+    """Text to learn from, one passage a line: .txt, .jsonl or .parquet, also .gz or .xz; or the
+    name of a data set."""
+    out: Path
+    """Folder of the inverter."""
+    crops: int = 20_000
+    """Pieces of text to look at."""
+    cache: Path | None = None
+    """Where token ids are cached; by default ~/.cache/nanov2t."""
+
+    def run(self) -> None:
+        from nanov2t.embedders.registry import load_embedder
+        from nanov2t.train.study import study_embedder
+
+        if self.crops < 1:
+            raise UserError(f"--crops must be at least 1, not {self.crops}")
+        quiet()
+        found = study_embedder(load_embedder(self.embedder), self.texts, self.crops, self.cache)
+        found.dictionary.save(self.out / "dictionary")
+        print(
+            f"{self.out}: {len(found.dictionary.words):,} words; of the states' variance their "
+            f"averages leave {100 * found.left:.0f} %, with each text's offset "
+            f"{100 * found.left_with_offset:.0f} %",
+            file=sys.stderr,
+        )
+
+
+@dataclass
+class Train:
+    """Train an inverter by a recipe, or resume the run. Any setting may follow: --optim.lr 1e-3."""
+
+    config: Positional[Path]
+    """A recipe such as configs/toy.yaml."""
+
+
+@dataclass
+class Export:
+    """Write a checkpoint small enough to ship: int8 weights, a quarter of the size."""
+
+    run_dir: Positional[Path]
+    """A training run's folder, or a generator's."""
+    out_dir: Positional[Path]
+    """Where the exported generator goes."""
+
+    def run(self) -> None:
+        from nanov2t.models.checkpoint import load_tokenizer
+        from nanov2t.models.generator import Generator
+
+        folder = self.run_dir / "model" if (self.run_dir / "model").is_dir() else self.run_dir
+        generator = Generator.from_pretrained(folder)
+        generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
+        size = sum(path.stat().st_size for path in self.out_dir.iterdir())
+        print(f"{self.out_dir}: {size / 2**20:.1f} MiB", file=sys.stderr)
+
+
+@dataclass
+class Convert:
+    """Write an inverter, whatever its format, in our own: a pair as OUT/hypothesizer and
+    OUT/corrector."""
+
+    name: Positional[str]
+    """A release's name, a folder, or a model on the Hub."""
+    out: Positional[Path]
+    """Where the converted inverter goes."""
+    hypothesizer: str | None = None
+    """Another such name, whose generator is to write the first hypotheses."""
+
+    def run(self) -> None:
+        from nanov2t.load import convert
+
+        convert(self.name, self.out, self.hypothesizer)

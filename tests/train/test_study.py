@@ -1,0 +1,69 @@
+"""Studying an embedder: a small random BERT, whose vectors evolution then inverts."""
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Normalize, Pooling, Transformer
+from support import HERE
+from transformers import BertConfig, BertModel
+
+from nanov2t.core.errors import UserError
+from nanov2t.embedders.sentence import SentenceEmbedder
+from nanov2t.inverter import Inverter
+from nanov2t.models.editor import DictionaryEditor
+from nanov2t.search.beam import stop
+from nanov2t.search.loop import RoundSearch
+from nanov2t.search.options import Budget, SearchOptions
+from nanov2t.search.population import Population
+from nanov2t.search.proposers.first import FirstGuesses
+from nanov2t.search.proposers.moves import Moves
+from nanov2t.search.proposers.neighbours import Neighbours
+from nanov2t.targets import prepare_targets
+from nanov2t.train.study import study_embedder
+
+PASSAGES = str(HERE / "passages.txt")
+TEXTS = ["the museum of clocks", "rivers in the north", "she studied the city"]
+BUDGET = Budget(embeddings=3000)
+
+
+@pytest.fixture(scope="module")
+def embedder(minilm, tmp_path_factory):
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("bert")
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = BertConfig(**shape, intermediate_size=128, vocab_size=len(minilm.tokenizer))
+    config.initializer_range = 0.1
+    BertModel(config).save_pretrained(folder)
+    minilm.tokenizer.save_pretrained(folder)
+    modules = [Transformer(str(folder), max_seq_length=64), Pooling(64, "mean"), Normalize()]
+    return SentenceEmbedder(SentenceTransformer(modules=modules, device="cpu"), "tiny-bert")
+
+
+@pytest.fixture(scope="module")
+def studied(embedder, tmp_path_factory):
+    return study_embedder(embedder, PASSAGES, 4000, tmp_path_factory.mktemp("cache"))
+
+
+def test_the_averages_explain_states_they_were_not_made_of(studied):
+    assert studied.left_with_offset < studied.left < 0.6
+    assert len(studied.dictionary.words) > 300
+
+
+def test_evolution_by_the_dictionary_beats_a_blind_one(embedder, studied):
+    vectors = embedder.encode(TEXTS)
+    dictionary = studied.dictionary
+    inverter = Inverter(embedder, embedder.tokenizer, None, None, dictionary, budget=BUDGET)
+    missed = sum(1 - inversion.cosine for inversion in inverter.invert(vectors))
+    editor = DictionaryEditor(dictionary, embedder)
+    step = [FirstGuesses(None, editor, 32, 99), Moves(editor, 12, 12), Neighbours(editor, 50)]
+    blind = RoundSearch([step], Population(embedder), stop, 32, 8, together=False)
+    targets = prepare_targets(vectors, embedder.info)
+    blindly = sum(1 - f.cosine for _, f in blind.stream(targets, SearchOptions(budget=BUDGET)))
+    assert missed < 0.7 * blindly
+
+
+def test_an_embedder_without_states_is_refused(embedder, tmp_path):
+    hidden = SentenceEmbedder(embedder.model, "hidden")
+    hidden.has_states = False
+    with pytest.raises(UserError, match="hidden: does not show hidden states"):
+        study_embedder(hidden, PASSAGES, 100, tmp_path)
