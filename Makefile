@@ -14,9 +14,9 @@ BIN := .venv/bin
 .PHONY: demo test
 demo: .venv/base
 	@$(BIN)/nanov2t invert \
-		"The museum was opened in 1887 and holds the largest collection of clocks in the country." \
 		"She moved to London to study medicine." \
-		"The river rises in the hills and flows north into the sea."
+		"My father repairs old clocks." \
+		"The train to Vienna was late again."
 
 test: .venv/dev
 	$(BIN)/ruff check .
