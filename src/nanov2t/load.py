@@ -73,15 +73,8 @@ def load_inverter(
     generators = [g.to(device) for g in (first, second) if g is not None]
     for generator in generators:
         generator.fast = fast
-    expected = next((g.config.embedder for g in generators if g.config.embedder), None)
     if embedder is None:
-        release = release_of(str(name))
-        expected = release.embedder if release else expected
-        if expected is None:
-            raise UserError(
-                f"inverter {name}: does not say which embedder it inverts; name it with --embedder"
-            )
-        embedder = expected.name
+        embedder = _embedder_of(name, generators)
     if isinstance(embedder, str):
         embedder = load_embedder(embedder, device)
     for generator in generators:
@@ -93,6 +86,22 @@ def load_inverter(
         if generator.config.embedder is not None:
             _match(embedder.info, generator.config.embedder)
     return Inverter(embedder, tokenizer, first, second, **options)
+
+
+def _embedder_of(name: str | Path, generators: list[Generator]) -> str:
+    """The spec of the embedder that generators were trained for.
+
+    Raises:
+        UserError: they do not say.
+    """
+    release = release_of(str(name))
+    recorded = (g.config.embedder for g in generators if g.config.embedder)
+    expected = release.embedder if release else next(recorded, None)
+    if expected is None:
+        raise UserError(
+            f"inverter {name}: does not say which embedder it inverts; name it with --embedder"
+        )
+    return expected.name
 
 
 def _load_looking_inside(

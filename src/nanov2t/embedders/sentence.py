@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.embedders.facts import fingerprint_of, prompt_of, set_limit, whole_dim_of
 from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
@@ -26,9 +25,6 @@ STATES = 64
 PROBE = "The cat, 42."
 SAME = 1e-4
 """Distance of two vectors, as a share of their length, below which they are the same."""
-USUAL_LIMITS = {"43c2b4586e20b8cb": 256}
-"""Of a model whose published limit is not the longest that its transformer takes, by its
-fingerprint: all-MiniLM-L6-v2."""
 
 
 class SentenceEmbedder(Embedder):
@@ -46,9 +42,9 @@ class SentenceEmbedder(Embedder):
     def __init__(self, model: Any, name: str, settings: EmbedderSettings = UNCHANGED):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = model.tokenizer
-        prompt = _prompt(model, name, settings)
-        _set_limit(model, name, settings)
-        whole_dim = _whole_dim(model)
+        prompt = prompt_of(model, name, settings)
+        set_limit(model, name, settings)
+        whole_dim = whole_dim_of(model)
         dim = model.get_embedding_dimension()
         truncated = whole_dim is not None and dim < whole_dim
         info = EmbedderInfo(
@@ -68,7 +64,7 @@ class SentenceEmbedder(Embedder):
             pools_prompt=not prompt or all(getattr(m, "include_prompt", True) for m in model),
             truncate_dim=dim if truncated else None,
         )
-        self.info = dataclasses.replace(info, fingerprint=_fingerprint(model, info))
+        self.info = dataclasses.replace(info, fingerprint=fingerprint_of(model, info))
         kinds = [type(module).__name__ for module in model]
         pooled = len(kinds) > 1 and getattr(model[1], "pooling_mode", None) == "mean"
         # Searches that look at states take every one of them for a word of the text.
@@ -237,72 +233,3 @@ def tokenization(tokenizer: Any) -> dict[str, Any]:
     left out."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
-
-
-def _prompt(model: Any, name: str, settings: EmbedderSettings) -> str:
-    """What is put in front of texts: as set, or the model's default."""
-    if settings.prompt is not None:
-        return settings.prompt
-    chosen = settings.prompt_name or model.default_prompt_name
-    if settings.prompt_name and chosen not in model.prompts:
-        raise UserError(f"embedder {name}: no prompt {chosen}, only {', '.join(model.prompts)}")
-    return (model.prompts[chosen] or "") if chosen else ""
-
-
-def _set_limit(model: Any, name: str, settings: EmbedderSettings) -> None:
-    """Set where the model cuts texts off."""
-    limit, longest = settings.max_tokens, _longest(model)
-    if limit is None:
-        return
-    if longest is not None and limit > longest:
-        raise UserError(f"embedder {name}: takes {longest} tokens at most, not {limit}")
-    model.max_seq_length = limit
-
-
-def _longest(model: Any) -> int | None:
-    """The tokens that a transformer has positions for; None where it does not say."""
-    transformer = getattr(model[0], "model", None)
-    config = getattr(transformer, "config", None)
-    positions = getattr(config, "max_position_embeddings", None) or getattr(
-        config, "n_positions", None
-    )
-    if positions is None:
-        return None
-    # RoBERTa and its kin count positions from behind the padding token's id.
-    padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
-    return int(positions) - (0 if padding is None else int(padding) + 1)
-
-
-def _whole_dim(model: Any) -> int | None:
-    """The dimension before anything is cut off."""
-    with model.truncate_embeddings(None):
-        dim: int | None = model.get_embedding_dimension()
-    return dim
-
-
-def _fingerprint(model: Any, info: EmbedderInfo) -> str:
-    """Hash of what makes the vectors: up to 4,096 values spread over each weight, the vocabulary,
-    the modules; and what differs from the model as it is: its prompt, dimension and limit.
-
-    Names and serialised settings stay out: they change with the libraries' versions, the vectors do
-    not.
-    """
-    digest = hashlib.sha256()
-    for _, weight in sorted(model.named_parameters()):
-        flat = weight.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
-        digest.update(f"{tuple(weight.shape)}".encode() + sample.tobytes())
-    digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
-    for module in model:
-        digest.update(f"{type(module).__name__} {getattr(module, 'pooling_mode', '')}".encode())
-    changes: dict[str, Any] = {}
-    if info.prompt:
-        changes["prompt"] = [info.prompt, info.pools_prompt]
-    if info.truncate_dim:
-        changes["truncate_dim"] = info.truncate_dim
-    usual_limit = USUAL_LIMITS.get(digest.hexdigest()[:16], _longest(model))
-    if info.max_tokens != usual_limit:
-        changes["max_tokens"] = info.max_tokens
-    if changes:
-        digest.update(json.dumps(changes, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
