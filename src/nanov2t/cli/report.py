@@ -51,7 +51,12 @@ def show_inversion(
             column, justify="left" if column.startswith("best") else "right", vertical="top"
         )
 
+    shown: list[str] = []
+
     def add(_: int, best: Round) -> None:
+        if shown and best.text == shown[-1]:
+            return  # a round that found nothing better
+        shown.append(best.text)
         table.add_row(str(best.round), f"{best.cosine:.4f}", best.text)
         live.refresh()
 
