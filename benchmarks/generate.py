@@ -22,6 +22,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from nanov2t import load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
+from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 from nanov2t.search.options import BEAM
 
@@ -61,19 +62,19 @@ def main(options: Options) -> None:
     inverter = load_inverter(options.inverter)
     generator, beams = inverter.corrector, options.beam
     texts = references_of(inverter, list(islice(read_passages(options.texts), options.limit)))
-    targets = torch.from_numpy(inverter.embedder.encode(texts)).to(inverter.device)
+    targets = torch.from_numpy(inverter.embedder.encode(texts)).to(generator.device)
     drafts = inverter.tokenizer.batch_decode(
         inverter.hypothesizer.generate(targets), skip_special_tokens=True
     )
-    vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(inverter.device)
+    vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(generator.device)
     rows = inverter.tokenizer(
         drafts, padding=True, add_special_tokens=False, return_tensors="pt"
-    ).to(inverter.device)
+    ).to(generator.device)
     longest = generator.config.max_tokens + 2
-    square = torch.randn(SQUARE, SQUARE, device=inverter.device)
+    square = torch.randn(SQUARE, SQUARE, device=generator.device)
     head = generator.lexical
     # A processor without bfloat16 multiplies it a hundred times slower.
-    for kind in sorted({torch.float32, inverter.dtype}, key=str, reverse=True):
+    for kind in sorted({torch.float32, search_dtype(generator.device)}, key=str, reverse=True):
         generator.lexical = head
         generator.to(kind)
         given = (targets.to(kind), vectors.to(kind), rows["input_ids"], rows["attention_mask"])
@@ -108,7 +109,7 @@ def main(options: Options) -> None:
             # transformers takes a pad id of 0 for none, and fills beams that ended up with closing
             # tokens.
             a, b = (
-                ids.masked_fill((ids == inverter.eos).long().cumsum(1).roll(1, 1) > 0, 0)
+                ids.masked_fill((ids == generator.eos_token_id).long().cumsum(1).roll(1, 1) > 0, 0)
                 for ids in (ours(writer), theirs())
             )
             equal = a.shape == b.shape and float((a == b).all(1).float().mean())
