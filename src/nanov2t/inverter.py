@@ -12,11 +12,12 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
+from nanov2t.models.edit_writer import EditWriter
 from nanov2t.models.editor import DictionaryEditor, Editor, NetworkEditor
 from nanov2t.models.generator import Generator
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.models.writer import Writer
+from nanov2t.models.writer import HypothesisWriter, Writer
 from nanov2t.search.base import OnRound, Parts
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.registry import make_search
@@ -69,26 +70,35 @@ class Inverter:
         network = hypothesizer or corrector
         if network is None and dictionary is None:
             raise ValueError("an inverter needs a hypothesizer, a corrector or a dictionary")
+        looking = isinstance(hypothesizer, PrefixLM) or isinstance(corrector, EditNetwork)
+        if looking and dictionary is None:
+            raise ValueError("networks that look inside an embedder need its dictionary")
         self.max_tokens = TOKENS if network is None else network.config.max_tokens
-        writers = {
-            g: Writer(g, tokenizer, embedder)
-            for g in (hypothesizer, corrector)
+        self._search = make_search(search, self._parts())
+
+    def _parts(self) -> Parts:
+        """What the search works with."""
+        embedder, first, second = self.embedder, self.hypothesizer, self.corrector
+        writers: dict[Any, HypothesisWriter] = {
+            g: Writer(g, self.tokenizer, embedder)
+            for g in (first, second)
             if isinstance(g, Generator)
         }
+        guesser = Guesser(first, embedder) if isinstance(first, PrefixLM) else None
         editor: Editor | None = None
-        if isinstance(corrector, EditNetwork) and dictionary is not None:
-            editor = NetworkEditor(corrector, dictionary, embedder)
-        elif dictionary is not None:
-            editor = DictionaryEditor(dictionary, embedder)
-        parts = Parts(
+        if self.dictionary is not None and isinstance(second, EditNetwork):
+            editor = NetworkEditor(second, self.dictionary, embedder)
+        elif self.dictionary is not None:
+            editor = DictionaryEditor(self.dictionary, embedder)
+        editing = None if editor is None else EditWriter(guesser, editor)
+        return Parts(
             embedder,
-            writers[hypothesizer] if isinstance(hypothesizer, Generator) else None,
-            writers[corrector] if isinstance(corrector, Generator) else None,
+            writers.get(first, None if guesser is None else editing),
+            writers.get(second, editing),
             editor,
-            Guesser(hypothesizer, embedder) if isinstance(hypothesizer, PrefixLM) else None,
-            effort,
+            guesser,
+            self.effort,
         )
-        self._search = make_search(search, parts)
 
     @property
     def default_rounds(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +21,35 @@ ROWS = {"cpu": 64, "cuda": 1024}
 """Hypotheses that pass through a generator at a time: enough to keep a device busy."""
 
 
+class HypothesisWriter(Protocol):
+    """What searches that rewrite hypotheses need."""
+
+    device: torch.device
+    batches: bool
+    """Whether many targets may be written for at once. False where, to the last bit, what is
+    written for one could depend on the others."""
+
+    def hypothesize(self, targets: Sequence[np.ndarray], beams: int) -> list[list[str]]:
+        """First guesses for each target: see :meth:`Writer.hypothesize`."""
+
+    def correct(
+        self,
+        targets: Sequence[np.ndarray],
+        drafts: Sequence[str],
+        vectors: Sequence[np.ndarray],
+        beams: int,
+    ) -> list[list[str]]:
+        """Corrections of each draft: see :meth:`Writer.correct`."""
+
+
 class Writer:
     """A generator with its tokenizer. What it writes is as the embedder sees it.
 
     It works on a copy of the generator, in the number format and the layout that the device
     multiplies fastest, unless the generator is to take the plain path of transformers.
     """
+
+    batches = True
 
     def __init__(self, generator: Generator, tokenizer: Any, embedder: Embedder):
         self._generator, self.tokenizer, self.embedder = generator, tokenizer, embedder

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.models.writer import Writer
+from nanov2t.models.writer import HypothesisWriter
 from nanov2t.search.options import Effort, SearchOptions
 from nanov2t.search.state import Inversion, Round, SearchState
 from nanov2t.targets import Target
@@ -24,9 +24,9 @@ class Parts:
 
     embedder: Embedder
     """Made the vectors, and judges the hypotheses."""
-    hypothesizer: Writer | None
+    hypothesizer: HypothesisWriter | None
     """Writes the first hypotheses; None if searches start from drafts."""
-    corrector: Writer | None
+    corrector: HypothesisWriter | None
     """Rewrites hypotheses; None if there is only a first guess. The same object as `hypothesizer`
     where one network is both."""
 
@@ -41,6 +41,11 @@ class Parts:
         """`cpu` or `cuda`: where the networks run."""
         worker = self.editor or self.hypothesizer or self.corrector
         return "cpu" if worker is None else worker.device.type
+
+    @property
+    def batches(self) -> bool:
+        """Whether the writers take many targets at once."""
+        return all(w is None or w.batches for w in (self.hypothesizer, self.corrector))
 
 
 class Search(ABC):

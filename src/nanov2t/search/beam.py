@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nanov2t.models.writer import Writer
 from nanov2t.search.base import Parts, Proposer
 from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import ROUNDS
@@ -24,14 +25,19 @@ BATCH = {"cpu": 32, "cuda": 512}
 
 
 def beam_search(parts: Parts) -> RoundSearch:
-    """First guesses, then rounds of corrections and edits, of the best hypotheses so far."""
+    """First guesses, then rounds of corrections and, by a generator's probabilities, edits of the
+    best hypotheses so far."""
     first = Hypothesizer(parts.hypothesizer, guesses=FIRST)
     steps: list[Sequence[Proposer]] = [[first]]
     if parts.corrector is not None:
+        steps = [[first, Corrector(parts.corrector)]]
+    if isinstance(parts.corrector, Writer):
         edits = Edits(parts.corrector)
-        steps = [[first, Corrector(parts.corrector), edits], [Combinations(edits)]]
+        steps = [[*steps[0], edits], [Combinations(edits)]]
     batch = BATCH.get(parts.device_type, BATCH["cpu"])
-    return RoundSearch(steps, BestSoFar(parts.embedder), stop, ROUNDS[parts.effort], batch)
+    return RoundSearch(
+        steps, BestSoFar(parts.embedder), stop, ROUNDS[parts.effort], batch, parts.batches
+    )
 
 
 def stop(state: SearchState, exhausted: bool) -> Stopped | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from nanov2t.models.writer import Writer
+from nanov2t.models.writer import HypothesisWriter
 from nanov2t.search.base import Parts, Proposer
 from nanov2t.search.beam import BATCH
 from nanov2t.search.loop import RoundSearch
@@ -28,7 +28,8 @@ def exhaustive_search(parts: Parts) -> RoundSearch:
     if parts.corrector is not None:
         proposers.append(RewriteAll(parts.corrector))
     batch = BATCH.get(parts.device_type, BATCH["cpu"])
-    return RoundSearch([proposers], LastRound(parts.embedder), stop, EXHAUSTIVE_ROUNDS, batch)
+    ranking = LastRound(parts.embedder)
+    return RoundSearch([proposers], ranking, stop, EXHAUSTIVE_ROUNDS, batch, parts.batches)
 
 
 class RewriteAll(Proposer):
@@ -36,7 +37,7 @@ class RewriteAll(Proposer):
 
     name = "corrector"
 
-    def __init__(self, writer: Writer):
+    def __init__(self, writer: HypothesisWriter):
         self.writer = writer
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:

@@ -16,9 +16,6 @@ SEARCHES: dict[str, Callable[[Parts], Search]] = {
     "exhaustive": exhaustive_search,
 }
 
-WRITING = ("beam", "exhaustive")
-"""Those whose hypotheses a generator writes."""
-
 
 def make_search(name: str, parts: Parts) -> Search:
     """The search of that name over the parts of an inverter; `default` is evolution where the
@@ -31,7 +28,4 @@ def make_search(name: str, parts: Parts) -> Search:
         name = "evolution" if parts.editor is not None else "beam"
     if name not in SEARCHES:
         raise UserError(f"search {name}: not one of default, {', '.join(SEARCHES)}")
-    writes = parts.hypothesizer is not None or parts.corrector is not None
-    if name in WRITING and not writes:
-        raise UserError(f"search {name}: needs a generator, and this inverter only edits texts")
     return SEARCHES[name](parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-from nanov2t.models.writer import Writer
+from nanov2t.models.writer import HypothesisWriter
 from nanov2t.search.base import Proposer
 from nanov2t.search.state import EmbeddedHypothesis, SearchState
 
@@ -18,7 +18,7 @@ class Corrector(Proposer):
 
     name = "corrector"
 
-    def __init__(self, writer: Writer):
+    def __init__(self, writer: HypothesisWriter):
         self.writer = writer
         self._rewritten: WeakKeyDictionary[SearchState, set[str]] = WeakKeyDictionary()
 
@@ -42,7 +42,9 @@ class Corrector(Proposer):
 
 
 def rewrite(
-    writer: Writer, states: Sequence[SearchState], chosen: Sequence[Sequence[EmbeddedHypothesis]]
+    writer: HypothesisWriter,
+    states: Sequence[SearchState],
+    chosen: Sequence[Sequence[EmbeddedHypothesis]],
 ) -> list[list[str]]:
     """The `beam` best corrections of each hypothesis chosen of each state's pool."""
     work = [(i, hypothesis) for i, hypotheses in enumerate(chosen) for hypothesis in hypotheses]

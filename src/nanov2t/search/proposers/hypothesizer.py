@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nanov2t.models.writer import Writer
+from nanov2t.models.writer import HypothesisWriter
 from nanov2t.search.base import Proposer
 from nanov2t.search.state import SearchState
 
@@ -20,7 +20,7 @@ class Hypothesizer(Proposer):
 
     name = "hypothesizer"
 
-    def __init__(self, writer: Writer | None, guesses: int):
+    def __init__(self, writer: HypothesisWriter | None, guesses: int):
         self.writer, self.guesses = writer, guesses
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
