@@ -128,21 +128,23 @@ def invert_rows(
 
 
 def fingerprint(inverter: Inverter) -> str:
-    """A hash of all that decides what an inverter writes: its weights and its embedder."""
-    generators = [g for g in (inverter.hypothesizer, inverter.corrector) if g is not None]
-    weights = (
-        weight.cpu().view(torch.uint8).numpy().tobytes()
-        for generator in generators
-        for weight in generator.unique_weights().values()
-    )
-    known = [] if inverter.dictionary is None else [inverter.dictionary.states.numpy().tobytes()]
-    return digest(inverter.embedder.info.fingerprint, *weights, *known)
+    """A hash of all that decides what an inverter writes: its weights, its dictionary and its
+    embedder."""
+    networks = [n for n in (inverter.hypothesizer, inverter.corrector) if n is not None]
+    tensors = [weight for network in networks for weight in network.unique_weights().values()]
+    known = inverter.dictionary
+    if known is not None:
+        tensors += [known.states, known.whitening, known.words, known.log_frequency]
+    # A single number has to be made a row before its bytes can be seen.
+    values = (x.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for x in tensors)
+    return digest(inverter.embedder.info.fingerprint, *values)
 
 
 def _manifest(
     inverter: Inverter, source: Store, rounds: int, beam: int, count: int
 ) -> dict[str, Any]:
     """All that decides what a run writes."""
+    defence = inverter.defence
     return {
         "source": {"name": source.name, "fingerprint": source.fingerprint},
         "inverter": {"name": inverter.embedder.name, "fingerprint": fingerprint(inverter)},
@@ -151,7 +153,7 @@ def _manifest(
         "search": inverter.search,
         "effort": inverter.effort,
         "budget": str(inverter.budget),
-        "defence": getattr(inverter.defence, "__qualname__", None),
+        "defence": getattr(defence, "__qualname__", defence and type(defence).__qualname__),
         "rounds": rounds,
         "beam": beam,
         "part": PART_ROWS,
