@@ -47,7 +47,7 @@ class PackedLinear(nn.Module):
         made: Tensor = torch.ops.mkldnn._linear_pointwise(
             flat, self.weight, self.bias, "none", [], ""
         )
-        return made[:rows].view(*states.shape[:-1], -1)
+        return made[:rows].view(*states.shape[:-1], made.shape[1])
 
 
 class PackedWords(nn.ModuleList):

@@ -65,6 +65,8 @@ class Editor(ABC):
         self.embedder = embedder
         self.device = embedder.model.device
         self.rows = ROWS.get(self.device.type, ROWS["cpu"])
+        self.longest = embedder.max_tokens
+        """Tokens, special ones among them, of the longest draft that it can read."""
 
     @torch.inference_mode()
     def score(
@@ -73,10 +75,12 @@ class Editor(ABC):
         """The `count` likeliest edits of each draft, given its target, float32 [dim].
 
         Drafts of one length are looked at together, so that nothing is padded and what is found of
-        a draft does not depend on the others.
+        a draft does not depend on the others. Drafts that are too long have no edits.
         """
-        scored: list[ScoredDraft | None] = [None] * len(drafts)
+        scored = [ScoredDraft((), [], np.zeros(0, np.float32))] * len(drafts)
         for places, ids, states in self.embedder.states_by_length(drafts):
+            if ids.shape[1] > self.longest:
+                continue
             for start in range(0, len(places), self.rows):
                 part = slice(start, start + self.rows)
                 rows = [targets[i] for i in places[part]]
@@ -84,7 +88,7 @@ class Editor(ABC):
                 found = self._score(goal, ids[part], states[part], count)
                 for i, draft in zip(places[part], found, strict=True):
                     scored[i] = draft
-        return [draft for draft in scored if draft is not None]
+        return scored
 
     @property
     @abstractmethod
@@ -115,6 +119,7 @@ class NetworkEditor(Editor):
         copied = copy.deepcopy(network).to(self.device, search_dtype(self.device))
         copied.read_dictionary(dictionary)  # physics stays in float32
         self.network = packed(copied)
+        self.longest = min(self.longest, network.config.trunk.positions)
 
     @property
     def frequent_words(self) -> list[int]:
@@ -156,7 +161,7 @@ class NetworkEditor(Editor):
         logits = self.network.insertions(edits, rows, places)
         logits = logits - logits.logsumexp(-1, keepdim=True) + odds.reshape(-1, 1)
         best, words = logits.topk(WORDS, -1)
-        own = logits.gather(1, ids[rows, 1:-1]).view(n, gaps, -1)
+        own = logits.gather(1, ids[rows, 1:-1]).view(n, gaps, gaps - 1)
         return best.view(n, gaps, WORDS), words.view(n, gaps, WORDS), own
 
 

@@ -12,6 +12,8 @@ from nanov2t.search.state import SearchState
 
 PATIENCE = 3
 """Rounds without gain after which it begins."""
+LONGEST = 48
+"""Tokens of the longest text whose neighbourhood is tried: its size grows with their cube."""
 
 
 class Neighbours(Proposer):
@@ -49,6 +51,8 @@ class Neighbours(Proposer):
             return []
         tried.add(fresh)
         [ids] = self.editor.encode([fresh])
+        if len(ids) > LONGEST:
+            return []
         rows = [*self._with_words(ids), *_rearranged(ids)]
         return self.editor.decode(list(dict.fromkeys(rows)))
 
