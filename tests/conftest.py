@@ -10,6 +10,8 @@ from support import HERE, tiny_config
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
+from nanov2t.load import load_inverter
+from nanov2t.pretrained import DEFAULT
 from nanov2t.train.build import build_generator
 
 
@@ -28,6 +30,12 @@ def passages() -> list[str]:
 @pytest.fixture(scope="session")
 def minilm() -> Embedder:
     return load_embedder("minilm", "cpu")
+
+
+@pytest.fixture(scope="session")
+def bundled(minilm) -> Inverter:
+    """The inverter that comes with the library."""
+    return load_inverter(DEFAULT, embedder=minilm)
 
 
 @pytest.fixture(scope="session")

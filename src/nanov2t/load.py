@@ -123,6 +123,8 @@ def _load_looking_inside(
         for part in ("hypothesizer", "corrector")
         if (folder / part).is_dir()
     ]
+    for part in parts:
+        _match(embedder.info, part.config.embedder)
     hypothesizer = next((part for part in parts if isinstance(part, PrefixLM)), None)
     corrector = next((part for part in parts if isinstance(part, EditNetwork)), None)
     return embedder, embedder.tokenizer, hypothesizer, corrector, dictionary

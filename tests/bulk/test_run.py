@@ -8,17 +8,21 @@ import resource
 import signal
 import subprocess
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny
+import torch
 
 from nanov2t import load_inverter
 from nanov2t.bulk import run as bulk
 from nanov2t.bulk.run import PART_ROWS, RunFolder, invert_rows, invert_source
 from nanov2t.core.errors import UserError
+from nanov2t.inverter import Inverter
+from nanov2t.search.options import Budget
 from nanov2t.stores.registry import open_source
 from nanov2t.targets import prepare_targets
 
@@ -119,6 +123,48 @@ def test_another_run_is_refused_by_name(store, tmp_path):
     manifest["inverter"]["fingerprint"] = "0"
     with pytest.raises(UserError, match="another inverter"):
         RunFolder(tmp_path, 10, manifest)
+
+
+def test_effort_budget_and_defence_are_part_of_a_run(bundled, minilm, tmp_path):
+    np.save(tmp_path / "v.npy", minilm.encode(["a grey cat", "we met at noon"]))
+
+    def inverter(**settings):
+        networks = (bundled.hypothesizer, bundled.corrector, bundled.dictionary)
+        return Inverter(minilm, bundled.tokenizer, *networks, **settings)
+
+    def run(inverter):
+        source = open_source(str(tmp_path / "v.npy"))
+        invert_source(inverter, source, tmp_path / "out", rounds=1, beam=2)
+
+    first = inverter(effort="fast")
+    run(first)
+    found = first.invert(np.load(tmp_path / "v.npy"), rounds=1, beam=2)
+    assert read(tmp_path / "out")["inverted"].to_pylist() == [f.text for f in found]
+    run(inverter(effort="fast"))  # the same again
+    rounded = partial(np.round, decimals=2)
+    for settings, said in (
+        ({"effort": "default"}, r"another effort \(fast, not default\)"),
+        ({"budget": Budget(embeddings=9)}, "another budget"),
+        ({"defence": np.round}, r"another defence \(None, not round\)"),
+        ({"defence": rounded}, r"another defence \(None, not partial\)"),
+        ({"search": "exhaustive"}, "another search"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run(inverter(**{"effort": "fast"} | settings))
+
+
+def test_a_fingerprint_covers_networks_and_dictionary(bundled):
+    prints = {bulk.fingerprint(bundled)}
+    parts = (bundled.hypothesizer.scale, bundled.corrector.bias)
+    dictionary = bundled.dictionary
+    for tensor in (*parts, dictionary.states, dictionary.whitening, dictionary.log_frequency):
+        value = tensor.view(-1)[0].item()
+        with torch.no_grad():
+            tensor.view(-1)[0] = value + 1
+        prints.add(bulk.fingerprint(bundled))
+        with torch.no_grad():
+            tensor.view(-1)[0] = value
+    assert len(prints) == 6 and bulk.fingerprint(bundled) in prints
 
 
 def test_a_damaged_part_is_named(store, tmp_path):

@@ -52,3 +52,25 @@ def test_long_texts_and_many_of_them(minilm):
 
 def test_other_pooling_has_no_states(minilm):
     assert not pooled(minilm, mode="cls").has_states
+
+
+def test_rough_vectors_are_near_the_exact_ones(minilm, passages):
+    texts = [*TEXTS, *passages, *(passage[:20] for passage in passages)]
+    rough, exact = minilm.encode_roughly(texts), minilm.encode(texts)
+    assert rough.shape == exact.shape and rough.dtype == np.float32
+    cosines = (rough * exact).sum(1) / np.linalg.norm(rough, axis=1)
+    assert cosines.min() > 1 - 2e-3
+    assert minilm.rough == (not np.array_equal(rough, exact))
+
+
+def test_states_by_length_are_the_states(minilm):
+    texts = [*TEXTS, "lake", "a dog"]
+    expected, _ = minilm.states(texts)
+    seen = []
+    for places, ids, states in minilm.states_by_length(texts):
+        seen += places
+        for place, row, own in zip(places, ids, states, strict=True):
+            assert row.tolist() == minilm.tokenize([texts[place]])[0]
+            near = nn.functional.cosine_similarity(own.float(), expected[place, : len(row)])
+            assert near.min() > 0.99
+    assert sorted(seen) == list(range(len(texts)))

@@ -1,5 +1,7 @@
 """Evolution with the bundled inverter: what holds of every search, and that it finds texts."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from nanov2t.load import BUNDLED
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import Budget
+from nanov2t.search.state import SearchState
 
 TEXTS = ["my father repairs old clocks.", "the key is under the blue pot.", "call me at 555 - 0147"]
 ROUNDS = 3
@@ -34,11 +37,6 @@ class Counting:
 
 
 @pytest.fixture(scope="module")
-def bundled(minilm):
-    return load_inverter(DEFAULT, embedder=minilm)
-
-
-@pytest.fixture(scope="module")
 def vectors(minilm):
     return minilm.encode(TEXTS)
 
@@ -48,13 +46,21 @@ def found(bundled, vectors):
     return bundled.invert(vectors, rounds=ROUNDS)
 
 
-def test_an_answer_does_not_depend_on_what_is_searched_beside_it(bundled, vectors, found):
-    for batch in (1, 2):
-        again = dict(bundled.stream(vectors, ROUNDS, batch=batch))
-        for i, expected in enumerate(found):
-            assert again[i].text == expected.text and again[i].cosine == expected.cosine
-            assert again[i].embedder_calls == expected.embedder_calls
-            assert [r.text for r in again[i].rounds] == [r.text for r in expected.rounds]
+def key(inversion):
+    """All that was found, to the last bit, but for the time it took."""
+    rounds = [(r.text, r.cosine, r.embedder_calls) for r in inversion.rounds]
+    hypotheses = [(h.text, h.cosine) for h in inversion.hypotheses]
+    return inversion.text, inversion.cosine, inversion.stopped, rounds, hypotheses
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_answer_does_not_depend_on_what_is_searched_beside_it(bundled, minilm, found, batch):
+    """Other texts, other places, other batches."""
+    texts = ["a grey cat", TEXTS[2], TEXTS[0], "he left at dawn, as always", TEXTS[1]]
+    again = dict(bundled.stream(minilm.encode(texts), ROUNDS, batch=batch))
+    for i, text in enumerate(texts):
+        if text in TEXTS:
+            assert key(again[i]) == key(found[TEXTS.index(text)])
 
 
 def test_answers_never_get_worse_and_say_what_they_are_worth(minilm, vectors, found):
@@ -92,8 +98,32 @@ def test_a_search_stops_when_its_budget_is_spent(minilm, vectors):
     sparing = load_inverter(DEFAULT, embedder=minilm, budget=Budget.parse("100"))
     [inversion] = sparing.invert(vectors[2:])
     assert inversion.stopped == "rounds" and len(inversion.rounds) <= 3
+    before = [r.embedder_calls for r in inversion.rounds][:-1]
+    assert all(calls < 100 for calls in before) and inversion.embedder_calls >= 100
+    hurried = load_inverter(DEFAULT, embedder=minilm, budget=Budget.parse("0.001s"))
+    [inversion] = hurried.invert(vectors[2:])
+    assert inversion.stopped == "rounds" and len(inversion.rounds) == 1
     with pytest.raises(UserError, match="budget 'much'"):
         Budget.parse("much")
+
+
+def test_what_is_kept_of_a_search_ends_with_it(bundled, minilm, passages):
+    """Memory does not grow with the number of vectors."""
+
+    def alive():
+        return sum(type(thing) is SearchState for thing in gc.get_objects())
+
+    gc.collect()
+    vectors, before = minilm.encode([text[:20] for text in passages[:8]]), alive()
+    during = [alive() - before for _ in bundled.stream(iter(vectors), 1, beam=1, batch=3)]
+    assert len(during) == 8 and max(during) <= 3 and alive() == before
+
+
+@pytest.mark.parametrize("draft", ["", "\u200b", "word " * 200])
+def test_a_search_may_start_from_any_draft(bundled, vectors, draft):
+    [inversion] = bundled.invert(vectors[:1], rounds=2, drafts=[draft])
+    cosines = [r.cosine for r in inversion.rounds]
+    assert inversion.rounds[0].text == draft and cosines[-1] > cosines[0] + 0.05
 
 
 def test_a_draft_is_where_a_search_starts(bundled, vectors):

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from nanov2t.inverter import Inverter
+from nanov2t.load import load_inverter
 from nanov2t.models.writer import Writer
+from nanov2t.pretrained import DEFAULT
 
 
 class Noting:
@@ -59,3 +61,28 @@ def test_fifty_rounds_by_default(exhaustive, minilm, passages, monkeypatch):
         minilm.encode([passages[0]]), on_round=lambda i, best: rounds.append(best.round)
     )
     assert rounds == list(range(51))
+
+
+@pytest.mark.parametrize("search", ["exhaustive", "beam"])
+def test_edits_are_the_corrections_of_an_inverter_without_generator(minilm, search):
+    texts = ["the ferry crossed the lake.", "we met at noon", "a key under the blue pot"]
+    inverter = load_inverter(DEFAULT, embedder=minilm, search=search)
+    vectors = minilm.encode(texts)
+    found = inverter.invert(vectors, rounds=4)
+    assert [f.text for f in found[:2]] == texts[:2] and found[0].stopped == "exact"
+    assert all(len(f.rounds) == 5 for f in found if f.stopped == "rounds")
+    for batch in (1, 2):
+        again = dict(inverter.stream(vectors, 4, batch=batch))
+        for i, expected in enumerate(found):
+            rounds = [(r.text, r.cosine, r.embedder_calls) for r in expected.rounds]
+            assert [(r.text, r.cosine, r.embedder_calls) for r in again[i].rounds] == rounds
+    long = inverter.invert(vectors[:1], rounds=1, drafts=["word " * 200])[0]
+    assert long.text.startswith("word word")  # too long to be edited, but no error
+
+
+def test_a_text_is_found_from_nothing(bundled, minilm):
+    alone = Inverter(
+        minilm, bundled.tokenizer, None, bundled.corrector, bundled.dictionary, search="exhaustive"
+    )
+    [found] = alone.invert(minilm.encode(["the ferry crossed the lake."]), rounds=12)
+    assert found.rounds[0].text == "" and found.text == "the ferry crossed the lake."

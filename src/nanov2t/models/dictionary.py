@@ -78,6 +78,9 @@ class Dictionary:
             UserError: it is missing or damaged.
         """
         path = Path(path)
+        for name in ("config.json", "dictionary.safetensors"):
+            if not (path / name).is_file():
+                raise UserError(f"{path}: not a dictionary: {name} is missing")
         try:
             values = json.loads((path / "config.json").read_text(encoding="utf-8"))
             info = dacite.from_dict(EmbedderInfo, values, dacite.Config(strict=True))
@@ -89,8 +92,6 @@ class Dictionary:
                 read["words"].long(),
                 read["log_frequency"].float(),
             )
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: not a dictionary: {error.filename} is missing") from None
         except (SafetensorError, dacite.DaciteError, ValueError, KeyError, OSError) as error:
             raise UserError(f"{path}: damaged dictionary: {first_line(error)}") from None
 
