@@ -25,13 +25,16 @@ from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
 from nanov2t.evaluation.evaluate import summarize
 from nanov2t.inverter import Inverter
-from nanov2t.models.generator import Generator
+from nanov2t.pretrained import DEFAULT
+from nanov2t.search.exhaustive import LastRound
+from nanov2t.search.population import Population
+from nanov2t.search.ranking import BestSoFar
 
 
 @dataclass
 class Options:
     texts: tyro.conf.Positional[str]
-    inverter: str
+    inverter: str = DEFAULT
     limit: int = 24
     batch: int = 8
     words: int | None = None
@@ -39,22 +42,28 @@ class Options:
 
 
 class Counting:
-    """Counts the hypotheses that generators write while it is entered."""
+    """Counts the hypotheses that searches propose while it is entered, those among them that were
+    seen before too."""
 
     def __init__(self):
-        self.written, self.generate = 0, Generator.generate
+        self.proposed = 0
+        self.ranks = {kind: kind.rank for kind in (BestSoFar, LastRound, Population)}
 
     def __enter__(self):
-        def generate(generator, *given, **options):
-            ids = self.generate(generator, *given, **options)
-            self.written += len(ids)
-            return ids
+        def counting(original):
+            def rank(ranking, states, suggested):
+                self.proposed += sum(map(len, suggested))
+                original(ranking, states, suggested)
 
-        Generator.generate = generate
+            return rank
+
+        for kind, original in self.ranks.items():
+            kind.rank = counting(original)
         return self
 
     def __exit__(self, *_):
-        Generator.generate = self.generate
+        for kind, original in self.ranks.items():
+            kind.rank = original
 
 
 def peak() -> float:
@@ -73,6 +82,7 @@ def main(options: Options) -> None:
             inverter.tokenizer,
             inverter.hypothesizer,
             inverter.corrector,
+            inverter.dictionary,
             search="exhaustive",
         ),
     ]
@@ -102,7 +112,7 @@ def main(options: Options) -> None:
             )
     print(
         "\n| search | n | s a text (median of batches) | embedder calls a text | hypotheses "
-        "written a text | BLEU | "
+        "proposed a text | BLEU | "
         "token F1 | exact match | 1 - cosine | peak MiB "
         "|\n|---|---|---|---|---|---|---|---|---|---|"
     )
@@ -120,7 +130,7 @@ def main(options: Options) -> None:
         print(
             f"| {name} | {len(texts)} | {median(seconds[name]):.2f} | "
             f"{result['embedder_calls_per_text']:.0f} | "
-            f"{counts[name].written / len(texts):.0f} | {figures} | "
+            f"{counts[name].proposed / len(texts):.0f} | {figures} | "
             f"{1 - result['cosine']['value']:.4f} | {memory} |"
         )
     ratios = [

@@ -9,6 +9,7 @@ from rich.text import Text
 from nanov2t import load_inverter
 from nanov2t.cli.report import show_inversion
 from nanov2t.embedders.text import reference
+from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import BEAM
 
 TEXTS = (
@@ -18,7 +19,7 @@ TEXTS = (
 
 if __name__ == "__main__":
     console = Console(record=True, width=110, file=io.StringIO())
-    inverter = load_inverter("minilm-exact")
+    inverter = load_inverter(DEFAULT)
     for text in TEXTS:
         console.print(Text(f'$ nanov2t invert "{text}"', style="bold"))
         seen = reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
