@@ -120,7 +120,8 @@ def test_missing_words_are_proposed_first(tiny, minilm):
             ["the house in the hills"], add_special_tokens=False, return_tensors="pt"
         )["input_ids"]
         ids = torch.cat([ids, torch.tensor([[generator.eos_token_id]])], 1)
-        [edits] = likeliest_edits(generator, target[None], own[None], ids, torch.ones_like(ids), 5)
+        row = (ids, torch.ones_like(ids))
+        [edits] = likeliest_edits(generator, target[None], own[None], row, row, 5)
     assert sorted((edit.start, edit.tokens) for edit in edits) == [(i, [word]) for i in range(5)]
 
 

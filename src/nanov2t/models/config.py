@@ -34,4 +34,13 @@ class GeneratorConfig:
     sep_token_id: int = 1
     max_tokens: int = 32
     """Longest text it writes, in its own tokens, special tokens not counted."""
+    reads_written: bool = False
+    """As vec2text's loop has it: drafts are read as they were written, behind the masked start
+    token, and a text of `max_tokens` is written without a closing token."""
     embedder: EmbedderInfo | None = None
+
+    @property
+    def max_length(self) -> int:
+        """Of what it writes: tokens, with the start token and, where there is room, the closing
+        one."""
+        return self.max_tokens + (1 if self.reads_written else 2)

@@ -234,7 +234,7 @@ class Generator(nn.Module):
         """
         given = (target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
         states, mask = self.encode(*given)
-        length, head = max_length or self.config.max_tokens + 2, self.lexical
+        length, head = max_length or self.config.max_length, self.lexical
         if not self.fast:
             processors = LogitsProcessorList()
             if head is not None:

@@ -124,6 +124,7 @@ def read_published(
             corrects=corrects,
             sep_token_id=t5.eos_token_id,
             max_tokens=max_tokens,
+            reads_written=format_ != "T5Generator",
             embedder=_embedder(values, dim),
         )
     except KeyError as error:

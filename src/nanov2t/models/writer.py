@@ -42,6 +42,18 @@ class HypothesisWriter(Protocol):
         """Corrections of each draft: see :meth:`Writer.correct`."""
 
 
+class Written(str):
+    """A text, with the token ids that it was written in: another row of ids may say the same."""
+
+    ids: list[int]
+    """With the closing token, where it was written, and without the start token."""
+
+    def __new__(cls, text: str, ids: list[int]) -> Written:
+        written = super().__new__(cls, text)
+        written.ids = ids
+        return written
+
+
 class Writer:
     """A generator with its tokenizer. What it writes is as the embedder sees it.
 
@@ -73,7 +85,7 @@ class Writer:
         ids = self.generator.generate(
             self.tensor(targets), num_beams=beams, num_return_sequences=beams
         )
-        return _grouped(self.decode(ids.tolist()), beams)
+        return _grouped(self._written(ids), beams)
 
     @torch.inference_mode()
     def correct(
@@ -91,11 +103,11 @@ class Writer:
             ids = self.generator.generate(
                 self.tensor(targets[part]),
                 self.tensor(vectors[part]),
-                *self.encode(drafts[part]),
+                *self.read(drafts[part]),
                 num_beams=beams,
                 num_return_sequences=beams,
             )
-            corrections += _grouped(self.decode(ids.tolist()), beams)
+            corrections += _grouped(self._written(ids), beams)
         return corrections
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
@@ -119,9 +131,30 @@ class Writer:
         mask = (torch.arange(limit + 1) < lengths[:, None]).long()
         return ids.to(self.device), mask.to(self.device)
 
+    def read(self, drafts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Drafts as the generator was trained to read them: ids and mask, long [n, t]."""
+        config = self._generator.config
+        ids, mask = self.encode(drafts)
+        if not config.reads_written:
+            return ids, mask
+        length, start = config.max_length, int(self._generator.t5.config.decoder_start_token_id)
+        rows = [
+            draft.ids if isinstance(draft, Written) else row[keep].tolist()
+            for draft, row, keep in zip(drafts, ids.cpu(), mask.cpu().bool(), strict=True)
+        ]
+        rows = [[start, *row][:length] for row in rows]
+        ids = torch.tensor([row + [start] * (length - len(row)) for row in rows])
+        return ids.to(self.device), (ids != start).long().to(self.device)
+
     def tensor(self, vectors: Sequence[np.ndarray]) -> Tensor:
         """Vectors, float32 [dim] each, as the generator takes them: [n, dim]."""
         return torch.from_numpy(np.stack(vectors).astype(np.float32)).to(self.device, self.dtype)
+
+    def _written(self, ids: Tensor) -> list[str]:
+        """What :meth:`Generator.generate` returned, as texts that know their ids."""
+        rows, eos = ids[:, 1:].tolist(), self._generator.eos_token_id
+        rows = [row[: row.index(eos) + 1] if eos in row else row for row in rows]
+        return [Written(t, row) for t, row in zip(self.decode(rows), rows, strict=True)]
 
 
 def _grouped(texts: list[str], size: int) -> list[list[str]]:

@@ -81,22 +81,23 @@ class Edits(Proposer):
     @torch.inference_mode()
     def _try(self, work: list[tuple[SearchState, EmbeddedHypothesis]]) -> None:
         writer = self.writer
-        ids, mask = writer.encode([hypothesis.text for _, hypothesis in work])
+        texts = [hypothesis.text for _, hypothesis in work]
+        ids, mask = writer.encode(texts)
         likeliest = likeliest_edits(
             writer.generator,
             writer.tensor([state.target.vector for state, _ in work]),
             writer.tensor([hypothesis.vector for _, hypothesis in work]),
-            ids,
-            mask,
+            (ids, mask),
+            writer.read(texts),
             EDITS,
         )
         lengths = (mask.sum(1) - 1).tolist()  # without the closing token
         rows = [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
         for (state, hypothesis), edits, row in zip(work, likeliest, rows, strict=True):
-            texts = writer.decode([apply(row, [edit]) for edit in edits])
+            made = writer.decode([apply(row, [edit]) for edit in edits])
             unseen = {
                 text: edit
-                for text, edit in dict(zip(texts, edits, strict=True)).items()
+                for text, edit in dict(zip(made, edits, strict=True)).items()
                 if text not in state.cosines
             }
             self.trials[state] = Trial(row, hypothesis.cosine, unseen)
@@ -147,7 +148,12 @@ class Places:
 
 
 def likeliest_edits(
-    generator: Generator, targets: Tensor, vectors: Tensor, ids: Tensor, mask: Tensor, count: int
+    generator: Generator,
+    targets: Tensor,
+    vectors: Tensor,
+    texts: tuple[Tensor, Tensor],
+    read: tuple[Tensor, Tensor],
+    count: int,
 ) -> list[list[Edit]]:
     """The `count` likeliest edits of each hypothesis, best first: a token substituted, inserted,
     deleted, or swapped with the next. Likeliest by the generator, once words that the lexical head
@@ -156,10 +162,11 @@ def likeliest_edits(
     Args:
         targets: float32 [n, dim], the vectors to invert.
         vectors: float32 [n, dim], the hypotheses' own.
-        ids: long [n, t], the hypotheses with their closing tokens.
-        mask: long [n, t].
+        texts: ids and mask, long [n, t], of the hypotheses with their closing tokens.
+        read: the same as the generator reads drafts.
     """
-    draft = (vectors, ids, mask) if generator.config.corrects else ()
+    ids, mask = texts
+    draft = (vectors, *read) if generator.config.corrects else ()
     logits = generator(targets, *draft, labels=ids.masked_fill(mask == 0, -100)).logits
     logits = logits.float()  # [n, t, vocabulary]
     if generator.lexical is not None:
