@@ -1,4 +1,8 @@
+import random
+
+import nltk
 import numpy as np
+import punkt
 import pytest
 
 from nanov2t.core.vectors import cosine
@@ -14,6 +18,57 @@ def test_token_f1_is_over_sets_of_treebank_words():
     assert metrics.token_f1(["isn't it."], ["is it"])[0] == pytest.approx(200 * 2 / 6)
     assert metrics.token_f1([""], ["a"])[0] == 0
     assert metrics.token_f1([""], [""])[0] == 100
+
+
+@pytest.fixture
+def word_tokenize(tmp_path, monkeypatch):
+    """nltk's own, its English model laid out as nltk.download would."""
+    model, folder = punkt.load_model("english"), tmp_path / "tokenizers" / "punkt_tab" / "english"
+    folder.mkdir(parents=True)
+    tables = {
+        "abbrev_types.txt": model.abbrev_types,
+        "sent_starters.txt": model.sent_starters,
+        "collocations.tab": map("\t".join, model.collocations),
+        "ortho_context.tab": (f"{word}\t{flags}" for word, flags in model.ortho_context.items()),
+    }
+    for name, lines in tables.items():
+        (folder / name).write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    nltk.tokenize._get_punkt_tokenizer.cache_clear()
+    return nltk.word_tokenize
+
+
+def test_token_f1_is_that_of_nltk(word_tokenize, passages):
+    """On passages of several sentences, some words of which were replaced."""
+    draw = random.Random(0)
+    words = " ".join(passages).split()
+    texts = [
+        " ".join(draw.choice(words) if draw.random() < 0.3 else word for word in text.split())
+        for text in passages
+    ]
+    expected = []
+    for text, ref in zip(texts, passages, strict=True):
+        ours, theirs = set(word_tokenize(text)), set(word_tokenize(ref))
+        both = len(ours & theirs)
+        precision, recall = both / len(ours), both / len(theirs)
+        expected.append(100 * 2 * precision * recall / (precision + recall))
+    assert metrics.token_f1(texts, passages) == pytest.approx(expected)
+    whole = nltk.tokenize.TreebankWordTokenizer()
+    assert any(set(whole.tokenize(text)) != set(word_tokenize(text)) for text in passages)
+
+
+def test_full_stops_end_sentences_and_stay_with_abbreviations():
+    # nltk.word_tokenize: He saw Dr. Li . | She left .
+    assert metrics.token_f1(["He saw Dr. Li. She left."], ["He saw Dr. Li . She left ."])[0] == 100
+    # {He, saw, Dr., Li, .} against {He, saw, Dr, Li, .}
+    assert metrics.token_f1(["He saw Dr. Li."], ["He saw Dr Li."])[0] == pytest.approx(80)
+
+
+def test_bleu_of_the_seed_has_no_effective_order():
+    assert metrics.bleu_seed(["to the lake"], ["to the lake"])[0] == 0
+    assert metrics.bleu(["to the lake"], ["to the lake"])[0] == pytest.approx(100)
+    long = ["a b c d e f", "a b c d e g"], ["a b c d e f", "a b c d e f"]
+    assert metrics.bleu_seed(*long) == pytest.approx(metrics.bleu(*long))
 
 
 def test_bleu_per_sentence_with_effective_order():

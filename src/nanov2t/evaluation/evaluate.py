@@ -43,7 +43,8 @@ def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str
     Returns:
         For every round the means over the texts, a text that stopped earlier keeping its answer,
         with the seconds and embedder calls spent so far on all texts; and for the last round 95 %
-        bootstrap intervals. BLEU, token F1 and exact match run from 0 to 100.
+        bootstrap intervals. BLEU, token F1 and exact match run from 0 to 100; `bleu_seed` is BLEU
+        as nanoV2T takes it.
     """
     per_round, scores = [], {}
     for r in range(max(len(inversion.rounds) for inversion in found)):
@@ -51,6 +52,7 @@ def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str
         texts = [b.text for b in best]
         scores = {
             "bleu": metrics.bleu(texts, references),
+            "bleu_seed": metrics.bleu_seed(texts, references),
             "token_f1": metrics.token_f1(texts, references),
             "exact_match": metrics.exact_match(texts, references),
             "cosine": np.array([b.cosine for b in best]),
