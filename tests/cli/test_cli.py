@@ -128,6 +128,7 @@ def test_evaluate(run, folder, tmp_path):
     assert list(result["rounds"][0]) == [
         "round",
         "bleu",
+        "bleu_seed",
         "token_f1",
         "exact_match",
         "cosine",
