@@ -199,7 +199,12 @@ def test_export_shrinks_and_keeps(run, tiny, tmp_path, folder):
         (("evaluate", "--texts", "empty.txt"), "empty.txt: holds no text"),
         (("evaluate", "--texts", "fine.txt", "--limit", "0"), "--limit must be at least 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "none.jsonl"), "none.jsonl: no such file"),
-        (("evaluate", "--texts", "fine.txt", "--drafts", "half"), "half: Is a directory"),
+        (
+            ("evaluate", "--texts", "fine.txt", "--drafts", "half"),
+            "half: a folder without test.hyps",
+        ),
+        (("evaluate", "--texts", "half"), "half: cannot be read"),
+        (("evaluate", "--texts", "fine.txt", "--out", "fine.txt"), "fine.txt: File exists"),
         (("invert", "x", "--search", "none"), "search none: not one of default, beam, evolution"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),

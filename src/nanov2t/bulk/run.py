@@ -30,13 +30,6 @@ WAIT = 1.0
 """Seconds between two looks at the parts that other processes are doing."""
 
 
-def local_device() -> str:
-    """This process's own GPU under torchrun; the first one, or the CPU, without."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-
-
 def invert_source(
     inverter: Inverter,
     source: Store,

@@ -3,9 +3,7 @@ commands."""
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanov2t.core.errors import UserError
@@ -59,25 +57,3 @@ def read_vectors(spec: str, limit: int | None) -> np.ndarray:
     for i, reason in sorted(rows.errors.items())[:1]:
         raise UserError(f"{source.name}: vector {i} is {reason}")
     return rows.vectors
-
-
-def read_drafts(path: Path, count: int) -> list[str]:
-    """The drafts of texts 0 to `count` - 1, from JSON lines with `idx` and `draft`."""
-    drafts: dict[int, str] = {}
-    number = 0
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            number += 1
-            row = json.loads(line)
-            drafts[int(row["idx"])] = str(row["draft"])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}, line {number}: not a JSON object with idx and draft ({error})"
-        ) from None
-    if missing := [i for i in range(count) if i not in drafts]:
-        raise UserError(f"{path}: no draft for idx {missing[0]}")
-    return [drafts[i] for i in range(count)]

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
+from nanov2t.cli.evaluating import Evaluate
 from nanov2t.cli.making import Convert, Export, Study, Train
 from nanov2t.cli.quiet import quiet
-from nanov2t.cli.searching import Evaluate, Invert
+from nanov2t.cli.searching import Invert
 from nanov2t.core.errors import UserError
 from nanov2t.train.config import TrainConfig, load_config
 

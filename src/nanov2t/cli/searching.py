@@ -1,17 +1,17 @@
-"""The commands that search: invert and evaluate. Free of torch, so that help is instant."""
+"""The command that inverts, and the options of all commands that search. Free of torch, so that
+help is instant."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from nanov2t.cli.inputs import read_drafts, read_texts, read_vectors, references_of
+from nanov2t.cli.inputs import read_texts, read_vectors, references_of
 from nanov2t.cli.quiet import quiet
 from nanov2t.core.errors import UserError
 from nanov2t.pretrained import DEFAULT
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SearchArguments:
-    """The options that `invert` and `evaluate` share."""
+    """The options that the commands that search share."""
 
     inverter: str = DEFAULT
     """A bundled inverter's or a release's name, a folder, or a model on the Hub."""
@@ -135,51 +135,10 @@ class Invert(SearchArguments):
             show_inversion(inverter, vector, reference, self.rounds, self.beam, Console())
 
     def _to_folder(self, vectors: str, out: Path) -> None:
-        from nanov2t.bulk.run import invert_source, local_device
+        from nanov2t.bulk.run import invert_source
+        from nanov2t.evaluation.shared import local_device
         from nanov2t.stores.registry import open_source
 
         source = open_source(vectors, self.ids)
         inverter = self.load(local_device())
         invert_source(inverter, source, out, self.rounds, self.beam, self.limit)
-
-
-@dataclass(kw_only=True)
-class Evaluate(SearchArguments):
-    """Figures of an inverter on texts: BLEU, token F1, exact match and cosine after every round."""
-
-    texts: Path
-    """Texts to embed and invert: a .txt (one a line), .jsonl or .parquet file, also .gz or .xz."""
-    limit: int | None = None
-    """Only the first so many texts."""
-    drafts: Path | None = None
-    """Start from these drafts: JSON lines with `idx`, the text's place from 0, and `draft`."""
-    json: bool = False
-    """Print one JSON object."""
-
-    def run(self) -> None:
-        from rich.console import Console
-
-        from nanov2t.cli.report import figures
-        from nanov2t.core.passages import read_passages
-        from nanov2t.evaluation.evaluate import evaluate
-
-        self.check(rounds=0, beam=1, limit=1)
-        if not self.texts.is_file():
-            raise UserError(f"{self.texts}: no such file")
-        texts = list(islice(read_passages(str(self.texts)), self.limit))
-        drafts = read_drafts(self.drafts, len(texts)) if self.drafts else None
-        inverter = self.load()
-        references = references_of(inverter, texts)
-        with Console(stderr=True).status(f"inverting {len(texts)} texts"):
-            result = evaluate(
-                inverter,
-                references,
-                inverter.embedder.encode(references),
-                self.rounds,
-                self.beam,
-                drafts,
-            )
-        if self.json:
-            print(json.dumps(result))
-        else:
-            Console().print(figures(result))

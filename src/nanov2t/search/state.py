@@ -106,14 +106,16 @@ class SearchState:
         """Note the best hypothesis at the end of a round that took `seconds` of this search."""
         self.seconds += seconds
         best = self.pool[0]
-        closed = Round(len(self.history), best.text, best.cosine, self.embedder_calls, self.seconds)
+        # A text may know more than its letters while it is searched for; what is found does not.
+        text = str(best.text)
+        closed = Round(len(self.history), text, best.cosine, self.embedder_calls, self.seconds)
         self.history.append(closed)
         return closed
 
     def inversion(self, stopped: Stopped) -> Inversion:
         """What the search found, now that it is over."""
         best = self.pool[0]
-        hypotheses = [Hypothesis(h.text, h.cosine) for h in self.pool]
+        hypotheses = [Hypothesis(str(h.text), h.cosine) for h in self.pool]
         return Inversion(
-            best.text, best.cosine, stopped, self.embedder_calls, self.history, hypotheses
+            str(best.text), best.cosine, stopped, self.embedder_calls, self.history, hypotheses
         )

@@ -1,0 +1,84 @@
+"""What an evaluation leaves in a folder: the figures of every round, and what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nanov2t.core.errors import UserError
+from nanov2t.core.files import write_whole
+from nanov2t.search.state import Inversion
+
+ROUND = pa.struct(
+    [
+        ("round", pa.int32()),
+        ("text", pa.string()),
+        ("cosine", pa.float64()),
+        ("embedder_calls", pa.int64()),
+        ("seconds", pa.float64()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("idx", pa.int64()),
+        ("reference", pa.string()),
+        ("inverted", pa.string()),
+        ("cosine", pa.float64()),
+        ("stopped", pa.string()),
+        ("embedder_calls", pa.int64()),
+        ("seconds", pa.float64()),
+        ("rounds", pa.list_(ROUND)),
+        ("hypotheses", pa.list_(pa.struct([("text", pa.string()), ("cosine", pa.float64())]))),
+    ]
+)
+"""Of results.parquet: a row a text."""
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder before anything is spent on what goes there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}") from None
+
+
+def write_results(
+    out: Path,
+    result: Mapping[str, Any],
+    rows: Sequence[int],
+    references: Sequence[str],
+    found: Sequence[Inversion],
+) -> None:
+    """Write metrics.jsonl, a line a round, and results.parquet, a row a text.
+
+    Args:
+        result: of :func:`nanov2t.evaluation.evaluate.summarize`.
+        rows: the texts' places in what they were read from.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    cells = [
+        {"idx": row, "reference": reference, "inverted": inversion.text}
+        | {"seconds": inversion.rounds[-1].seconds}
+        | asdict(inversion)
+        for row, reference, inversion in zip(rows, references, found, strict=True)
+    ]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(cells, SCHEMA), buffer)
+    lines = "".join(json.dumps(line) + "\n" for line in result["rounds"])
+    try:
+        write_whole(out / "results.parquet", memoryview(buffer.getvalue()))
+        write_whole(out / "metrics.jsonl", lines.encode())
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}") from None
