@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nanov2t.models.networks import load_network, save_network
-from nanov2t.models.prefix_lm import CHOICES, PrefixLM, cover
+from nanov2t.models.prefix_lm import PrefixLM, cover
+from nanov2t.models.reading import Reading
 
 TEXTS = ["my father repairs old clocks.", "the key is under the blue pot.", "we met at noon"]
 
@@ -47,28 +48,9 @@ def test_a_single_beam_is_the_greedy_text(model, targets, limit):
 def test_beams_are_likely_and_different(model, targets):
     [beams] = model.generate(targets[:1], 8, 16)
     assert len({tuple(text) for text in beams}) == 8
-    worth = [
-        (len(text) + 1) * model.log_probability(targets[:1], torch.tensor([text])).item()
-        for text in beams
-    ]
+    reading = Reading(model, targets[0])
+    worth = [float(reading.read([text])[0].chosen.sum()) for text in beams]
     assert worth[0] == max(worth)
-
-
-def test_log_probability_is_that_of_each_word_in_turn(model, targets, minilm):
-    ids = torch.tensor(minilm.tokenize([TEXTS[0]]))[:, 1:-1]
-    trunk, guess = model.config.trunk, model.guess(targets[:1])
-    total, written = 0.0, [trunk.cls]
-    with torch.inference_mode():
-        for word in [*ids[0].tolist(), trunk.sep]:
-            states = model.hidden(targets[:1], torch.tensor([written]))
-            left = guess.clone()
-            left[0, written] = 0  # what was written is no longer missing
-            logits = model.logits(states)[0, -1] + left[0]
-            total += float(logits.log_softmax(-1)[word])
-            written.append(word)
-    own = model.log_probability(targets[:1], ids)
-    assert own.item() == pytest.approx(total / (ids.shape[1] + 1), abs=1e-3)
-    assert own > model.log_probability(targets[1:2], ids) + 1
 
 
 def test_a_word_written_twice_is_covered_once():
@@ -86,27 +68,6 @@ def test_special_tokens_are_not_guessed(model, targets, minilm):
         every, chosen = model.guess(targets), model.guess(targets, words)
     assert (every[:, special] == 0).all()
     torch.testing.assert_close(chosen, every[:, words], atol=1e-4, rtol=1e-4)
-
-
-def rewrite(model, target, text, kept, bonus=0.0, noise=None, steps=20):
-    noise = torch.zeros(1, steps, CHOICES) if noise is None else noise
-    [written] = model.rewrite(target, [text], [kept], [bonus], noise)
-    return written
-
-
-def test_rewriting_without_chance_is_writing(model, targets):
-    [[greedy]] = model.generate(targets[:1], 1, 20)
-    assert rewrite(model, targets[:1], greedy, 0) == greedy
-    assert rewrite(model, targets[:1], greedy, 2) == greedy
-
-
-def test_what_is_kept_is_kept_and_what_is_wanted_comes_again(model, targets, minilm):
-    text = minilm.tokenize(["clocks old my father repairs."])[0][1:-1]
-    noise = torch.randn(1, 20, CHOICES, generator=torch.Generator().manual_seed(0))
-    assert rewrite(model, targets[:1], text, 2, noise=noise)[:2] == text[:2]
-    ordered = rewrite(model, targets[:1], text, 0, bonus=30.0)
-    assert sorted(ordered[: len(text)]) == sorted(text) and ordered != text
-    assert len(rewrite(model, targets[:1], text, 0, steps=3)) <= 3
 
 
 @pytest.mark.parametrize("int8", [False, True])

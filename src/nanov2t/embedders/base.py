@@ -73,16 +73,6 @@ class Embedder:
         vector's meaning."""
         raise NotImplementedError
 
-    @property
-    def rough(self) -> bool:
-        """Whether :meth:`encode_roughly` is another thing than :meth:`encode`."""
-        return False
-
-    def encode_roughly(self, texts: Sequence[str]) -> np.ndarray:
-        """As :meth:`encode`, in the number format that the device multiplies fastest: in bfloat16
-        a cosine may be off by 1e-3."""
-        return self.encode(texts)
-
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """The embedder's own token ids of texts, special tokens and its prompt among them, cut off
         where it cuts them off."""

@@ -181,18 +181,6 @@ class SentenceEmbedder(Embedder):
             return self._reader
         return packed(copy.deepcopy(self.model).to(dtype))
 
-    @property
-    def rough(self) -> bool:
-        return self._rough_reader is not self._reader
-
-    def encode_roughly(self, texts: Sequence[str]) -> np.ndarray:
-        if not self.rough:
-            return self.encode(texts)
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        for places, _, states in self.states_by_length(texts):
-            vectors[places] = self.of_mean(states.float().mean(1)).cpu().numpy()
-        return vectors
-
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []

@@ -24,8 +24,6 @@ ROWS = {"cpu": 32, "cuda": 512}
 """Drafts that are looked at together."""
 WORDS = 24
 """Words considered at each place."""
-MOVES = 8
-"""Moves of a word considered of a draft."""
 
 
 class Kind(IntEnum):
@@ -79,21 +77,33 @@ class Editor(ABC):
         """
         scored = [ScoredDraft((), [], np.zeros(0, np.float32))] * len(drafts)
         for places, ids, states in self.embedder.states_by_length(drafts):
-            if ids.shape[1] > self.longest:
-                continue
-            for start in range(0, len(places), self.rows):
-                part = slice(start, start + self.rows)
-                rows = [targets[i] for i in places[part]]
-                goal = torch.from_numpy(np.stack(rows)).to(self.device)
-                found = self._score(goal, ids[part], states[part], count)
-                for i, draft in zip(places[part], found, strict=True):
-                    scored[i] = draft
+            found = self.score_states([targets[i] for i in places], ids, states, count)
+            for i, draft in zip(places, found, strict=False):  # none where they are too long
+                scored[i] = draft
         return scored
+
+    @torch.inference_mode()
+    def score_states(
+        self, targets: Sequence[np.ndarray], ids: Tensor, states: Tensor, count: int
+    ) -> Iterator[ScoredDraft]:
+        """The same of drafts of one length, ids long [n, t] with special tokens, whose states
+        [n, t, hidden] are known."""
+        if ids.shape[1] > self.longest:
+            return
+        for start in range(0, len(ids), self.rows):
+            part = slice(start, start + self.rows)
+            goal = torch.from_numpy(np.stack(targets[part])).to(self.device)
+            yield from self._score(goal, ids[part], states[part], count)
 
     @property
     @abstractmethod
     def frequent_words(self) -> list[int]:
         """Token ids, most frequent first."""
+
+    @property
+    @abstractmethod
+    def word_states(self) -> Tensor:
+        """The dictionary's average states, float32 [vocabulary, hidden]."""
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids of texts, without special tokens."""
@@ -125,6 +135,10 @@ class NetworkEditor(Editor):
     def frequent_words(self) -> list[int]:
         words: list[int] = self.network.physics.words.tolist()
         return words
+
+    @property
+    def word_states(self) -> Tensor:
+        return self.network.physics.states
 
     def _score(
         self, targets: Tensor, ids: Tensor, states: Tensor, count: int
@@ -180,6 +194,10 @@ class DictionaryEditor(Editor):
     def frequent_words(self) -> list[int]:
         words: list[int] = self.physics.words.tolist()
         return words
+
+    @property
+    def word_states(self) -> Tensor:
+        return self.physics.states
 
     def _score(
         self, targets: Tensor, ids: Tensor, states: Tensor, count: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,9 +12,8 @@ from nanov2t.embedders.text import decode_texts
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.models.reading import Reading
 
-ROWS = 64
-"""Texts rewritten at a time."""
 ROOM = 4
 """Tokens that a guess may be longer than the texts that the model was trained on."""
 
@@ -28,6 +26,7 @@ class Guesser:
         self.limit = model.config.max_tokens + ROOM
         dtype = search_dtype(self.device)
         self.model = packed(copy.deepcopy(model).to(self.device, dtype))
+        self._last: tuple[bytes, Reading] | None = None
 
     def hypothesize(self, target: np.ndarray, count: int) -> list[str]:
         """The `count` likeliest texts of a target, float32 [dim], best first. One target at a
@@ -36,20 +35,10 @@ class Guesser:
         [guesses] = self.model.generate(vector, count, self.limit)
         return decode_texts(guesses, self.embedder.tokenizer, self.embedder)
 
-    def rewrite(
-        self,
-        targets: Sequence[np.ndarray],
-        texts: Sequence[Sequence[int]],
-        kept: Sequence[int],
-        bonus: Sequence[float],
-        noise: Sequence[np.ndarray],
-    ) -> list[list[int]]:
-        """The ends of texts written anew: see :meth:`PrefixLM.rewrite`; targets are float32 [dim]
-        each, noise float32 [limit, CHOICES] each."""
-        found: list[list[int]] = []
-        for start in range(0, len(texts), ROWS):
-            part = slice(start, start + ROWS)
-            vectors = torch.from_numpy(np.stack(targets[part])).to(self.device)
-            drawn = torch.from_numpy(np.stack(noise[part])).to(self.device)
-            found += self.model.rewrite(vectors, texts[part], kept[part], bonus[part], drawn)
-        return found
+    def read(self, target: np.ndarray) -> Reading:
+        """What the model makes of a target, float32 [dim]; the last one is kept."""
+        key = target.tobytes()
+        if self._last is None or self._last[0] != key:
+            vector = torch.from_numpy(target.astype(np.float32)).to(self.device)
+            self._last = key, Reading(self.model, vector)
+        return self._last[1]

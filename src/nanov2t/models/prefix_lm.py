@@ -24,10 +24,6 @@ from nanov2t.models.trunk import Cache, Trunk, TrunkConfig, attention_mask
 
 PREFIX = 8
 """Pseudo-tokens of the vector."""
-CHOICES = 16
-"""Likeliest words of a step that a rewriting draws from."""
-LONGER = 3
-"""Words by which a rewriting may be longer."""
 ENOUGH = 0.75
 """Share of the beams that must have ended; the others are cut off where they are."""
 
@@ -111,22 +107,15 @@ class PrefixLM(nn.Module):
     def logits(self, states: Tensor, words: Tensor | None = None) -> Tensor:
         """Logits of the next word without the lexical guess, of states [..., hidden]."""
         tables = (self.trunk.words, self.entries, self.bias)
-        embeddings, entries, bias = (t if words is None else t[words] for t in tables)
+        return self.score_words(states, *(t if words is None else t[words] for t in tables))
+
+    def score_words(
+        self, states: Tensor, embeddings: Tensor, entries: Tensor, bias: Tensor
+    ) -> Tensor:
+        """As :meth:`logits`, of m words: their rows of the tables, [m, hidden] and [m]."""
         language = self.next_norm(F.gelu(self.next(states), approximate="tanh"))
         logits = F.linear(language * self.scale, embeddings, bias)
         return logits + F.linear(self.next_entry(states), entries)
-
-    @torch.inference_mode()
-    def log_probability(self, targets: Tensor, ids: Tensor) -> Tensor:
-        """Mean log probability a token, in nats, of texts of one length, long [n, t], without
-        special tokens, given their vectors [n, dim]: float32 [n]."""
-        trunk = self.config.trunk
-        written = F.pad(ids, (1, 0), value=trunk.cls)
-        labels = F.pad(ids, (0, 1), value=trunk.sep)
-        logits = self.logits(self.hidden(targets, written)).float()
-        logits = cover(logits, self.guess(targets), written)
-        chosen = logits.gather(2, labels[..., None])[..., 0] - logits.logsumexp(-1)
-        return chosen.mean(1)
 
     @torch.inference_mode()
     def generate(self, targets: Tensor, beams: int, max_tokens: int) -> list[list[list[int]]]:
@@ -170,57 +159,6 @@ class PrefixLM(nn.Module):
                 break
         texts = [self._text(row) for row in ids[:, 1:].tolist()]
         return [texts[i : i + beams] for i in range(0, len(texts), beams)]
-
-    @torch.inference_mode()
-    def rewrite(
-        self,
-        targets: Tensor,
-        texts: Sequence[Sequence[int]],
-        kept: Sequence[int],
-        bonus: Sequence[float],
-        noise: Tensor,
-    ) -> list[list[int]]:
-        """Write the ends of texts anew, given their vectors [n, dim].
-
-        Args:
-            texts: ids without special tokens.
-            kept: how many ids of each text stay as they are.
-            bonus: added, in nats, to the odds of the words that are cut off, each until it is
-                written again: much of it gives the same words in another order.
-            noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
-                words of each step; Gumbel noise draws from the model. A text ends after `steps`,
-                or LONGER words after its former end.
-        """
-        trunk = self.config.trunk
-        caches = [Cache() for _ in self.trunk.layers]
-        self.trunk(self.embed_prefix(targets), None, caches)
-        guess = self.guess(targets)
-        for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
-            guess[i, list(text[count:])] += bonus[i]
-        limits = torch.tensor([min(len(text) + LONGER, noise.shape[1]) for text in texts])
-        steps, limits = int(limits.max()) + 1, limits.to(targets.device)
-        given = torch.full((len(texts), steps), -1)
-        for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
-            given[i, :count] = torch.tensor(text[:count], dtype=torch.long)[:steps]
-        given = given.to(targets.device)
-        ids = torch.full((len(texts), 1), trunk.cls, device=targets.device)
-        ended = torch.zeros(len(texts), dtype=torch.bool, device=targets.device)
-        for step in range(steps):
-            x = self.trunk(self.trunk.embed(ids[:, -1:], step), None, caches)
-            logits = self.logits(x)[:, 0].float() + guess
-            if step == 0:
-                logits[:, trunk.sep] = -torch.inf
-            best, words = logits.topk(CHOICES, -1)
-            place = (best + noise[:, min(step, noise.shape[1] - 1)]).argmax(-1, keepdim=True)
-            word = torch.where(given[:, step] < 0, words.gather(1, place)[:, 0], given[:, step])
-            word = torch.where(step >= limits, trunk.sep, word)
-            word = torch.where(ended, trunk.pad, word)
-            ids = torch.cat([ids, word[:, None]], 1)
-            ended = ended | (word == trunk.sep)
-            guess = guess.scatter(1, word[:, None], 0.0)
-            if ended.all():
-                break
-        return [self._text(row) for row in ids[:, 1:].tolist()]
 
     def _text(self, row: Sequence[int]) -> list[int]:
         ends = (self.config.trunk.sep, self.config.trunk.pad)

@@ -1,9 +1,10 @@
 """Evolution: a population of texts whose members are edited, recombined and judged.
 
 Where a sequence beam (Morris et al. 2023, section 3.2) keeps a few texts and rewrites them, a
-population keeps many and edits them by what the embedder's own states say is missing
-(:mod:`nanov2t.models.edit_network`). An embedding costs a thousandth of a beam search, and exact
-texts are found by many small steps.
+population keeps many, edits them by what the embedder's own states say is missing
+(:mod:`nanov2t.models.edit_network`), and splices them by what their states say of the sum
+(:mod:`nanov2t.search.proposers.splices`). An embedding costs a thousandth of a beam search, and
+exact texts are found by many small steps.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Effort
 from nanov2t.search.population import Population, stalled
 from nanov2t.search.proposers.children import Children
-from nanov2t.search.proposers.endings import Endings
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.neighbours import Neighbours
+from nanov2t.search.proposers.rewritings import Rewritings
+from nanov2t.search.proposers.splices import Splices
+from nanov2t.search.proposers.words import Words
 from nanov2t.search.state import SearchState, Stopped
 
 BATCH = 8
@@ -41,9 +44,13 @@ class Spending:
     combinations: int
     """Sets of edits of a parent that are drawn and made together."""
     moves: int
-    """Random moves of a span of a parent, and half as many swaps of two words."""
-    endings: int
-    """Endings of a parent that are written anew."""
+    """Moves of a span of a parent."""
+    splices: int
+    """Splices of the population, chosen by the states of their parts."""
+    words: int
+    """Texts with a word of the dictionary put into them, chosen by its average state."""
+    rewritings: int
+    """Texts of a parent's words that are written anew."""
     patience: int
     """Rounds without gain after which a new population starts; without a model to start it from,
     the search has then converged."""
@@ -52,9 +59,9 @@ class Spending:
 
 
 EFFORTS: dict[Effort, Spending] = {
-    "fast": Spending(16, 4, 4, 8, 8, 4, 1, 4, 0),
-    "default": Spending(32, 32, 12, 16, 16, 12, 2, 5, 30),
-    "thorough": Spending(64, 96, 16, 24, 24, 16, 4, 8, 100),
+    "fast": Spending(16, 4, 4, 4, 4, 4, 32, 16, 1, 4, 0),
+    "default": Spending(32, 60, 8, 6, 6, 4, 64, 32, 1, 6, 20),
+    "thorough": Spending(64, 240, 12, 8, 8, 6, 96, 48, 2, 8, 100),
 }
 
 
@@ -66,11 +73,13 @@ def evolution_search(parts: Parts) -> RoundSearch:
     proposers: list[Proposer] = [
         FirstGuesses(parts.guesser, parts.editor, effort.guesses, effort.patience),
         Children(parts.editor, effort.parents, effort.edits, effort.combinations),
-        Moves(parts.editor, effort.parents, effort.moves),
+        Splices(parts.guesser, parts.editor, 2 * effort.parents, effort.splices),
+        Words(parts.guesser, parts.editor, max(1, effort.parents // 2), effort.words),
+        Moves(parts.guesser, parts.editor, effort.parents, effort.moves),
         Neighbours(parts.editor, effort.neighbours),
     ]
     if parts.guesser is not None:
-        proposers.append(Endings(parts.guesser, parts.editor, effort.parents, effort.endings))
+        proposers.append(Rewritings(parts.guesser, parts.editor, effort.parents, effort.rewritings))
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
         """A search is over when its best text is exact or its rounds or its budget are used."""
@@ -83,5 +92,10 @@ def evolution_search(parts: Parts) -> RoundSearch:
         return "converged" if exhausted or over else None
 
     return RoundSearch(
-        [proposers], Population(parts.embedder), stop, effort.rounds, BATCH, together=False
+        [proposers],
+        Population(parts.embedder, parts.guesser),
+        stop,
+        effort.rounds,
+        BATCH,
+        together=False,
     )

@@ -1,72 +1,148 @@
-"""What evolution keeps of a vector: a population judged roughly, its best judged exactly."""
+"""What evolution keeps of a vector: a population, and in the pool the best of all texts."""
 
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
+from nanov2t.embedders.base import Embedder
+from nanov2t.models.guesser import Guesser
+from nanov2t.models.reading import Fluency
 from nanov2t.search.ranking import Ranking, best, judge
 from nanov2t.search.state import Hypothesis, SearchState
 
-PLACES = 8
-"""Members of a population for each place of the sequence beam."""
+SIZE = 64
+"""Members of a population."""
+SHORTLIST = 96
+"""Texts of the highest cosines, of which the fittest are kept."""
+FLUENCY = 7e-4
+"""Cosine that a nat of the text's log probability is worth."""
 GAIN = 1e-4
-"""Difference of cosine that counts as a gain."""
+"""Difference of fitness that counts as a gain."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
 
 
+@dataclass(frozen=True, eq=False)
+class Member(Hypothesis):
+    """A hypothesis, and what is known of it besides its cosine."""
+
+    row: tuple[int, ...]
+    """Its token ids, special ones among them."""
+    states: Tensor
+    """[tokens, hidden], the embedder's last states of them."""
+    fluency: Fluency | None = None
+    """None until a language model has read it."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Its token ids, special ones left out."""
+        return self.row[1:-1]
+
+    @cached_property
+    def fitness(self) -> float:
+        """Texts that are wrong in many places may have vectors that agree to .98, and then cosines
+        say nothing of how much is wrong. They are seldom fluent; and the probability of a text
+        keeps populations from growing ever longer texts."""
+        if self.fluency is None:
+            return self.cosine
+        return self.cosine + FLUENCY * float(self.fluency.chosen.sum())
+
+
 class Population(Ranking):
-    """Keeps a population, and in the pool the best texts of all populations of the search.
+    """Keeps a population by fitness, and in the pool the best texts by cosine.
 
     Texts are judged in the number format that is multiplied fastest, which may move a cosine by
-    1e-3. The one in front of the pool is always judged exactly: the answer never gets worse. A
-    population that starts anew may meet texts that were embedded before; they are taken in again,
-    and not embedded again.
+    1e-3. The one in front of the pool is always judged exactly: the answer never gets worse.
+
+    Args:
+        embedder: judges.
+        guesser: says how likely a text is; without one, fitness is the cosine alone.
     """
 
-    def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
-        suggested = [
-            [text for text in texts if text or not state.pool]  # only a draft may be empty
-            for state, texts in zip(states, suggested, strict=True)
-        ]
-        unseen = [
-            list(dict.fromkeys(text for text in texts if text not in state.cosines))
-            for state, texts in zip(states, suggested, strict=True)
-        ]
-        vectors = iter(self.embedder.encode_roughly([t for texts in unseen for t in texts]))
-        for state, texts, fresh in zip(states, suggested, unseen, strict=True):
-            judged = judge(state, fresh, [next(vectors) for _ in fresh])
-            self._note(state, judged)
-            if not self.embedder.rough:
-                state.exact.update(fresh)
-            size = PLACES * state.options.beam
-            state.pool = best([*state.pool, *judged], size)
-            members = dict.fromkeys([*(h.text for h in state.population), *texts])
-            population = [Hypothesis(text, state.cosines[text]) for text in members]
-            state.population = best(population, size)
-        self._check(states)
-        for state in states:
-            state.progress.append(state.population[0].cosine)
+    def __init__(self, embedder: Embedder, guesser: Guesser | None = None):
+        super().__init__(embedder)
+        self.guesser = guesser
 
-    def _check(self, states: Sequence[SearchState]) -> None:
-        """Judge exactly until the best of each pool is one that was."""
-        while todo := [s for s in states if s.pool[0].text not in s.exact]:
-            chosen = [[h for h in s.pool if h.text not in s.exact][:CHECKED] for s in todo]
-            vectors = iter(self.embedder.encode([h.text for hs in chosen for h in hs]))
-            for state, hypotheses in zip(todo, chosen, strict=True):
-                texts = [h.text for h in hypotheses]
-                judged = judge(state, texts, [next(vectors) for _ in texts])
-                self._note(state, judged)
-                state.exact.update(texts)
-                others = [h for h in state.pool if h not in hypotheses]
-                state.pool = best([*others, *judged], len(state.pool))
+    def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
+        for state, texts in zip(states, suggested, strict=True):
+            fresh = dict.fromkeys(text for text in texts if text not in state.cosines)
+            if state.pool:  # only a draft may be empty
+                fresh.pop("", None)
+            judged = self._judge(state, list(fresh))
+            state.population = self._fittest(state, [*state.population, *judged])
+            self._check(state)
+            state.progress.append(state.population[0].fitness)
+
+    def _judge(self, state: SearchState, texts: list[str]) -> list[Member]:
+        """Embed texts, note what they are worth, and renew the pool."""
+        members, pool = [], list(state.pool)
+        for places, ids, hidden in self.embedder.states_by_length(texts):
+            vectors = self.embedder.of_mean(hidden.float().mean(1)).cpu().numpy()
+            hypotheses = judge(state, [texts[i] for i in places], list(vectors))
+            pool += hypotheses
+            for hypothesis, row, h in zip(hypotheses, ids.tolist(), hidden, strict=True):
+                # A copy, since a view would keep the states of all texts.
+                members.append(Member(hypothesis.text, hypothesis.cosine, tuple(row), h.clone()))
+        self._note(state, members)
+        state.pool = best(pool, SIZE)
+        return members
+
+    def _fittest(self, state: SearchState, members: Sequence[Member]) -> list[Member]:
+        """The fittest, fittest first, and the one of the highest cosine."""
+        listed = best(members, SHORTLIST)
+        if self.guesser is not None:
+            listed = self._read(self.guesser, state, _hopeful(listed))
+        ranked = sorted(listed, key=lambda m: (-m.fitness, m.text))
+        return ranked[:SIZE] if listed[0] in ranked[:SIZE] else [*ranked[: SIZE - 1], listed[0]]
+
+    def _read(
+        self, guesser: Guesser, state: SearchState, members: Sequence[Member]
+    ) -> list[Member]:
+        """The same members, all of them read."""
+        unread = defaultdict(list)
+        for i, member in enumerate(members):
+            if member.fluency is None:
+                unread[len(member.ids)].append(i)
+        result = list(members)
+        for places in unread.values():
+            fluencies = guesser.read(state.target.vector).read([members[i].ids for i in places])
+            for i, fluency in zip(places, fluencies, strict=True):
+                result[i] = replace(members[i], fluency=fluency)
+        return result
+
+    def _check(self, state: SearchState) -> None:
+        """Judge exactly until the best of the pool is one that was."""
+        while state.pool[0].text not in state.exact:
+            chosen = [h for h in state.pool if h.text not in state.exact][:CHECKED]
+            texts = [h.text for h in chosen]
+            judged = judge(state, texts, list(self.embedder.encode(texts)))
+            self._note(state, judged)
+            state.exact.update(texts)
+            others = [h for h in state.pool if h not in chosen]
+            state.pool = best([*others, *judged], len(state.pool))
 
     def _note(self, state: SearchState, judged: Sequence[Hypothesis]) -> None:
         state.embedder_calls += len(judged)
         state.cosines.update((hypothesis.text, hypothesis.cosine) for hypothesis in judged)
+
+
+def _hopeful(members: Sequence[Member]) -> list[Member]:
+    """Those that were read, and those that would be among the fittest if they were as likely as
+    the likeliest of them: reading a text costs more than embedding it."""
+    read = [member for member in members if member.fluency is not None]
+    if len(read) < SIZE:
+        return list(members)
+    bar = min(member.fitness for member in read)
+    bonus = max(member.fitness - member.cosine for member in read)
+    best_one, *others = members
+    return [best_one, *(m for m in others if m.fluency is not None or m.cosine + bonus > bar)]
 
 
 def dice(state: SearchState, purpose: str) -> np.random.Generator:
@@ -76,8 +152,8 @@ def dice(state: SearchState, purpose: str) -> np.random.Generator:
     return np.random.default_rng([target, len(state.history), zlib.crc32(purpose.encode())])
 
 
-def parents(state: SearchState, count: int) -> list[str]:
-    """The best text of a population and others of it, the likelier the better they rank; none
+def parents(state: SearchState, count: int) -> list[Member]:
+    """The fittest member of a population and others of it, the likelier the better they rank; none
     where there is no population yet."""
     population = state.population
     if not population:
@@ -89,12 +165,12 @@ def parents(state: SearchState, count: int) -> list[str]:
         replace=False,
         p=weights / weights.sum(),
     )
-    return [population[i].text for i in dict.fromkeys([0, *drawn.tolist()])]
+    return [population[i] for i in dict.fromkeys([0, *drawn.tolist()])]
 
 
 def stalled(state: SearchState) -> int:
-    """Rounds since the best cosine of the population last grew."""
+    """Rounds since the best fitness of the population last grew."""
     progress = state.progress
     if not progress:
         return 0
-    return sum(1 for cosine in progress[:-1] if cosine > progress[-1] - GAIN)
+    return sum(1 for fitness in progress[:-1] if fitness > progress[-1] - GAIN)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nanov2t.search.options import SearchOptions
 from nanov2t.targets import Target
+
+if TYPE_CHECKING:
+    from nanov2t.search.population import Member
 
 Stopped = Literal["exact", "converged", "rounds"]
 """Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
@@ -80,8 +83,8 @@ class SearchState:
         embedder_calls: texts embedded.
         seconds: time spent on it.
         exact: the texts that were judged exactly, where others were judged roughly.
-        population: of an evolution, the best hypotheses since it last started anew, best first.
-        progress: the best cosine of the population after each round since then.
+        population: of an evolution, the fittest texts since it last started anew, fittest first.
+        progress: the best fitness of the population after each round since then.
     """
 
     index: int
@@ -94,7 +97,7 @@ class SearchState:
     embedder_calls: int = 0
     seconds: float = 0.0
     exact: set[str] = field(default_factory=set)
-    population: list[Hypothesis] = field(default_factory=list)
+    population: list[Member] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
 
     def spent(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 
 from nanov2t.models.editor import Edit, Editor, ScoredDraft, apply, conflict
 from nanov2t.search.base import Proposer
-from nanov2t.search.population import dice, parents
+from nanov2t.search.population import Member, dice, parents
 from nanov2t.search.state import SearchState
 
 KNOWN = 128
@@ -18,12 +21,23 @@ MOST = 8
 """Edits that are made together."""
 
 
-class Children(Proposer):
-    """Edits of parents by their odds.
+FITTEST = 4
+"""Times as many edits as of others that are tried of the fittest parent."""
 
-    Every other round the likeliest single edits are tried, in the rounds between some drawn by
-    their odds; and sets of edits, drawn likewise, since a text that is wrong in several places
-    seldom gains by mending one of them.
+
+@dataclass
+class Parent:
+    """A member whose edits were scored."""
+
+    draft: ScoredDraft
+    tried: int = 0
+    """How many of its edits, from the likeliest on, were tried alone."""
+
+
+class Children(Proposer):
+    """Edits of parents by their odds: single ones from the likeliest on, further ones whenever the
+    same parent comes again; and sets of edits, drawn by their odds, since a text that is wrong in
+    several places seldom gains by mending one of them.
 
     Args:
         editor: scores the edits of a text.
@@ -37,50 +51,47 @@ class Children(Proposer):
     def __init__(self, editor: Editor, count: int, edits: int, combinations: int):
         self.editor, self.count = editor, count
         self.edits, self.combinations = edits, combinations
-        self._scored: WeakKeyDictionary[SearchState, dict[str, ScoredDraft]] = WeakKeyDictionary()
+        self._parents: WeakKeyDictionary[SearchState, dict[str, Parent]] = WeakKeyDictionary()
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        chosen = [parents(state, self.count) for state in states]
-        self._score(states, chosen)
-        rows: list[list[int]] = []
-        counts = []
-        for state, texts in zip(states, chosen, strict=True):
-            random = dice(state, self.name)
-            greedy = len(state.history) % 2 == 1
-            before = len(rows)
-            for text in texts:
-                rows += self._children(self._scored[state][text], random, greedy)
-            counts.append(len(rows) - before)
-        children = iter(self.editor.decode(rows))
-        return [[next(children) for _ in range(count)] for count in counts]
+        return [self._propose(state) for state in states]
 
     def exhausted(self, state: SearchState) -> bool:
         return False
 
-    def _score(self, states: Sequence[SearchState], chosen: Sequence[Sequence[str]]) -> None:
-        """Score the edits of parents that were none before; forget those that have left."""
-        work = []
-        for state, texts in zip(states, chosen, strict=True):
-            known = self._scored.get(state, {})
-            members = {h.text for h in state.population}
-            self._scored[state] = {text: known[text] for text in known if text in members}
-            work += [(state, text) for text in texts if text not in known]
-        targets = [state.target.vector for state, _ in work]
-        scored = self.editor.score(targets, [text for _, text in work], KNOWN)
-        for (state, text), draft in zip(work, scored, strict=True):
-            self._scored[state][text] = draft
+    def _propose(self, state: SearchState) -> list[str]:
+        random = dice(state, self.name)
+        rows: list[list[int]] = []
+        for place, parent in enumerate(self._score(state, parents(state, self.count))):
+            rows += self._children(parent, self.edits * (1 if place else FITTEST), random)
+        return self.editor.decode(rows)
 
-    def _children(
-        self, draft: ScoredDraft, random: np.random.Generator, greedy: bool
-    ) -> list[list[int]]:
-        if not draft.edits:
-            return []
-        noise = random.gumbel(size=len(draft.odds))
-        order = np.argsort(-draft.odds if greedy else -(draft.odds + noise), kind="stable")
-        sets = [[draft.edits[i]] for i in order[: self.edits]]
-        expected = float((1 / (1 + np.exp(-draft.odds.clip(-30, 30)))).sum())
-        for _ in range(self.combinations):
-            sets.append(self._draw(draft, random, expected))
+    def _score(self, state: SearchState, members: Sequence[Member]) -> list[Parent]:
+        """The members with their edits; those that have left the population are forgotten."""
+        known = self._parents.get(state, {})
+        alive = {member.text for member in state.population}
+        known = {text: parent for text, parent in known.items() if text in alive}
+        lengths = defaultdict(list)
+        for member in members:
+            if member.text not in known:
+                lengths[len(member.row)].append(member)
+        for group in lengths.values():
+            hidden = torch.stack([member.states for member in group])
+            ids = torch.tensor([member.row for member in group], device=hidden.device)
+            targets = [state.target.vector] * len(group)
+            drafts = self.editor.score_states(targets, ids, hidden, KNOWN)
+            for member, draft in zip(group, drafts, strict=False):  # none where they are too long
+                known[member.text] = Parent(draft)
+        self._parents[state] = known
+        return [known[member.text] for member in members if member.text in known]
+
+    def _children(self, parent: Parent, count: int, random: np.random.Generator) -> list[list[int]]:
+        draft, first = parent.draft, parent.tried
+        parent.tried += count
+        sets = [[edit] for edit in draft.edits[first : parent.tried]]
+        if draft.edits:
+            expected = float((1 / (1 + np.exp(-draft.odds.clip(-30, 30)))).sum())
+            sets += [self._draw(draft, random, expected) for _ in range(self.combinations)]
         return [row for row in (apply(draft.ids, edits) for edits in sets) if row]
 
     def _draw(self, draft: ScoredDraft, random: np.random.Generator, expected: float) -> list[Edit]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.models.prefix_lm import CHOICES
+from nanov2t.models.reading import CHOICES
 from nanov2t.search.base import Proposer
 from nanov2t.search.population import dice, stalled
 from nanov2t.search.state import SearchState
@@ -43,8 +44,11 @@ class FirstGuesses(Proposer):
             return self._open(state)
         if self.guesser is None or stalled(state) < self.patience:
             return []
-        state.population, state.progress = [], []
-        return self._draw(self.guesser, state)
+        drawn = [text for text in self._draw(self.guesser, state) if text not in state.cosines]
+        if drawn:
+            state.population = []
+        state.progress = []
+        return drawn
 
     def _open(self, state: SearchState) -> list[str]:
         if state.target.draft is not None:
@@ -55,15 +59,12 @@ class FirstGuesses(Proposer):
 
     def _draw(self, guesser: Guesser, state: SearchState) -> list[str]:
         """Guesses about as long as the best text."""
-        [best] = self.editor.encode([state.pool[0].text])
+        best = state.population[0].ids
         noise = dice(state, self.name).gumbel(size=(self.count, guesser.limit, CHOICES))
-        targets = [state.target.vector.astype(np.float32)] * self.count
-        kept = [0] * self.count
-        drawn = guesser.rewrite(
-            targets,
+        rows = guesser.read(state.target.vector).rewrite(
             [best] * self.count,
-            kept,
-            [0.0] * self.count,
-            list(noise.astype(np.float32)),
+            [0] * self.count,
+            [{}] * self.count,
+            torch.from_numpy(noise.astype(np.float32)),
         )
-        return self.editor.decode(drawn)
+        return self.editor.decode(rows)

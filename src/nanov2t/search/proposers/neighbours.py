@@ -46,11 +46,11 @@ class Neighbours(Proposer):
 
     def _around(self, state: SearchState) -> list[str]:
         tried = self._tried.setdefault(state, set())
-        fresh = next((h.text for h in state.population if h.text not in tried), None)
+        fresh = next((member for member in state.population if member.text not in tried), None)
         if fresh is None:
             return []
-        tried.add(fresh)
-        [ids] = self.editor.encode([fresh])
+        tried.add(fresh.text)
+        ids = fresh.ids
         if len(ids) > LONGEST:
             return []
         rows = [*self._with_words(ids), *_rearranged(ids)]

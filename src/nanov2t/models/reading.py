@@ -1,0 +1,199 @@
+"""What a prefix language model makes of one vector: texts written anew, and how likely they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nanov2t.models.prefix_lm import PREFIX, PrefixLM, cover
+from nanov2t.models.trunk import Cache, attention_mask
+
+WORDS = 4096
+"""Likeliest words of a vector, among which its text is looked for. They hold 97 % of the words of
+crops of 16 tokens and cost a seventh of the vocabulary; the others enter by edits."""
+CHOICES = 16
+"""Likeliest words of a step that a rewriting draws from."""
+LONGER = 3
+"""Words by which a rewriting may be longer."""
+ROWS = 64
+"""Texts that are read at a time."""
+UNREADABLE = -10.0
+"""Nats a token of a text that is too long for the model."""
+
+
+class Table(NamedTuple):
+    """Output words, of which the first closes a text."""
+
+    words: Tensor
+    """long [m]"""
+    places: Tensor
+    """long [vocabulary]: where a word stands in the table; 0 for all that are not in it."""
+    embeddings: Tensor
+    """[m, hidden], and of the same shape their dictionary entries."""
+    entries: Tensor
+    bias: Tensor
+    guess: Tensor
+    """float32 [m], log odds that the vector gives each word."""
+
+
+class Fluency(NamedTuple):
+    """What a model made of a text of t tokens."""
+
+    chosen: Tensor
+    """float32 [t + 1], log probabilities of its tokens and of its end, in nats."""
+    states: Tensor
+    """[t + 1, hidden], of the model after each beginning of the text."""
+    total: Tensor
+    """float32 [t + 1], by which the words' odds after each beginning are divided, as a log."""
+
+
+class Reading:
+    """A model that has read a vector.
+
+    Args:
+        model: in eval mode.
+        target: float32 [dim], of unit length.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: PrefixLM, target: Tensor):
+        self.model, self.target = model, target[None]
+        trunk = model.config.trunk
+        self.guess = model.guess(self.target)[0]
+        likely = self.guess + model.bias.float()
+        likely[[trunk.cls, trunk.pad]] = -torch.inf
+        likely[trunk.sep] = torch.inf
+        self.words = likely.topk(min(WORDS, len(likely))).indices
+        self.prefix = model.embed_prefix(self.target)
+
+    def _table(self, texts: Sequence[Sequence[int]]) -> Table:
+        """The likeliest words and those of some texts."""
+        model = self.model
+        known = torch.zeros(len(self.guess), dtype=torch.bool, device=self.words.device)
+        known[self.words] = True
+        used = torch.tensor([word for text in texts for word in text], dtype=torch.long)
+        used = used.to(self.words.device).unique()
+        words = torch.cat([self.words, used[~known[used]]])
+        places = torch.zeros_like(self.guess, dtype=torch.long)
+        places[words] = torch.arange(len(words), device=words.device)
+        tables = (model.trunk.words, model.entries, model.bias, self.guess)
+        return Table(words, places, *(table[words] for table in tables))
+
+    def _caches(self, rows: int) -> list[Cache]:
+        caches = [Cache() for _ in self.model.trunk.layers]
+        self.model.trunk(self.prefix, None, caches)
+        every = torch.zeros(rows, dtype=torch.long, device=self.words.device)
+        for cache in caches:
+            cache.select(every)
+        return caches
+
+    @torch.inference_mode()
+    def read(self, texts: Sequence[Sequence[int]]) -> list[Fluency]:
+        """How texts of one length, without special tokens, read."""
+        model, trunk, device = self.model, self.model.config.trunk, self.words.device
+        length = len(texts[0])
+        if length + 1 > trunk.positions:
+            odds = torch.full((length + 1,), UNREADABLE)
+            states = self.prefix.new_zeros(length + 1, trunk.hidden)
+            return [Fluency(odds, states, odds)] * len(texts)
+        table = self._table(texts)
+        seen = torch.ones(length + 1, PREFIX + length + 1, dtype=torch.bool, device=device)
+        found: list[Fluency] = []
+        for start in range(0, len(texts), ROWS):
+            ids = torch.tensor(texts[start : start + ROWS], dtype=torch.long, device=device)
+            written = F.pad(ids, (1, 0), value=trunk.cls)
+            x = model.trunk.embed(written)
+            mask = attention_mask(seen.tril(PREFIX)[None], x.dtype)
+            states = model.trunk(x, mask, self._caches(len(ids)))
+            logits = model.score_words(states, table.embeddings, table.entries, table.bias)
+            guess = table.guess.expand(len(ids), -1)
+            odds = cover(logits.float(), guess, table.places[written])
+            total = odds.logsumexp(-1)
+            labels = table.places[F.pad(ids, (0, 1), value=trunk.sep)]
+            chosen = odds.gather(2, labels[..., None])[..., 0] - total
+            found += [Fluency(*row) for row in zip(chosen, states.clone(), total, strict=True)]
+        return found
+
+    @torch.inference_mode()
+    def continuations(
+        self, texts: Sequence[tuple[Sequence[int], Fluency]], words: Tensor
+    ) -> list[Tensor]:
+        """Log probabilities, float32 [tokens + 1, words] a text, of words, long, after each of its
+        beginnings, the empty one among them."""
+        model = self.model
+        tables = (model.trunk.words, model.entries, model.bias, self.guess)
+        embeddings, entries, bias, guess = (table[words] for table in tables)
+        states = torch.cat([fluency.states for _, fluency in texts])
+        logits = model.score_words(states, embeddings, entries, bias).float()
+        result = []
+        lengths = [len(fluency.total) for _, fluency in texts]
+        for (ids, fluency), odds in zip(texts, logits.split(lengths), strict=True):
+            row = torch.tensor([-1, *ids], device=words.device)
+            missing = ((row[:, None] == words).cumsum(0) == 0) * guess
+            result.append(odds + missing - fluency.total[:, None])
+        return result
+
+    @torch.inference_mode()
+    def rewrite(
+        self,
+        texts: Sequence[Sequence[int]],
+        kept: Sequence[int],
+        bonus: Sequence[dict[int, float]],
+        noise: Tensor,
+    ) -> list[list[int]]:
+        """Write the ends of texts anew.
+
+        Args:
+            texts: ids without special tokens.
+            kept: how many ids of each text stay as they are.
+            bonus: added, in nats, to the odds of words until they are written: much of it gives
+                the same words in another order.
+            noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
+                words of each step; Gumbel noise draws from the model. A text ends after `steps`,
+                or LONGER words after its former end.
+        """
+        model, trunk, device = self.model, self.model.config.trunk, self.words.device
+        n = len(texts)
+        table = self._table([*texts, *(list(b) for b in bonus)])
+        guess = table.guess.repeat(n, 1)
+        for i, odds in enumerate(bonus):
+            if odds:
+                favoured = torch.tensor(list(odds.values()), device=device)
+                guess[i, table.places[list(odds)]] += favoured
+        limits = torch.tensor([min(len(text) + LONGER, noise.shape[1]) for text in texts])
+        steps, limits = int(limits.max()) + 1, limits.to(device)
+        given = torch.full((n, steps), -1)
+        for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
+            given[i, :count] = torch.tensor(text[:count], dtype=torch.long)[:steps]
+        given = given.to(device)
+        caches = self._caches(n)
+        ids = torch.full((n, 1), trunk.cls, device=device)
+        ended = torch.zeros(n, dtype=torch.bool, device=device)
+        for step in range(steps):
+            x = model.trunk(model.trunk.embed(ids[:, -1:], step), None, caches)[:, 0]
+            word = given[:, step].clone()
+            free = ((word < 0) & ~ended).nonzero()[:, 0]
+            if len(free):
+                logits = model.score_words(x[free], table.embeddings, table.entries, table.bias)
+                logits = logits.float() + guess[free]
+                if step == 0:
+                    logits[:, 0] = -torch.inf
+                best, words = logits.topk(CHOICES, -1)
+                place = (best + noise[free, min(step, noise.shape[1] - 1)]).argmax(-1, keepdim=True)
+                word[free] = table.words[words.gather(1, place)[:, 0]]
+            word = torch.where(step >= limits, trunk.sep, word)
+            word = torch.where(ended, trunk.pad, word)
+            ids = torch.cat([ids, word[:, None]], 1)
+            ended = ended | (word == trunk.sep)
+            guess.scatter_(1, table.places[word][:, None], 0.0)  # written, so no longer missing
+            if ended.all():
+                break
+        return [self._text(row) for row in ids[:, 1:].tolist()]
+
+    def _text(self, row: Sequence[int]) -> list[int]:
+        ends = (self.model.config.trunk.sep, self.model.config.trunk.pad)
+        return list(row[: next((i for i, id_ in enumerate(row) if id_ in ends), len(row))])

@@ -1,0 +1,95 @@
+"""What a language model makes of a vector: texts written anew, and how likely they are."""
+
+import pytest
+import torch
+
+from nanov2t.models.reading import CHOICES, LONGER, UNREADABLE, Reading
+
+TEXTS = ["my father repairs old clocks.", "the key is under the blue pot."]
+
+
+@pytest.fixture(scope="module")
+def model(bundled):
+    return bundled.hypothesizer
+
+
+@pytest.fixture(scope="module")
+def targets(minilm):
+    return torch.from_numpy(minilm.encode(TEXTS))
+
+
+@pytest.fixture(scope="module")
+def ids(minilm):
+    return [row[1:-1] for row in minilm.tokenize(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def reading(model, targets):
+    return Reading(model, targets[0])
+
+
+def test_log_probability_is_that_of_each_word_in_turn(model, targets, reading, ids):
+    [fluency] = reading.read([ids[0]])
+    trunk, guess, written = model.config.trunk, model.guess(targets[:1]), [model.config.trunk.cls]
+    expected = []
+    with torch.inference_mode():
+        for word in [*ids[0], trunk.sep]:
+            states = model.hidden(targets[:1], torch.tensor([written]))
+            left = guess.clone()
+            left[0, written] = 0  # what was written is no longer missing
+            logits = (model.logits(states)[0, -1] + left[0])[reading.words]
+            place = int((reading.words == word).nonzero())
+            expected.append(float(logits.log_softmax(-1)[place]))
+            written.append(word)
+    assert fluency.chosen.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_its_own_text_is_likelier_than_that_of_another_vector(model, targets, reading, ids):
+    other = Reading(model, targets[1])
+    own, foreign = (float(r.read([ids[0]])[0].chosen.sum()) for r in (reading, other))
+    assert own > foreign + 10
+
+
+def test_texts_read_together_read_as_alone(reading, ids):
+    turned = ids[0][::-1]
+    both = reading.read([ids[0], turned])
+    for text, fluency in zip((ids[0], turned), both, strict=True):
+        [alone] = reading.read([text])
+        torch.testing.assert_close(alone.chosen, fluency.chosen, atol=1e-4, rtol=1e-4)
+    assert both[0].chosen.sum() > both[1].chosen.sum() + 5  # order counts
+
+
+def test_continuations_of_its_own_words_are_what_was_chosen(model, reading, ids):
+    [fluency] = reading.read([ids[0]])
+    words = torch.tensor([*ids[0], model.config.trunk.sep])
+    [odds] = reading.continuations([(ids[0], fluency)], words)
+    assert odds.shape == (len(words), len(words))
+    torch.testing.assert_close(odds.diagonal(), fluency.chosen, atol=1e-3, rtol=1e-3)
+
+
+def test_a_text_without_words_and_one_that_is_too_long_can_be_read(reading):
+    assert reading.read([[]])[0].chosen.shape == (1,)
+    [fluency] = reading.read([[2000] * 300])
+    assert float(fluency.chosen[:-1].sum()) == 300 * UNREADABLE
+
+
+def rewrite(reading, text, kept, bonus=None, noise=None, steps=20):
+    noise = torch.zeros(1, steps, CHOICES) if noise is None else noise
+    [written] = reading.rewrite([text], [kept], [bonus or {}], noise)
+    return written
+
+
+def test_rewriting_without_chance_is_writing(model, targets, reading, ids):
+    [[greedy]] = model.generate(targets[:1], 1, 20)
+    written = rewrite(reading, ids[0], 0)
+    assert written == greedy[: len(written)] and len(written) <= len(ids[0]) + LONGER
+    assert rewrite(reading, greedy, 2) == greedy
+
+
+def test_what_is_kept_is_kept_and_what_is_wanted_comes_again(reading, minilm):
+    text = minilm.tokenize(["clocks old my father repairs."])[0][1:-1]
+    noise = torch.randn(1, 20, CHOICES, generator=torch.Generator().manual_seed(0))
+    assert rewrite(reading, text, 2, noise=noise)[:2] == text[:2]
+    ordered = rewrite(reading, text, 0, bonus=dict.fromkeys(text, 30.0))
+    assert sorted(ordered[: len(text)]) == sorted(text) and ordered != text
+    assert len(rewrite(reading, text, 0, steps=3)) <= 3
