@@ -55,7 +55,7 @@ def test_evolution_by_the_dictionary_beats_a_blind_one(embedder, studied):
     inverter = Inverter(embedder, embedder.tokenizer, None, None, dictionary, budget=BUDGET)
     missed = sum(1 - inversion.cosine for inversion in inverter.invert(vectors))
     editor = DictionaryEditor(dictionary, embedder)
-    step = [FirstGuesses(None, editor, 32, 99), Moves(editor, 12, 12), Neighbours(editor, 50)]
+    step = [FirstGuesses(None, editor, 32, 99), Moves(None, editor, 12, 12), Neighbours(editor, 50)]
     blind = RoundSearch([step], Population(embedder), stop, 32, 8, together=False)
     targets = prepare_targets(vectors, embedder.info)
     blindly = sum(1 - f.cosine for _, f in blind.stream(targets, SearchOptions(budget=BUDGET)))
