@@ -18,13 +18,13 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
 
 def test_a_terminal_shows_the_rounds_that_gained(bundled, minilm):
     alone = Inverter(minilm, bundled.tokenizer, None, None, bundled.dictionary)  # it stalls
-    [vector], rounds = minilm.encode(["the ferry crossed the lake."]), []
-    alone.invert(vector[None], 7, 1, on_round=lambda _, best: rounds.append(best))
+    [vector], rounds = minilm.encode(["call me at 555 - 0147"]), []
+    alone.invert(vector[None], 12, 1, on_round=lambda _, best: rounds.append(best))
     gained = [
         r.round for i, r in enumerate(rounds) if not i or r.cosine > rounds[i - 1].cosine + 1e-9
     ]
     console = Console(record=True, width=100, file=io.StringIO())
-    show_inversion(alone, vector, None, 7, 1, console)
+    show_inversion(alone, vector, None, 12, 1, console)
     lines = console.export_text().splitlines()
     shown = [int(line.split()[0]) for line in lines if line.split() and line.split()[0].isdigit()]
     assert shown == gained and 1 < len(gained) < len(rounds)

@@ -65,14 +65,6 @@ def editor(request, bundled, minilm):
     return DictionaryEditor(bundled.dictionary, minilm)
 
 
-@pytest.fixture(scope="module")
-def crops(minilm, passages):
-    chance = random.Random(0)
-    rows = [row[1:-1] for row in minilm.tokenize(passages)]
-    starts = [chance.randrange(len(row) - TOKENS) for row in rows]
-    return [row[start : start + TOKENS] for row, start in zip(rows, starts, strict=True)]
-
-
 def spoiled(crop, kind, chance, frequent):
     """A crop that one edit of a kind sets right."""
     place = chance.randrange(TOKENS)

@@ -14,15 +14,6 @@ BEST = 32
 
 
 @pytest.fixture(scope="module")
-def crops(minilm, passages):
-    """Eight tokens of every passage."""
-    chance = random.Random(0)
-    rows = [row[1:-1] for row in minilm.tokenize(passages)]
-    starts = [chance.randrange(len(row) - TOKENS) for row in rows]
-    return [row[start : start + TOKENS] for row, start in zip(rows, starts, strict=True)]
-
-
-@pytest.fixture(scope="module")
 def physics(bundled):
     dictionary, tokenizer = bundled.dictionary, bundled.embedder.tokenizer
     physics = Physics(*dictionary.states.shape)

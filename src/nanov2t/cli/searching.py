@@ -43,7 +43,7 @@ class SearchArguments:
     budget: str | None = None
     """Stop after this many embeddings (such as 5000) or this long (30s, 2m) for a vector."""
     rounds: int | None = None
-    """Rounds at most after the first guess; by default 32 in an evolution, 6 in a beam search and
+    """Rounds at most after the first guess; by default 60 in an evolution, 6 in a beam search and
     50 in the exhaustive one, at other efforts than the default fewer or more."""
     beam: int = BEAM
     """Hypotheses kept; evolution keeps eight times as many."""

@@ -157,12 +157,8 @@ class PrefixLM(nn.Module):
                 cache.select(parents)
             if ended.view(n, beams).float().mean(1).min() >= ENOUGH:
                 break
-        texts = [self._text(row) for row in ids[:, 1:].tolist()]
+        texts = [text_of(row, trunk) for row in ids[:, 1:].tolist()]
         return [texts[i : i + beams] for i in range(0, len(texts), beams)]
-
-    def _text(self, row: Sequence[int]) -> list[int]:
-        ends = (self.config.trunk.sep, self.config.trunk.pad)
-        return list(row[: next((i for i, id_ in enumerate(row) if id_ in ends), len(row))])
 
 
 class LexicalGuess(nn.Module):
@@ -201,3 +197,9 @@ def cover(logits: Tensor, guess: Tensor, written: Tensor) -> Tensor:
     spent = -guess.gather(1, written).masked_fill(repeated, 0.0)  # [n, t]
     places = written[:, None, :].expand(-1, t, -1)
     return (logits + guess[:, None]).scatter_add(2, places, spent[:, None] * until)
+
+
+def text_of(row: Sequence[int], trunk: TrunkConfig) -> list[int]:
+    """What was written before the closing token or the padding."""
+    ends = (trunk.sep, trunk.pad)
+    return list(row[: next((i for i, id_ in enumerate(row) if id_ in ends), len(row))])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nanov2t.models.prefix_lm import PREFIX, PrefixLM, cover
+from nanov2t.models.prefix_lm import PREFIX, PrefixLM, cover, text_of
 from nanov2t.models.trunk import Cache, attention_mask
 
 WORDS = 4096
@@ -97,7 +97,7 @@ class Reading:
         model, trunk, device = self.model, self.model.config.trunk, self.words.device
         length = len(texts[0])
         if length + 1 > trunk.positions:
-            odds = torch.full((length + 1,), UNREADABLE)
+            odds = torch.full((length + 1,), UNREADABLE, device=device)
             states = self.prefix.new_zeros(length + 1, trunk.hidden)
             return [Fluency(odds, states, odds)] * len(texts)
         table = self._table(texts)
@@ -192,8 +192,4 @@ class Reading:
             guess.scatter_(1, table.places[word][:, None], 0.0)  # written, so no longer missing
             if ended.all():
                 break
-        return [self._text(row) for row in ids[:, 1:].tolist()]
-
-    def _text(self, row: Sequence[int]) -> list[int]:
-        ends = (self.model.config.trunk.sep, self.model.config.trunk.pad)
-        return list(row[: next((i for i, id_ in enumerate(row) if id_ in ends), len(row))])
+        return [text_of(row, trunk) for row in ids[:, 1:].tolist()]

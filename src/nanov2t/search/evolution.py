@@ -59,9 +59,45 @@ class Spending:
 
 
 EFFORTS: dict[Effort, Spending] = {
-    "fast": Spending(16, 4, 4, 4, 4, 4, 32, 16, 1, 4, 0),
-    "default": Spending(32, 60, 8, 6, 6, 4, 64, 32, 1, 6, 20),
-    "thorough": Spending(64, 240, 12, 8, 8, 6, 96, 48, 2, 8, 100),
+    "fast": Spending(
+        guesses=16,
+        rounds=4,
+        parents=4,
+        edits=4,
+        combinations=4,
+        moves=4,
+        splices=32,
+        words=16,
+        rewritings=1,
+        patience=4,
+        neighbours=0,
+    ),
+    "default": Spending(
+        guesses=32,
+        rounds=60,
+        parents=8,
+        edits=6,
+        combinations=6,
+        moves=4,
+        splices=64,
+        words=32,
+        rewritings=1,
+        patience=6,
+        neighbours=20,
+    ),
+    "thorough": Spending(
+        guesses=64,
+        rounds=240,
+        parents=12,
+        edits=8,
+        combinations=8,
+        moves=6,
+        splices=96,
+        words=48,
+        rewritings=2,
+        patience=8,
+        neighbours=100,
+    ),
 }
 
 

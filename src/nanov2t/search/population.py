@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import zlib
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.guesser import Guesser
-from nanov2t.models.reading import Fluency
+from nanov2t.search.base import Proposer
 from nanov2t.search.ranking import Ranking, best, judge
-from nanov2t.search.state import Hypothesis, SearchState
+from nanov2t.search.state import Hypothesis, Member, SearchState
 
 SIZE = 64
 """Members of a population."""
 SHORTLIST = 96
 """Texts of the highest cosines, of which the fittest are kept."""
-FLUENCY = 7e-4
-"""Cosine that a nat of the text's log probability is worth."""
 GAIN = 1e-4
 """Difference of fitness that counts as a gain."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
-
-
-@dataclass(frozen=True, eq=False)
-class Member(Hypothesis):
-    """A hypothesis, and what is known of it besides its cosine."""
-
-    row: tuple[int, ...]
-    """Its token ids, special ones among them."""
-    states: Tensor
-    """[tokens, hidden], the embedder's last states of them."""
-    fluency: Fluency | None = None
-    """None until a language model has read it."""
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """Its token ids, special ones left out."""
-        return self.row[1:-1]
-
-    @cached_property
-    def fitness(self) -> float:
-        """Texts that are wrong in many places may have vectors that agree to .98, and then cosines
-        say nothing of how much is wrong. They are seldom fluent; and the probability of a text
-        keeps populations from growing ever longer texts."""
-        if self.fluency is None:
-            return self.cosine
-        return self.cosine + FLUENCY * float(self.fluency.chosen.sum())
 
 
 class Population(Ranking):
@@ -145,6 +118,20 @@ def _hopeful(members: Sequence[Member]) -> list[Member]:
     return [best_one, *(m for m in others if m.fluency is not None or m.cosine + bonus > bar)]
 
 
+class PopulationProposer(Proposer):
+    """A proposer that looks at one search at a time, and always finds something to try."""
+
+    @abstractmethod
+    def suggest(self, state: SearchState) -> list[str]:
+        """New texts for a search; none where there is no population yet."""
+
+    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
+        return [self.suggest(state) for state in states]
+
+    def exhausted(self, state: SearchState) -> bool:
+        return False
+
+
 def dice(state: SearchState, purpose: str) -> np.random.Generator:
     """Random numbers that depend on the target, the round and the purpose alone, so that a search
     is the same whatever it runs beside."""
@@ -166,6 +153,16 @@ def parents(state: SearchState, count: int) -> list[Member]:
         p=weights / weights.sum(),
     )
     return [population[i] for i in dict.fromkeys([0, *drawn.tolist()])]
+
+
+def unseen(state: SearchState, texts: Sequence[str], count: int) -> list[str]:
+    """The first `count` of the texts, without those that were judged before."""
+    return [text for text in dict.fromkeys(texts) if text not in state.cosines][:count]
+
+
+def target_on(state: SearchState, device: torch.device) -> Tensor:
+    """The target, float32 [dim], on a device."""
+    return torch.from_numpy(state.target.vector.astype(np.float32)).to(device)
 
 
 def stalled(state: SearchState) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,8 +12,12 @@ from nanov2t.search.options import SearchOptions
 from nanov2t.targets import Target
 
 if TYPE_CHECKING:
-    from nanov2t.search.population import Member
+    from torch import Tensor
 
+    from nanov2t.models.reading import Fluency
+
+FLUENCY = 7e-4
+"""Cosine that a nat of the text's log probability is worth."""
 Stopped = Literal["exact", "converged", "rounds"]
 """Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
 `rounds` (all used)."""
@@ -45,6 +50,32 @@ class EmbeddedHypothesis(Hypothesis):
     """A hypothesis with its own vector, float32 [dim]."""
 
     vector: np.ndarray = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Member(Hypothesis):
+    """A hypothesis, and what is known of it besides its cosine."""
+
+    row: tuple[int, ...]
+    """Its token ids, special ones among them."""
+    states: Tensor
+    """[tokens, hidden], the embedder's last states of them."""
+    fluency: Fluency | None = None
+    """None until a language model has read it."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Its token ids, special ones left out."""
+        return self.row[1:-1]
+
+    @cached_property
+    def fitness(self) -> float:
+        """Texts that are wrong in many places may have vectors that agree to .98, and then cosines
+        say nothing of how much is wrong. They are seldom fluent; and the probability of a text
+        keeps populations from growing ever longer texts."""
+        if self.fluency is None:
+            return self.cosine
+        return self.cosine + FLUENCY * float(self.fluency.chosen.sum())
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,13 @@ import numpy as np
 import torch
 
 from nanov2t.models.editor import Edit, Editor, ScoredDraft, apply, conflict
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import Member, dice, parents
-from nanov2t.search.state import SearchState
+from nanov2t.search.population import PopulationProposer, dice, parents
+from nanov2t.search.state import Member, SearchState
 
 KNOWN = 128
 """Edits that are kept of a parent."""
 MOST = 8
 """Edits that are made together."""
-
-
 FITTEST = 4
 """Times as many edits as of others that are tried of the fittest parent."""
 
@@ -34,7 +31,7 @@ class Parent:
     """How many of its edits, from the likeliest on, were tried alone."""
 
 
-class Children(Proposer):
+class Children(PopulationProposer):
     """Edits of parents by their odds: single ones from the likeliest on, further ones whenever the
     same parent comes again; and sets of edits, drawn by their odds, since a text that is wrong in
     several places seldom gains by mending one of them.
@@ -53,13 +50,7 @@ class Children(Proposer):
         self.edits, self.combinations = edits, combinations
         self._parents: WeakKeyDictionary[SearchState, dict[str, Parent]] = WeakKeyDictionary()
 
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._propose(state) for state in states]
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
-
-    def _propose(self, state: SearchState) -> list[str]:
+    def suggest(self, state: SearchState) -> list[str]:
         random = dice(state, self.name)
         rows: list[list[int]] = []
         for place, parent in enumerate(self._score(state, parents(state, self.count))):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.reading import CHOICES
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import dice, stalled
+from nanov2t.search.population import PopulationProposer, dice, stalled, unseen
 from nanov2t.search.state import SearchState
 
 
-class FirstGuesses(Proposer):
+class FirstGuesses(PopulationProposer):
     """Opens each search: with the draft that it was given, else with guesses of a model; without a
     model, with the most frequent words. Where a population has stalled, a new one starts from
     guesses drawn at random.
@@ -33,18 +30,15 @@ class FirstGuesses(Proposer):
         self.guesser, self.editor = guesser, editor
         self.count, self.patience = count, patience
 
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._guess(state) for state in states]
-
     def exhausted(self, state: SearchState) -> bool:
         return bool(state.pool) and self.guesser is None
 
-    def _guess(self, state: SearchState) -> list[str]:
+    def suggest(self, state: SearchState) -> list[str]:
         if not state.pool:
             return self._open(state)
         if self.guesser is None or stalled(state) < self.patience:
             return []
-        drawn = [text for text in self._draw(self.guesser, state) if text not in state.cosines]
+        drawn = unseen(state, [t for t in self._draw(self.guesser, state) if t], self.count)
         if drawn:
             state.population = []
         state.progress = []

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import Member, dice, parents
-from nanov2t.search.state import SearchState
+from nanov2t.search.population import PopulationProposer, dice, parents, unseen
+from nanov2t.search.state import Member, SearchState
 
 LONGEST = 48
 """Tokens of the longest text that is rearranged: it has 18,000 moves."""
 CHANCE = 2.0
 """Nats by which chance may favour a move."""
+MARGIN = 3
+"""Times as many moves as are wanted are looked at, since some are known."""
 
 
-class Moves(Proposer):
+class Moves(PopulationProposer):
     """A span of a text moved to another place, by how likely a language model finds what then
     stands side by side: the three places where a moved span breaks a text are looked up among the
     continuations of the text's own beginnings, so that all moves cost one reading. Without a model,
@@ -38,31 +37,19 @@ class Moves(Proposer):
         self.guesser, self.editor = guesser, editor
         self.count, self.moves = count, moves
 
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._propose(state) for state in states]
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
-
-    def _propose(self, state: SearchState) -> list[str]:
-        random, texts = dice(state, self.name), []
+    def suggest(self, state: SearchState) -> list[str]:
+        random = dice(state, self.name)
+        texts: list[str] = []
         for member in parents(state, self.count):
             n = len(member.ids)
             if not 1 < n <= LONGEST:
                 continue
-            # Two neighbouring spans, from i to j and from j to k, change places.
-            i, j, k = np.array(
-                [(i, j, k) for i in range(n) for j in range(i + 1, n) for k in range(j + 1, n + 1)]
-            ).T
-            gains = self._gains(state, member, i, j, k) + CHANCE * random.gumbel(size=len(i))
-            rows = [
-                (*member.ids[:a], *member.ids[b:c], *member.ids[a:b], *member.ids[c:])
-                for a, b, c in zip(i, j, k, strict=True)
-            ]
-            order = np.argsort(-gains, kind="stable")[: 3 * self.moves]
-            made = self.editor.decode([rows[place] for place in order])
-            fresh = [t for t in dict.fromkeys(made) if t not in state.cosines and t not in texts]
-            texts += fresh[: self.moves]
+            every = moves(n)
+            gains = self._gains(state, member, *np.array(every).T)
+            gains += CHANCE * random.gumbel(size=len(every))
+            order = np.argsort(-gains, kind="stable")[: MARGIN * self.moves]
+            made = self.editor.decode([moved(member.ids, *every[place]) for place in order])
+            texts += unseen(state, [text for text in made if text not in texts], self.moves)
         return texts
 
     def _gains(
@@ -80,3 +67,17 @@ class Moves(Proposer):
             after[i, j] + after[k, i] + after[j, k] - after[i, i] - after[j, j] - after[k, k]
         )
         return gains
+
+
+def moves(length: int) -> list[tuple[int, int, int]]:
+    """Every move of a span: the words from i to j and those from j to k change places."""
+    return [
+        (i, j, k)
+        for i in range(length)
+        for j in range(i + 1, length)
+        for k in range(j + 1, length + 1)
+    ]
+
+
+def moved(ids: tuple[int, ...], i: int, j: int, k: int) -> tuple[int, ...]:
+    return (*ids[:i], *ids[j:k], *ids[i:j], *ids[k:])

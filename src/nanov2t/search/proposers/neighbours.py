@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 from nanov2t.models.editor import Editor
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import stalled
+from nanov2t.search.population import PopulationProposer, stalled
+from nanov2t.search.proposers.moves import LONGEST, moved, moves
 from nanov2t.search.state import SearchState
 
 PATIENCE = 3
 """Rounds without gain after which it begins."""
-LONGEST = 48
-"""Tokens of the longest text whose neighbourhood is tried: its size grows with their cube."""
 
 
-class Neighbours(Proposer):
+class Neighbours(PopulationProposer):
     """The whole neighbourhood of the best text that was not tried so before: each of the most
     frequent words put in every place and every gap, every span moved anywhere.
 
@@ -35,16 +33,9 @@ class Neighbours(Proposer):
         self.words = editor.frequent_words[:words]
         self._tried: WeakKeyDictionary[SearchState, set[str]] = WeakKeyDictionary()
 
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._around(state) if self._due(state) else [] for state in states]
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
-
-    def _due(self, state: SearchState) -> bool:
-        return bool(self.words and state.population) and stalled(state) >= PATIENCE
-
-    def _around(self, state: SearchState) -> list[str]:
+    def suggest(self, state: SearchState) -> list[str]:
+        if not self.words or stalled(state) < PATIENCE:
+            return []
         tried = self._tried.setdefault(state, set())
         fresh = next((member for member in state.population if member.text not in tried), None)
         if fresh is None:
@@ -53,7 +44,7 @@ class Neighbours(Proposer):
         ids = fresh.ids
         if len(ids) > LONGEST:
             return []
-        rows = [*self._with_words(ids), *_rearranged(ids)]
+        rows = [*self._with_words(ids), *(moved(ids, *move) for move in moves(len(ids)))]
         return self.editor.decode(list(dict.fromkeys(rows)))
 
     def _with_words(self, ids: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -62,12 +53,3 @@ class Neighbours(Proposer):
                 yield (*ids[:place], word, *ids[place:])
             for place in range(len(ids)):
                 yield (*ids[:place], word, *ids[place + 1 :])
-
-
-def _rearranged(ids: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """The ids with one span moved, for every span and every place."""
-    for start in range(len(ids)):
-        for end in range(start + 1, len(ids) + 1):
-            span, rest = ids[start:end], ids[:start] + ids[end:]
-            for place in range(len(rest) + 1):
-                yield (*rest[:place], *span, *rest[place:])

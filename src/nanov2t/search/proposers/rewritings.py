@@ -11,9 +11,8 @@ import torch
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.reading import CHOICES
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import Member, dice, parents
-from nanov2t.search.state import SearchState
+from nanov2t.search.population import PopulationProposer, dice, parents
+from nanov2t.search.state import Member, SearchState
 
 BONUSES = (0.0, 2.0, 4.0, 6.0)
 """Nats by which words may be favoured."""
@@ -25,7 +24,7 @@ WHOLE = 1 / 3
 """Share of the texts that are written from their first word on."""
 
 
-class Rewritings(Proposer):
+class Rewritings(PopulationProposer):
     """Edits change words and moves change places; this changes both at once, the way language
     goes on. The words are those of the member, or those on which the population agrees.
 
@@ -42,13 +41,7 @@ class Rewritings(Proposer):
         self.guesser, self.editor = guesser, editor
         self.count, self.texts = count, texts
 
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._propose(state) for state in states]
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
-
-    def _propose(self, state: SearchState) -> list[str]:
+    def suggest(self, state: SearchState) -> list[str]:
         members = parents(state, self.count)
         if not members or not self.texts:
             return []

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.reading import Reading
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import FLUENCY, Member, parents
-from nanov2t.search.state import SearchState
+from nanov2t.search.population import PopulationProposer, parents, target_on, unseen
+from nanov2t.search.state import FLUENCY, Member, SearchState
 
 LONGEST = 8
 """Tokens of a span."""
+LONGEST_TEXT = 64
+"""Tokens of a text that is spliced. It bounds the memory: one host of that length and donors that
+are as long have 9 million splices."""
 DONORS = 32
 """Members whose spans are taken."""
 MARGIN = 12
@@ -25,20 +26,23 @@ MARGIN = 12
 known."""
 
 
-class Places(NamedTuple):
-    """Spans of a text from token i to j, the last left out, [spans] each."""
+class Spans(NamedTuple):
+    """Spans of texts."""
 
-    member: Member
-    first: Tensor
-    last: Tensor
+    ids: list[tuple[int, ...]]
+    sums: Tensor
+    """float32 [spans, hidden], of their states."""
+    texts: list[Member]
+    bounds: list[tuple[Tensor, Tensor]]
+    """Of each text, the first token of each of its spans, and the one behind its last."""
 
 
-class Splices(Proposer):
+class Splices(PopulationProposer):
     """A mean-pooled vector is a sum of states, and the states of a span hardly change where it
     stands in another text of the same meaning. So two sums of states say nearly what the vector
-    of a splice would be, and one product says it of all splices of a population, of which only the
+    of a splice would be, and one product says it of all splices of a text, of which only the
     best are embedded. How fluent a splice is, is said likewise by what a language model made of
-    its two parts..
+    its two parts.
 
     Args:
         guesser: says what is fluent; without one, vectors alone decide.
@@ -53,34 +57,31 @@ class Splices(Proposer):
         self.guesser, self.editor = guesser, editor
         self.count, self.splices = count, splices
 
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._propose(state) for state in states]
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
-
     @torch.inference_mode()
-    def _propose(self, state: SearchState) -> list[str]:
-        hosts = [_places(member, 0) for member in parents(state, self.count)]
-        donors = [_places(member, 1) for member in state.population[:DONORS] if member.ids]
+    def suggest(self, state: SearchState) -> list[str]:
+        hosts = _short(parents(state, self.count))
+        donors = [member for member in _short(state.population[:DONORS]) if member.ids]
         if not hosts or not donors:
             return []
-        target = torch.from_numpy(state.target.vector.astype(np.float32)).to(hosts[0].first.device)
-        rests = torch.cat([p.member.states.float().sum(0) - _sums(p) for p in hosts])
-        sums = torch.cat([_sums(places) for places in donors])
-        spans = [p.member.ids[i:j] for p in donors for i, j in _bounds(p)]
-        worth = cosines_of_sums(rests, sums, target)
-        if self.guesser is not None:
-            worth += FLUENCY * _fluency(self.guesser.read(state.target.vector), hosts, donors)
-        best = worth.flatten().topk(min(self.splices * MARGIN, worth.numel())).indices.tolist()
-        bounds = [(p.member.ids, i, j) for p in hosts for i, j in _bounds(p)]
-        rows: dict[tuple[int, ...], None] = {}
-        for index in best:
-            place, span = divmod(index, len(spans))
-            ids, i, j = bounds[place]
-            rows[(*ids[:i], *spans[span], *ids[j:])] = None
-        texts = self.editor.decode([row for row in rows if row])
-        return [text for text in texts if text not in state.cosines][: self.splices]
+        spans = _spans(donors, 1)
+        target = target_on(state, spans.sums.device)
+        listed: list[tuple[float, tuple[int, ...]]] = []
+        for host in hosts:
+            places = _spans([host], 0)
+            rests = host.states.float().sum(0) - places.sums
+            worth = cosines_of_sums(rests, spans.sums, target)
+            if self.guesser is not None:
+                worth += FLUENCY * _fluency(self.guesser.read(state.target.vector), places, spans)
+            [(first, last)] = places.bounds
+            bounds = list(zip(first.tolist(), last.tolist(), strict=True))
+            best = worth.flatten().topk(min(self.splices * MARGIN, worth.numel()))
+            for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                place, span = divmod(index, len(spans.ids))
+                i, j = bounds[place]
+                listed.append((value, (*host.ids[:i], *spans.ids[span], *host.ids[j:])))
+        listed.sort(key=lambda item: -item[0])
+        rows = dict.fromkeys(row for _, row in listed[: self.splices * MARGIN])
+        return unseen(state, self.editor.decode(list(rows)), self.splices)
 
 
 def cosines_of_sums(a: Tensor, b: Tensor, target: Tensor) -> Tensor:
@@ -91,56 +92,47 @@ def cosines_of_sums(a: Tensor, b: Tensor, target: Tensor) -> Tensor:
     return dot / square.sqrt()
 
 
-def _places(member: Member, shortest: int) -> Places:
-    """All spans of a member of at least `shortest` tokens."""
-    n = len(member.ids)
-    bounds = [(i, j) for i in range(n + 1) for j in range(i + shortest, min(n, i + LONGEST) + 1)]
-    first, last = torch.tensor(bounds, device=member.states.device).T
-    return Places(member, first, last)
+def _short(members: Sequence[Member]) -> list[Member]:
+    return [member for member in members if len(member.ids) <= LONGEST_TEXT]
 
 
-def _bounds(places: Places) -> list[tuple[int, int]]:
-    return list(zip(places.first.tolist(), places.last.tolist(), strict=True))
+def _spans(members: Sequence[Member], shortest: int) -> Spans:
+    """All spans of members of at least `shortest` tokens."""
+    ids, sums, bounds = [], [], []
+    for member in members:
+        n, device = len(member.ids), member.states.device
+        pairs = [(i, j) for i in range(n + 1) for j in range(i + shortest, min(n, i + LONGEST) + 1)]
+        first, last = torch.tensor(pairs, device=device).T
+        running = _running(member.states[1:-1].float())
+        ids += [member.ids[i:j] for i, j in pairs]
+        sums.append(running[last] - running[first])
+        bounds.append((first, last))
+    return Spans(ids, torch.cat(sums), list(members), bounds)
 
 
-def _sums(places: Places) -> Tensor:
-    """Sums of the states of spans, float32 [spans, hidden]."""
-    words = places.member.states[1:-1].float().cumsum(0)
-    running = torch.cat([torch.zeros_like(words[:1]), words])
-    return running[places.last] - running[places.first]
+def _running(x: Tensor) -> Tensor:
+    """Sums of the first rows of x, [n + 1, ...] of [n, ...]."""
+    return torch.cat([torch.zeros_like(x[:1]), x]).cumsum(0)
 
 
-def _fluency(reading: Reading, hosts: Sequence[Places], donors: Sequence[Places]) -> Tensor:
-    """Log probabilities of splices, about, in nats, float32 [places of hosts, spans of donors]:
-    what is read anew is only what stands behind the two seams."""
-    end = reading.model.config.trunk.sep
-    both = [places.member for places in (*hosts, *donors)]
-    words = torch.tensor(sorted({end, *(word for member in both for word in member.ids)}))
-    words = words.to(reading.words.device)
-    texts = [(member.ids, member.fluency) for member in both if member.fluency is not None]
-    after = reading.continuations(texts, words)
-    left, begins, into, out_of, inside = [], [], [], [], []
-    for places, odds in zip(hosts, after[: len(hosts)], strict=True):
-        running = _running(places.member)
-        kept = running[-1] - running[places.last + 1] + running[places.first]
-        left.append(kept)  # of the host's tokens, without the span and the one behind it
-        into.append(odds[places.first])  # [places, words]: what follows the beginning
-        ids = torch.tensor([*places.member.ids, end], device=words.device)
-        begins.append(torch.searchsorted(words, ids)[places.last])  # the one behind the span
-    firsts = []
-    for places, odds in zip(donors, after[len(hosts) :], strict=True):
-        running = _running(places.member)
-        inside.append(running[places.last] - running[places.first + 1])
-        out_of.append(odds[places.last])  # [spans, words]: what follows the span
-        ids = torch.tensor(places.member.ids, device=words.device)
-        firsts.append(torch.searchsorted(words, ids)[places.first])
-    seam = torch.cat(into)[:, torch.cat(firsts)]  # [places, spans]
-    other = torch.cat(out_of)[:, torch.cat(begins)].T
-    return torch.cat(left)[:, None] + torch.cat(inside) + seam + other
-
-
-def _running(member: Member) -> Tensor:
-    """Sums of the log probabilities of a member's first tokens, float32 [tokens + 2]."""
-    assert member.fluency is not None
-    chosen = member.fluency.chosen.cumsum(0)
-    return torch.cat([torch.zeros_like(chosen[:1]), chosen])
+def _fluency(reading: Reading, places: Spans, spans: Spans) -> Tensor:
+    """Log probabilities of splices, about, in nats, float32 [places, spans]: what is read anew is
+    only what stands behind the two seams. The places are those of one host."""
+    [host], [(first, last)] = places.texts, places.bounds
+    ids = torch.tensor([*host.ids, reading.model.config.trunk.sep], device=first.device)
+    behind = ids[last]  # the token behind the place
+    begins = torch.tensor([span[0] for span in spans.ids], device=first.device)
+    words, where = torch.cat([ids, begins]).unique(return_inverse=True)
+    read = [(member.ids, member.fluency) for member in (host, *spans.texts) if member.fluency]
+    after, *others = reading.continuations(read, words)
+    assert host.fluency is not None
+    running = _running(host.fluency.chosen)
+    kept = running[-1] - running[last + 1] + running[first]  # without the place and what is behind
+    worth = after[first][:, where[len(ids) :]] + kept[:, None]
+    inside, out_of = [], []
+    for member, (start, end), odds in zip(spans.texts, spans.bounds, others, strict=True):
+        assert member.fluency is not None
+        running = _running(member.fluency.chosen)
+        inside.append(running[end] - running[start + 1])
+        out_of.append(odds[end][:, torch.searchsorted(words, behind)])  # [spans, places]
+    return worth + torch.cat(inside) + torch.cat(out_of).T

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.base import Proposer
-from nanov2t.search.population import FLUENCY, Member, parents
+from nanov2t.search.population import PopulationProposer, parents, target_on, unseen
 from nanov2t.search.proposers.splices import cosines_of_sums
-from nanov2t.search.state import SearchState
+from nanov2t.search.state import FLUENCY, Member, SearchState
 
-CANDIDATES = 12_000
-"""Most frequent words that are tried."""
 MARGIN = 4
 """Times as many texts as are wanted are looked at, since some are known."""
 
 
-class Words(Proposer):
+class Words(PopulationProposer):
     """Every word of the dictionary in every place and every gap of a text, judged by the sum of
     states that it would make, and by how likely a language model finds it there. It knows nothing
     that an edit network could not learn, but forgets nothing either: what is left where a search
@@ -40,16 +34,10 @@ class Words(Proposer):
         self.guesser, self.editor = guesser, editor
         self.count, self.texts = count, texts
         self.states = editor.word_states
-        self.words = torch.tensor(editor.frequent_words[:CANDIDATES], device=self.states.device)
-
-    def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        return [self._propose(state) for state in states]
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
+        self.words = torch.tensor(editor.frequent_words, device=self.states.device)
 
     @torch.inference_mode()
-    def _propose(self, state: SearchState) -> list[str]:
+    def suggest(self, state: SearchState) -> list[str]:
         members = parents(state, self.count)
         if not members or not self.texts:
             return []
@@ -67,7 +55,7 @@ class Words(Proposer):
             ids, i, j = places[place]
             rows[(*ids[:i], word, *ids[j:])] = None
         texts = self.editor.decode(list(rows))
-        return [text for text in texts if text not in state.cosines][: self.texts]
+        return unseen(state, texts, self.texts)
 
     def _worth(self, state: SearchState, member: Member) -> Tensor:
         """About the fitness, up to a constant of the member, of putting words in the place of each
@@ -77,9 +65,8 @@ class Words(Proposer):
         own = self.states[row]
         total, offset = hidden.sum(0), (hidden - own).mean(0)
         gaps = (total + offset).expand(len(member.ids) + 1, -1)
-        target = torch.from_numpy(state.target.vector.astype(np.float32)).to(hidden.device)
         rests = torch.cat([total - own[1:-1], gaps])
-        worth = cosines_of_sums(rests, self.states[self.words], target)
+        worth = cosines_of_sums(rests, self.states[self.words], target_on(state, hidden.device))
         if self.guesser is None or member.fluency is None:
             return worth
         reading = self.guesser.read(state.target.vector)
