@@ -11,7 +11,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from nanov2t.train.config import load_config
+from nanov2t.train.recipes import load_config
 
 PASSAGES = Path(__file__).parents[1] / "passages.txt"
 SHARES = {"plain": 0.0, "joint": 0.5}

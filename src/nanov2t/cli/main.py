@@ -16,7 +16,9 @@ from nanov2t.cli.making import Convert, Export, Study, Train
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
 from nanov2t.core.errors import UserError
-from nanov2t.train.config import TrainConfig, load_config
+from nanov2t.train.config import TrainConfig
+from nanov2t.train.recipes import load_config
+from nanov2t.train.recipes import train as train_by
 
 
 def train(args: list[str]) -> None:
@@ -25,11 +27,9 @@ def train(args: list[str]) -> None:
     default = load_config(Path(args[0])) if given else TrainConfig()
     if not given and not {"-h", "--help"} & set(args):
         raise UserError("train: give a recipe, such as configs/toy.yaml")
-    config = _parse(TrainConfig, args[given:], default=default, prog="nanov2t train CONFIG.yaml")
-    from nanov2t.train.inversion import train
-
+    config = _parse(type(default), args[given:], default=default, prog="nanov2t train CONFIG.yaml")
     quiet()
-    print(train(config))
+    print(train_by(config))
 
 
 Command = (

@@ -61,17 +61,21 @@ class Export:
     """Write a checkpoint small enough to ship: int8 weights, a quarter of the size."""
 
     run_dir: Positional[Path]
-    """A training run's folder, or a generator's."""
+    """A training run's folder, or a generator's or another network's."""
     out_dir: Positional[Path]
-    """Where the exported generator goes."""
+    """Where the exported network goes."""
 
     def run(self) -> None:
         from nanov2t.models.checkpoint import load_tokenizer
         from nanov2t.models.generator import Generator
+        from nanov2t.models.networks import kind_of, read_network, save_network
 
         folder = self.run_dir / "model" if (self.run_dir / "model").is_dir() else self.run_dir
-        generator = Generator.from_pretrained(folder)
-        generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
+        if kind_of(folder):
+            save_network(read_network(folder), self.out_dir, int8=True)
+        else:
+            generator = Generator.from_pretrained(folder)
+            generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
         size = sum(path.stat().st_size for path in self.out_dir.iterdir())
         print(f"{self.out_dir}: {size / 2**20:.1f} MiB", file=sys.stderr)
 

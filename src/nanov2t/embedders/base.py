@@ -102,6 +102,11 @@ class Embedder:
         `texts`, their ids, long [m, t], and their states [m, t, d]."""
         raise NotImplementedError
 
+    def states_of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Last hidden states [n, t, d] of token ids, long [n, t], with special tokens, padded, in
+        the number format that the device multiplies fastest."""
+        raise NotImplementedError
+
     def of_mean(self, means: torch.Tensor) -> torch.Tensor:
         """What the embedder makes of mean states, float32 [n, d]: vectors, float32 [n, dim]."""
         raise NotImplementedError

@@ -206,8 +206,13 @@ class SentenceEmbedder(Embedder):
             for start in range(0, len(places), size):
                 part = places[start : start + size]
                 ids = torch.tensor([rows[i] for i in part], device=self.model.device)
-                features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-                yield part, ids, self._rough_reader[0](features)["token_embeddings"]
+                yield part, ids, self.states_of_ids(ids, torch.ones_like(ids))
+
+    @torch.no_grad()
+    def states_of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        features = {"input_ids": ids, "attention_mask": mask.long()}
+        states: torch.Tensor = self._rough_reader[0](features)["token_embeddings"]
+        return states
 
     def of_mean(self, means: torch.Tensor) -> torch.Tensor:
         features = {"sentence_embedding": means}

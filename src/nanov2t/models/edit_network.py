@@ -98,10 +98,12 @@ class EditNetwork(nn.Module):
         """Every weight under its name; none is shared."""
         return dict(self.state_dict())
 
-    def read_dictionary(self, dictionary: Dictionary) -> None:
-        """Take the dictionary that physics and the output words are read from."""
+    def read_dictionary(self, dictionary: Dictionary, dtype: torch.dtype | None = None) -> None:
+        """Take the dictionary that physics and the output words are read from, for products over
+        the vocabulary in `dtype`, by default that of the weights."""
         trunk = self.config.trunk
-        self.physics.read(dictionary, [trunk.cls, trunk.sep, trunk.pad], self.bias.dtype)
+        special = [trunk.cls, trunk.sep, trunk.pad]
+        self.physics.read(dictionary, special, dtype or self.bias.dtype)
 
     def forward(
         self, targets: Tensor, ids: Tensor, states: Tensor, vectors: Tensor, mask: Tensor

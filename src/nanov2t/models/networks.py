@@ -52,6 +52,14 @@ def load_network(path: Path, embedder: Embedder, dictionary: Dictionary) -> Netw
     Raises:
         UserError: the folder is missing, incomplete or damaged.
     """
+    network = read_network(path)
+    network.trunk.read_words(embedder)
+    network.read_dictionary(dictionary)
+    return network.eval()
+
+
+def read_network(path: Path) -> Network:
+    """The same without the embedder's words and its dictionary: its own weights alone."""
     kind = kind_of(path)
     if kind is None:
         raise UserError(f"{path}: not a network: config.json is missing or of another kind")
@@ -63,9 +71,7 @@ def load_network(path: Path, embedder: Embedder, dictionary: Dictionary) -> Netw
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
     network: Network = network_class(config)
     fill(network, read_weights(path), path)
-    network.trunk.read_words(embedder)
-    network.read_dictionary(dictionary)
-    return network.eval()
+    return network
 
 
 def fill(network: nn.Module, weights: dict[str, Any], path: Path) -> None:

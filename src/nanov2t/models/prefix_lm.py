@@ -161,6 +161,13 @@ class PrefixLM(nn.Module):
         return [texts[i : i + beams] for i in range(0, len(texts), beams)]
 
 
+def start_prefix_lm(config: PrefixConfig, log_frequency: Tensor) -> PrefixLM:
+    """A new model whose output words start from half their log frequency, [vocabulary]."""
+    model = PrefixLM(config)
+    model.bias.data.copy_(0.5 * log_frequency)
+    return model
+
+
 class LexicalGuess(nn.Module):
     """A vector to the log odds of every word, by its embedding and its dictionary entry."""
 

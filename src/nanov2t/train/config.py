@@ -88,14 +88,9 @@ class DraftConfig:
 
 
 @dataclass
-class OptimConfig:
-    """Batches, epochs and the learning rate."""
+class StepConfig:
+    """The learning rate and the optimizer, AdamW."""
 
-    batch: int = 4096
-    """Global batch: examples per step over all processes and accumulated micro-batches."""
-    micro_batch: int = 512
-    """Examples per process that pass through the model at a time."""
-    epochs: float = 1.0
     lr: float = 1e-3
     warmup: float = 0.01
     """Share of the steps over which the rate rises from zero."""
@@ -104,8 +99,21 @@ class OptimConfig:
     of the budget."""
     clip: float = 1.0
     """Largest gradient norm."""
+    beta2: float = 0.999
+    """How slowly AdamW forgets the size of gradients."""
     eps: float = 1e-6
     weight_decay: float = 0.0
+
+
+@dataclass
+class OptimConfig(StepConfig):
+    """Batches, epochs and the learning rate."""
+
+    batch: int = 4096
+    """Global batch: examples per step over all processes and accumulated micro-batches."""
+    micro_batch: int = 512
+    """Examples per process that pass through the model at a time."""
+    epochs: float = 1.0
     lexical_steps: int = 0
     """First steps in which the lexical head alone is trained."""
 
@@ -117,7 +125,7 @@ class RunConfig:
     out: Path = Path("runs/inverter")
     """Run folder: checkpoints, metrics.jsonl and the finished model. The same command resumes
     it."""
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    optim: StepConfig = field(default_factory=StepConfig)
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
     """Of the model in training; the embedder keeps its own."""
@@ -141,6 +149,10 @@ class RunConfig:
 class TrainConfig(RunConfig):
     """The settings of a generator's training."""
 
+    network: Literal["t5"] = "t5"
+    """What is trained. Other networks (`prefix_lm`, `edit_network`) have other settings: those of
+    the recipe that is given."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
     embedder: str = "minilm"
     """`minilm`, or the name or folder of a Sentence Transformers model."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -180,24 +192,3 @@ def seconds(duration: str) -> float:
     if not match:
         raise UserError(f"budget {duration!r} is not a duration such as 90s, 9m or 2h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def load_config(path: Path) -> TrainConfig:
-    """Read a recipe: the YAML holds only what differs from the defaults.
-
-    Raises:
-        UserError: the file is missing or malformed, or holds an unknown key or a value of the wrong
-            type.
-    """
-    import dacite
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        # YAML 1.1 reads 1e-3 as a string; casting floats lets recipes be written as people write
-        # numbers.
-        return dacite.from_dict(TrainConfig, values, dacite.Config(cast=[float, Path], strict=True))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, dacite.DaciteError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from None

@@ -168,19 +168,26 @@ class Crops:
     def draw(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Passage, first token (in the flat array) and length of each of the `size` crops of a
         step, int [size]."""
-        windows = np.concatenate([self._window(i, n) for i, n in self._spans(step * size, size)])
-        index = np.searchsorted(self.ends, windows, side="right")
-        passage = self.passages[index]
-        first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
         config = self.config
         length = np.full(size, config.max_tokens)
         if config.crop == "start":
+            passage, _ = self._windows(step * size, size)
+            first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
             return passage, first, np.minimum(length, last - first)
         rng = np.random.default_rng([self.seed, 1, step])
         short = rng.random(size) < config.short_share
         length[short] = rng.integers(config.min_tokens, config.max_tokens + 1, short.sum())
-        window = windows - np.concatenate([[0], self.ends])[index]
-        start = first + window * config.max_tokens + rng.integers(0, config.max_tokens, size)
+        return self.cut(step * size, length, rng)
+
+    def cut(
+        self, index: int, length: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As :meth:`draw`, of the windows from `index` on: crops of `length`, int [size], or the
+        whole passage where it is shorter."""
+        size, longest = len(length), self.config.max_tokens
+        passage, window = self._windows(index, size)
+        first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
+        start = first + window * longest + rng.integers(0, longest, size)
         start = np.maximum(first, np.minimum(start, last - length))
         while (inside := (start > first) & ~self.starts_word[self.corpus.tokens[start]]).any():
             start = start - inside
@@ -197,6 +204,12 @@ class Crops:
         positions = np.minimum(start[:, None] + columns, len(self.corpus.tokens) - 1)
         ids = np.where(mask, self.corpus.tokens[positions].astype(np.int64), 0)
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64)), passage
+
+    def _windows(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Passage and place in it of the windows from `index` on, int [size] each."""
+        windows = np.concatenate([self._window(i, n) for i, n in self._spans(index, size)])
+        place = np.searchsorted(self.ends, windows, side="right")
+        return self.passages[place], windows - np.concatenate([[0], self.ends])[place]
 
     def _spans(self, index: int, count: int) -> Iterator[tuple[int, int]]:
         while count:

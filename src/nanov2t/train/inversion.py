@@ -68,6 +68,9 @@ class Inversion:
         self.figures = Dev(config, embedder, tokenizer, self.hypothesizer)
         self.steps = max(1, round(config.optim.epochs * self.examples.per_epoch()))
 
+    def seen(self, step: int) -> int:
+        return step * self.config.optim.batch
+
     def begin(self) -> None:
         steps = self.config.optim.lexical_steps
         if self.generator.lexical is not None and steps and not self.config.init:

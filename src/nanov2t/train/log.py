@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,23 @@ EVERY = 10
 
 
 class RunLog:
-    """Logs on the first process; silent on the others."""
+    """Logs on the first process; silent on the others.
 
-    def __init__(self, config: RunConfig, accelerator: Accelerator, step: int, total: int):
+    Args:
+        step: that the run begins or goes on with, of `total`.
+        seen: how many examples are in the steps before one.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        accelerator: Accelerator,
+        step: int,
+        total: int,
+        seen: Callable[[int], int],
+    ):
         self.config, self.accelerator = config, accelerator
-        self.first_step, self.began = step, time.monotonic()
+        self.seen, self.first_step, self.began = seen, step, time.monotonic()
         if config.tracker:
             accelerator.init_trackers("nanov2t", init_kwargs={"wandb": {"dir": str(config.out)}})
         if not accelerator.is_main_process:
@@ -56,12 +69,12 @@ class RunLog:
         if step % EVERY:
             return
         total = float(self.accelerator.reduce(loss, "sum"))
-        batch, seconds = self.config.optim.batch, time.monotonic() - self.began
-        speed = (step - self.first_step) * batch / seconds
+        seen, seconds = self.seen(step), time.monotonic() - self.began
+        speed = (seen - self.seen(self.first_step)) / seconds
         self._write(
             {
                 "step": step,
-                "examples": step * batch,
+                "examples": seen,
                 "loss": total,
                 "lr": lr,
                 "seconds": elapsed,

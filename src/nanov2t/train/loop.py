@@ -7,7 +7,8 @@ ends with the weights of one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from nanov2t.core.errors import UserError
 from nanov2t.train.checkpoint import Checkpoints
-from nanov2t.train.config import OptimConfig, RunConfig, seconds
+from nanov2t.train.config import RunConfig, StepConfig, seconds
 from nanov2t.train.log import RunLog
 from nanov2t.train.shard import allow_cpu, copier, sharding
 from nanov2t.train.task import M, MicroBatch, Task
@@ -42,15 +43,29 @@ def start(config: RunConfig, unused_weights: bool = False) -> Accelerator:
         log_with=config.tracker or None,
         project_dir=config.out,
         fsdp_plugin=plugin,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=unused_weights)],
+        kwargs_handlers=[
+            # Buffers are tables that no step changes.
+            DistributedDataParallelKwargs(
+                find_unused_parameters=unused_weights, broadcast_buffers=False
+            )
+        ],
     )
     allow_cpu(accelerator, plugin)
     set_seed(config.seed)
     return accelerator
 
 
-def run(task: Task[M], model: M, config: RunConfig, accelerator: Accelerator) -> Path:
+def run(
+    task: Task[M],
+    model: M,
+    config: RunConfig,
+    accelerator: Accelerator,
+    pace: Callable[[str], float] = lambda name: 1.0,
+) -> Path:
     """Train `model`, or resume the run in ``config.out``; returns the folder of the finished model.
+
+    Args:
+        pace: the factor on the learning rate of a weight, by its name.
 
     Raises:
         UserError: the run folder holds another run, or a damaged checkpoint.
@@ -60,9 +75,13 @@ def run(task: Task[M], model: M, config: RunConfig, accelerator: Accelerator) ->
     if not checkpoints.exist:
         task.begin()
     optim, current = config.optim, copier(model)
+    groups = defaultdict(list)
+    for name, weight in model.named_parameters():
+        groups[pace(name)].append(weight)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        [{"params": weights, "pace": factor} for factor, weights in groups.items()],
         lr=optim.lr,
+        betas=(0.9, optim.beta2),
         eps=optim.eps,
         weight_decay=optim.weight_decay,
         fused=True,
@@ -71,7 +90,7 @@ def run(task: Task[M], model: M, config: RunConfig, accelerator: Accelerator) ->
     if config.compile:
         wrapped = torch.compile(wrapped)
     step, elapsed = checkpoints.load(model, optimizer, task)
-    log = RunLog(config, accelerator, step, task.steps)
+    log = RunLog(config, accelerator, step, task.steps, task.seen)
     budget, began = seconds(config.budget), time.monotonic() - elapsed
 
     while step < task.steps:
@@ -82,7 +101,7 @@ def run(task: Task[M], model: M, config: RunConfig, accelerator: Accelerator) ->
         done = step / task.steps
         lr = optim.lr * rate(optim, done, max(done, elapsed / budget))
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["pace"]
         loss = add_gradients(wrapped, micro_batches, accelerator)
         accelerator.clip_grad_norm_(wrapped.parameters(), optim.clip)
         optimizer.step()
@@ -112,17 +131,20 @@ def add_gradients(
     process's part of the step's loss, float32 []."""
     model.train()
     loss = torch.zeros((), device=accelerator.device)
-    for i, (arguments, weight) in enumerate(micro_batches):
+    for i, (arguments, weight, then) in enumerate(micro_batches):
         last = i + 1 == len(micro_batches)
         with nullcontext() if last else accelerator.no_sync(model):
-            part = model(**arguments).loss * weight
+            output = model(**arguments)
+            if then is not None:
+                then(output)
+            part = output.loss * weight
             # Gradients are averaged over the processes; the weights make sums of them.
             accelerator.backward(part * accelerator.num_processes)
         loss += part.detach()
     return loss
 
 
-def rate(optim: OptimConfig, done: float, progress: float) -> float:
+def rate(optim: StepConfig, done: float, progress: float) -> float:
     """The learning rate's factor when `done` of the steps and `progress` of the run (by steps or
     clock) are over."""
     if done < optim.warmup:

@@ -20,6 +20,8 @@ class MicroBatch(NamedTuple):
     weight: Tensor
     """Share of this mean in the loss of the step: float []. Over the micro-batches of all processes
     the weights of a step sum to 1."""
+    then: Callable[[Any], None] | None = None
+    """Called with what the model's forward gave."""
 
 
 class Task(Protocol[Trained]):
@@ -34,6 +36,9 @@ class Task(Protocol[Trained]):
     """
 
     steps: int
+
+    def seen(self, step: int) -> int:
+        """How many examples are in the steps before `step`, over all processes."""
 
     def begin(self) -> None:
         """Prepare the model for its first step; not called in a run that is resumed."""

@@ -1,0 +1,110 @@
+"""Figures of an edit network on drafts of texts that no run trains on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from nanov2t.embedders.base import Embedder
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.editor import NetworkEditor, apply
+from nanov2t.train.corruption import Corruption
+from nanov2t.train.data import Embed
+from nanov2t.train.draft_states import DraftReader
+from nanov2t.train.edit_loss import EditLoss
+from nanov2t.train.labels import collate, row_labels
+from nanov2t.train.network_config import EditRecipe
+from nanov2t.train.sampled import every_word
+from nanov2t.train.texts import dev_texts, padded
+
+ROWS = 32
+"""Drafts that pass through the network at a time."""
+EDITS = 8
+"""Likeliest edits that are tried."""
+ONE_EDIT = ("replace", "delete", "insert")
+"""Errors that one edit mends."""
+SEED = 1
+"""Of the drafts, the same in every run."""
+
+
+class EditDev:
+    """Dev texts, drafts of each as in training, and drafts with a single error."""
+
+    def __init__(
+        self,
+        config: EditRecipe,
+        embedder: Embedder,
+        dictionary: Dictionary,
+        corruption: Corruption,
+        read: DraftReader,
+    ):
+        self.embedder, self.dictionary, self.read = embedder, dictionary, read
+        self.texts = dev_texts(config.data, embedder.tokenizer, config.eval_limit)
+        rng = np.random.default_rng(SEED)
+        self.drafts = {
+            length: [corruption.draft(row, rng) for row in rows]
+            for length, rows in self.texts.items()
+        }
+        self.one_error = {
+            length: [self._one_error(row, corruption, rng) for row in rows]
+            for length, rows in self.texts.items()
+        }
+        embed, pad = Embed(embedder, embedder.tokenizer), embedder.tokenizer.pad_token_id
+        self.vectors = {}
+        for length, rows in self.texts.items():
+            ids = padded(rows, pad).to(embedder.model.device)
+            self.vectors[length] = embed(ids, torch.ones_like(ids))
+
+    def of(self, model: EditLoss) -> dict[str, float]:
+        """Nats a place (to keep, replace or delete its word and to fill or leave the gap beside it)
+        and nats a word to be put in, over the drafts of all lengths; and, by length, the share of
+        the drafts with one error that the likeliest edit mends, or one of the EDITS likeliest."""
+        figures = self._nats(model)
+        editor = NetworkEditor(model.network, self.dictionary, self.embedder)
+        for length, rows in self.texts.items():
+            targets = list(self.vectors[length].cpu().numpy())
+            texts = editor.decode(self.one_error[length])
+            mended = np.zeros((len(rows), EDITS))
+            for i, draft in enumerate(editor.score(targets, texts, EDITS)):
+                for j, edit in enumerate(draft.edits):
+                    mended[i, j] = apply(draft.ids, [edit]) == rows[i]
+            figures[f"mended_by_1_{length}"] = float(mended[:, 0].mean())
+            figures[f"mended_by_{EDITS}_{length}"] = float(mended.any(1).mean())
+        return figures
+
+    def _one_error(
+        self, row: list[int], corruption: Corruption, rng: np.random.Generator
+    ) -> list[int]:
+        draft = row
+        while draft == row:  # a word may have taken its own place
+            draft = corruption.err(row, str(rng.choice(ONE_EDIT)), rng)
+        return draft
+
+    @torch.inference_mode()
+    def _nats(self, model: EditLoss) -> dict[str, float]:
+        actions = words = 0.0
+        places = missing = 0
+        for length, rows in self.texts.items():
+            for first in range(0, len(rows), ROWS):
+                part = slice(first, first + ROWS)
+                drafts = self.read(self.drafts[length][part])
+                rng = np.random.default_rng(SEED)
+                labels = collate(
+                    [
+                        row_labels(*pair, rng)
+                        for pair in zip(drafts.rows(), rows[part], strict=True)
+                    ],
+                    drafts.ids.shape[1],
+                    drafts.ids.device,
+                )
+                output = model(
+                    targets=self.vectors[length][part],
+                    **drafts._asdict(),
+                    labels=labels,
+                    candidates=every_word(self.dictionary, drafts.ids.device),
+                    places=1,
+                )
+                actions, words = actions + float(output.actions), words + float(output.words)
+                places += int((drafts.mask.sum(1) - 2).sum())
+                missing += labels.replaced.shape[1] + labels.inserted.shape[1]
+        return {"nats_place": actions / max(1, places), "nats_word": words / max(1, missing)}

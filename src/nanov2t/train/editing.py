@@ -1,0 +1,194 @@
+"""Training of an edit network: to mend a draft, given the vector of its text.
+
+    nanov2t train configs/minilm_exact_edits.yaml
+
+A third of what it learns from are texts with errors; the rest it makes of these itself, by the
+edits that it draws in one step and learns from in the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from nanov2t.embedders.base import Embedder
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.edit_network import EditNetwork
+from nanov2t.models.networks import save_network
+from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.train.corruption import Corruption
+from nanov2t.train.data import Embed
+from nanov2t.train.draft_states import DraftReader, Drafts
+from nanov2t.train.edit_dev import EditDev
+from nanov2t.train.edit_loss import CHILDREN, DRAWS, EditLoss, EditOutput
+from nanov2t.train.hypotheses import LONGER as HYPOTHESIS_LONGER
+from nanov2t.train.hypotheses import Hypotheses
+from nanov2t.train.labels import collate, row_labels
+from nanov2t.train.loop import run, start
+from nanov2t.train.network import (
+    LONGER,
+    build_network,
+    load_kind,
+    load_studied,
+    pace,
+    part_of,
+)
+from nanov2t.train.network_config import EditRecipe
+from nanov2t.train.sampled import CandidateSampler
+from nanov2t.train.task import MicroBatch
+from nanov2t.train.texts import TextSource, padded
+
+NOTHING = -1
+"""Fills up the saved children, which may be of any words."""
+
+
+def train_edits(config: EditRecipe) -> Path:
+    """Train, or resume, the run in ``config.out``; returns the folder of the finished network.
+
+    Raises:
+        UserError: the run folder holds another run, or the data, the embedder, its dictionary or
+            a network cannot be had.
+    """
+    accelerator = start(config)
+    embedder, dictionary = load_studied(config, accelerator.device)
+    network = build_network(EditNetwork, config, embedder, dictionary).to(accelerator.device)
+    network.read_dictionary(dictionary, torch.bfloat16 if config.precision == "bf16" else None)
+    task = Editing(config, embedder, dictionary, accelerator)
+    return run(task, EditLoss(network), config, accelerator, pace(config))
+
+
+class Known(NamedTuple):
+    """The texts of a step."""
+
+    begun: int
+    """The first step that has them."""
+    mine: list[list[int]]
+    """This process's."""
+    every: Tensor
+    """long [m], the words of all processes' texts."""
+    vectors: Tensor
+    """float32 [n, dim], of this process's."""
+
+
+class Editing:
+    """A task: drafts and the edits that mend them."""
+
+    def __init__(
+        self,
+        config: EditRecipe,
+        embedder: Embedder,
+        dictionary: Dictionary,
+        accelerator: Accelerator,
+    ):
+        self.config, self.device, drafts = config, accelerator.device, config.drafts
+        tokenizer = embedder.tokenizer
+        self.source = TextSource(config, tokenizer, accelerator, drafts.going_on, drafts.rounds)
+        self.pad, self.longest = tokenizer.pad_token_id, config.data.max_tokens + LONGER
+        self.embed, self.read = Embed(embedder, tokenizer), DraftReader(embedder, self.longest)
+        special = tokenizer.all_special_ids
+        self.corruption = Corruption(dictionary, special)
+        self.sampler = CandidateSampler(dictionary, special, self.device)
+        self.hypotheses = None
+        if drafts.hypothesizer:
+            path = part_of(drafts.hypothesizer, "hypothesizer")
+            model = load_kind(PrefixLM, path, embedder, dictionary)
+            self.hypotheses = Hypotheses(model, self.device)
+        self.figures = EditDev(config, embedder, dictionary, self.corruption, self.read)
+        self.steps = config.optim.steps
+        self.children: list[list[int]] = []
+        """CHILDREN drafts of each of this process's texts of the next step."""
+        self._known: Known | None = None
+
+    def seen(self, step: int) -> int:
+        return self.source.schedule.examples(step)
+
+    def begin(self) -> None:
+        pass
+
+    def micro_batches(self, step: int, current: Callable[[], EditLoss]) -> Iterator[MicroBatch]:
+        schedule = self.source.schedule
+        known = self._texts(step)
+        drafts = self._going_on(known) if schedule.round[step] else self._begun(known)
+        rng = np.random.default_rng([self.config.seed, 3, step])
+        labels = [
+            row_labels(draft, text, rng)
+            for draft, text in zip(drafts.rows(), known.mine, strict=True)
+        ]
+        size, length = int(schedule.size[step]), int(schedule.length[step])
+        arguments: dict[str, Any] = {
+            "targets": known.vectors,
+            "ids": drafts.ids,
+            "states": drafts.states,
+            "vectors": drafts.vectors,
+            "mask": drafts.mask,
+            "labels": collate(labels, drafts.ids.shape[1], self.device),
+            "candidates": self.sampler.draw(known.every, rng),
+            "places": len(known.mine) * length,
+        }
+        then = None
+        if schedule.goes_on(step):
+            shape = (size, CHILDREN, self.longest + 2, DRAWS)
+            noise = rng.random(shape, np.float32)[self.source.mine]
+            arguments["noise"] = torch.from_numpy(noise).to(self.device)
+            then = self._keep
+        yield MicroBatch(arguments, torch.tensor(len(known.mine) / size), then)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"children": padded(self.children, NOTHING)} if self.children else {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        rows = state["children"].tolist() if state else []
+        self.children = [[word for word in row if word != NOTHING] for row in rows]
+
+    def dev(self, model: EditLoss) -> dict[str, float]:
+        return self.figures.of(model)
+
+    def save(self, model: EditLoss, folder: Path) -> None:
+        save_network(model.network, folder)
+
+    def _texts(self, step: int) -> Known:
+        begun = step - int(self.source.schedule.round[step])
+        if self._known is None or self._known.begun != begun:
+            texts = self.source.at(step)
+            mine = texts[self.source.mine]
+            every = torch.tensor([word for row in texts for word in row], device=self.device)
+            ids = padded(mine, self.pad).to(self.device)
+            vectors = self.embed(ids, (ids != self.pad).long())
+            self._known = Known(begun, mine, every, vectors)
+        return self._known
+
+    def _begun(self, known: Known) -> Drafts:
+        """Texts with errors, and hypotheses."""
+        places = range(int(self.source.schedule.size[known.begun]))[self.source.mine]
+        rngs = [np.random.default_rng([self.config.seed, 2, known.begun, i]) for i in places]
+        share = self.config.drafts.share if self.hypotheses else 0.0
+        written = [i for i, rng in enumerate(rngs) if rng.random() < share]
+        rows = [
+            self.corruption.draft(text, rng) for text, rng in zip(known.mine, rngs, strict=True)
+        ]
+        if self.hypotheses and written:
+            steps = self.config.data.max_tokens + HYPOTHESIS_LONGER
+            noise = torch.stack([self.hypotheses.noise(steps, rngs[i]) for i in written])
+            lengths = torch.tensor([len(known.mine[i]) for i in written], device=self.device)
+            drawn = self.hypotheses.draw(known.vectors[written], lengths, noise.to(self.device))
+            for i, row in zip(written, drawn, strict=True):
+                rows[i] = row
+        return self.read(rows)
+
+    def _going_on(self, known: Known) -> Drafts:
+        """Of the children of each draft, the one whose vector is nearest to the target."""
+        children = self.read(self.children)
+        n = len(known.mine)
+        targets = known.vectors.repeat_interleave(CHILDREN, 0)
+        cosines = (children.vectors * targets).sum(1) / children.vectors.norm(dim=1)
+        best = cosines.view(n, CHILDREN).argmax(1)
+        return children.pick(torch.arange(n, device=best.device) * CHILDREN + best)
+
+    def _keep(self, output: EditOutput) -> None:
+        self.children = [row for children in output.children for row in children]

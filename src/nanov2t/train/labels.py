@@ -1,0 +1,93 @@
+"""Draft and text to what an edit network should say of the draft."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanov2t.models.edit_network import DELETE, KEEP, REPLACE
+
+IGNORED = -100
+
+
+class RowLabels(NamedTuple):
+    """Of one draft of m words."""
+
+    actions: list[int]
+    """[m], KEEP, REPLACE or DELETE."""
+    replaced: dict[int, int]
+    """Place among the words to the word that belongs there."""
+    inserted: dict[int, int]
+    """Gap, the number of words before it, to a word that is missing there."""
+
+
+class Labels(NamedTuple):
+    """Of n drafts of t tokens, with their special tokens; IGNORED where there is nothing to say."""
+
+    actions: Tensor
+    """long [n, t]"""
+    gaps: Tensor
+    """long [n, t - 1], whether a word is missing"""
+    replaced: Tensor
+    """long [3, m]: row, token and right word of each replacement"""
+    inserted: Tensor
+    """long [3, k]: row, gap and word of each insertion"""
+
+
+def row_labels(draft: Sequence[int], text: Sequence[int], rng: np.random.Generator) -> RowLabels:
+    """By the fewest edits. Where several words are missing in one gap, a random one of them: the
+    others can be inserted in the next round."""
+    actions, missing = [KEEP] * len(draft), dict[int, list[int]]()
+    replaced = {}
+    distance = _distances(draft, text)
+    i, j = len(draft), len(text)
+    while i or j:
+        here = distance[i][j]
+        if i and j and draft[i - 1] == text[j - 1] and distance[i - 1][j - 1] == here:
+            i, j = i - 1, j - 1
+        elif i and j and distance[i - 1][j - 1] == here - 1:
+            i, j = i - 1, j - 1
+            actions[i], replaced[i] = REPLACE, text[j]
+        elif i and distance[i - 1][j] == here - 1:
+            i -= 1
+            actions[i] = DELETE
+        else:
+            j -= 1
+            missing.setdefault(i, []).append(text[j])
+    inserted = {gap: words[int(rng.integers(len(words)))] for gap, words in missing.items()}
+    return RowLabels(actions, replaced, inserted)
+
+
+def _distances(draft: Sequence[int], text: Sequence[int]) -> list[list[int]]:
+    """Edits between the beginnings of two sequences, [len(draft) + 1][len(text) + 1]."""
+    rows = [list(range(len(text) + 1))]
+    for i, word in enumerate(draft, 1):
+        above, row = rows[-1], [i]
+        for j, other in enumerate(text, 1):
+            row.append(min(above[j - 1] + (word != other), above[j] + 1, row[-1] + 1))
+        rows.append(row)
+    return rows
+
+
+def collate(rows: Sequence[RowLabels], width: int, device: torch.device) -> Labels:
+    """The labels of drafts together, padded to `width` tokens."""
+    actions = torch.full((len(rows), width), IGNORED)
+    gaps = torch.full((len(rows), width - 1), IGNORED)
+    for i, row in enumerate(rows):
+        words = len(row.actions)
+        actions[i, 1 : words + 1] = torch.tensor(row.actions, dtype=torch.long)
+        gaps[i, : words + 1] = 0
+        gaps[i, list(row.inserted)] = 1
+    replaced = [
+        (i, place + 1, word) for i, r in enumerate(rows) for place, word in r.replaced.items()
+    ]
+    inserted = [(i, gap, word) for i, r in enumerate(rows) for gap, word in r.inserted.items()]
+    replaced_at, inserted_at = (
+        torch.tensor(found, dtype=torch.long).reshape(-1, 3).T.to(device)
+        for found in (replaced, inserted)
+    )
+    return Labels(actions.to(device), gaps.to(device), replaced_at, inserted_at)

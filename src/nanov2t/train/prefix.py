@@ -1,0 +1,156 @@
+"""Training of a prefix language model: to write a text, given its vector.
+
+nanov2t train configs/minilm_exact_prefix.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nanov2t.embedders.base import Embedder
+from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.networks import save_network
+from nanov2t.models.prefix_lm import PrefixLM, cover
+from nanov2t.train.data import Embed
+from nanov2t.train.loop import run, start
+from nanov2t.train.network import build_network, load_studied, pace
+from nanov2t.train.network_config import PrefixRecipe
+from nanov2t.train.sampled import Candidates, CandidateSampler, every_word
+from nanov2t.train.task import MicroBatch
+from nanov2t.train.texts import TextSource, dev_texts, padded
+
+BAG = 0.4
+"""Weight of the lexical guess's own loss."""
+BAG_EVERY = 4
+"""Steps between two that have it: it takes the whole vocabulary."""
+DEV_ROWS = 16
+"""Dev texts whose logits, over the whole vocabulary, are made at a time."""
+
+
+def train_prefix(config: PrefixRecipe) -> Path:
+    """Train, or resume, the run in ``config.out``; returns the folder of the finished model.
+
+    Raises:
+        UserError: the run folder holds another run, or the data, the embedder, its dictionary or
+            a network cannot be had.
+    """
+    accelerator = start(config)
+    embedder, dictionary = load_studied(config, accelerator.device)
+    network = build_network(PrefixLM, config, embedder, dictionary)
+    loss = PrefixLoss(network, dictionary.log_frequency)
+    task = PrefixTask(config, embedder, dictionary, accelerator)
+    return run(task, loss, config, accelerator, pace(config))
+
+
+class PrefixOutput(NamedTuple):
+    """Nats a token."""
+
+    loss: Tensor
+
+
+class PrefixLoss(nn.Module):
+    """Cross entropy of texts under a prefix language model, over some of the words."""
+
+    log_frequency: Tensor
+
+    def __init__(self, network: PrefixLM, log_frequency: Tensor):
+        super().__init__()
+        self.network = network
+        self.register_buffer("log_frequency", log_frequency, persistent=False)
+
+    def forward(
+        self, targets: Tensor, texts: Tensor, candidates: Candidates, bag: bool
+    ) -> PrefixOutput:
+        """Of texts, long [n, t], without special tokens and filled up with the padding token, given
+        their vectors [n, dim].
+
+        Args:
+            bag: add the loss of the lexical guess alone, against the words of the texts.
+        """
+        trunk = self.network.config.trunk
+        words = texts != trunk.pad
+        written = F.pad(texts, (1, 0), value=trunk.cls)
+        labels = F.pad(texts, (0, 1), value=trunk.pad).scatter(
+            1, words.sum(1, keepdim=True), trunk.sep
+        )
+        count = (labels != trunk.pad).sum()
+        states = self.network.hidden(targets, written)
+        logits = self.network.logits(states, candidates.words).float()
+        guess = self.network.guess(targets, candidates.words)
+        logits = cover(logits, guess, candidates.places(written)) + candidates.correction
+        right = candidates.places(labels).masked_fill(labels == trunk.pad, -100)
+        nats = F.cross_entropy(logits.flatten(0, 1), right.flatten(), reduction="sum")
+        if bag:
+            odds = self.network.guess(targets) + self.log_frequency
+            nats = nats - BAG * (odds.log_softmax(-1).gather(1, texts) * words).sum()
+        return PrefixOutput(nats / count)
+
+
+class PrefixTask:
+    """A task: texts and their vectors."""
+
+    def __init__(
+        self,
+        config: PrefixRecipe,
+        embedder: Embedder,
+        dictionary: Dictionary,
+        accelerator: Accelerator,
+    ):
+        self.config, self.dictionary, self.device = config, dictionary, accelerator.device
+        self.source = TextSource(config, embedder.tokenizer, accelerator)
+        self.embed = Embed(embedder, embedder.tokenizer)
+        self.pad = embedder.tokenizer.pad_token_id
+        special = embedder.tokenizer.all_special_ids
+        self.sampler = CandidateSampler(dictionary, special, accelerator.device)
+        self.dev_texts = dev_texts(config.data, embedder.tokenizer, config.eval_limit)
+        self.steps = config.optim.steps
+
+    def seen(self, step: int) -> int:
+        return self.source.schedule.examples(step)
+
+    def begin(self) -> None:
+        pass
+
+    def micro_batches(self, step: int, current: Callable[[], PrefixLoss]) -> Iterator[MicroBatch]:
+        texts = self.source.at(step)
+        every = torch.tensor([word for row in texts for word in row], device=self.device)
+        rng = np.random.default_rng([self.config.seed, 3, step])
+        arguments: dict[str, Any] = self._given(texts[self.source.mine])
+        arguments["candidates"] = self.sampler.draw(every, rng)
+        arguments["bag"] = step % BAG_EVERY == 0
+        tokens = sum(len(row) + 1 for row in texts[self.source.mine])
+        yield MicroBatch(arguments, torch.tensor(tokens / (len(every) + len(texts))))
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        pass
+
+    @torch.inference_mode()
+    def dev(self, model: PrefixLoss) -> dict[str, float]:
+        """Nats a token, the closing one among them, of texts of each length."""
+        figures, words = {}, every_word(self.dictionary, self.device)
+        for length, rows in self.dev_texts.items():
+            nats = 0.0
+            for first in range(0, len(rows), DEV_ROWS):
+                part = rows[first : first + DEV_ROWS]
+                output = model(**self._given(part), candidates=words, bag=False)
+                nats += float(output.loss) * len(part)
+            figures[f"nats_{length}"] = nats / len(rows)
+        return figures
+
+    def save(self, model: PrefixLoss, folder: Path) -> None:
+        save_network(model.network, folder)
+
+    def _given(self, rows: list[list[int]]) -> dict[str, Any]:
+        texts = padded(rows, self.pad).to(self.device)
+        return {"targets": self.embed(texts, (texts != self.pad).long()), "texts": texts}
