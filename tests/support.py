@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+
+from nanov2t.train.checkpoint import Checkpoints
 from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
+from nanov2t.train.recipes import train
 
 HERE = Path(__file__).parent
 TINY = {
@@ -35,3 +40,35 @@ def tiny_config(out: Path = Path("unused"), share: float = 0.5, **settings) -> T
         precision="fp32",
         **settings,
     )
+
+
+def weights(out):
+    return load_file(out / "model" / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+class Stop:
+    """Trains until checkpoint `after` is written, then dies as if killed between two steps."""
+
+    class Now(Exception):
+        pass
+
+    def __init__(self, config, after):
+        self.config, self.after = config, after
+
+    def __call__(self):
+        save = Checkpoints.save
+
+        def save_and_die(this, step, *rest):
+            save(this, step, *rest)
+            if step == self.after:
+                raise Stop.Now
+
+        Checkpoints.save = save_and_die
+        try:
+            train(self.config)
+        finally:
+            Checkpoints.save = save

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from nanov2t.train.recipes import load_config
+from nanov2t.train.recipes import load_config, train
 
 PASSAGES = Path(__file__).parents[1] / "passages.txt"
 SHARES = {"plain": 0.0, "joint": 0.5}
@@ -53,11 +53,35 @@ def recipe(folder: Path, name: str, shard: bool = False, budget: str = "") -> Pa
     return path
 
 
-def train_all(folder: Path) -> None:
-    from nanov2t.train.inversion import train
+def network_recipes(folder: Path, embedder: Path, dictionary: Path) -> None:
+    """Of networks that look inside an embedder; the second one's drafts are written by the first,
+    and half of its steps go on with the texts of the step before."""
+    common = {
+        "embedder": str(embedder),
+        "dictionary": str(dictionary),
+        "precision": "fp32",
+        "eval_limit": 2,
+        "data": {
+            "train": str(PASSAGES),
+            "dev": str(PASSAGES),
+            "max_tokens": 8,
+            "lengths": [8],
+            "cache": str(folder / "cache"),
+        },
+        "optim": {"tokens": 100, "steps": 6},
+    }
+    drafts = {"hypothesizer": str(folder / "first"), "share": 0.5, "going_on": 0.6}
+    for name, settings in {
+        "first": {"network": "prefix_lm"},
+        "second": {"network": "edit_network", "drafts": drafts},
+    }.items():
+        recipe = {"out": str(folder / name)} | common | settings
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
 
-    for name in SHARES:
-        train(load_config(folder / f"{name}.yaml"))
+
+def train_all(folder: Path) -> None:
+    for path in sorted(folder.glob("*.yaml")):
+        train(load_config(path))
 
 
 def on_two(folder: Path, **settings: str) -> None:
@@ -83,21 +107,27 @@ def on_two(folder: Path, **settings: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tmp_path_factory, bert_folder, inverter_folder):
     folder = tmp_path_factory.mktemp("alone")
     for name in SHARES:
         recipe(folder, name)
+    network_recipes(folder, bert_folder, inverter_folder)
     train_all(folder)
     return folder
 
 
 @pytest.mark.parametrize("shard", [False, True])
-def test_two_processes_train_the_weights_of_one(alone, tmp_path, shard):
+def test_two_processes_train_the_weights_of_one(
+    alone, tmp_path, shard, bert_folder, inverter_folder
+):
+    if not shard:
+        network_recipes(tmp_path, bert_folder, inverter_folder)
     for budget in ("0.01s", "") if shard else ("",):  # sharded, it also goes on from a checkpoint
         for name in SHARES:
             recipe(tmp_path, name, shard, budget)
         on_two(tmp_path)
-    for name in SHARES:
+    for path in tmp_path.glob("*.yaml"):
+        name = path.stem
         ours, theirs = (
             load_file(folder / name / "model" / "model.safetensors") for folder in (tmp_path, alone)
         )

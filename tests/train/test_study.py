@@ -1,11 +1,7 @@
 """Studying an embedder: a small random BERT, whose vectors evolution then inverts."""
 
 import pytest
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Normalize, Pooling, Transformer
 from support import HERE
-from transformers import BertConfig, BertModel
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.sentence import SentenceEmbedder
@@ -24,24 +20,6 @@ from nanov2t.train.study import study_embedder
 PASSAGES = str(HERE / "passages.txt")
 TEXTS = ["the museum of clocks", "rivers in the north", "she studied the city"]
 BUDGET = Budget(embeddings=3000)
-
-
-@pytest.fixture(scope="module")
-def embedder(minilm, tmp_path_factory):
-    torch.manual_seed(3)
-    folder = tmp_path_factory.mktemp("bert")
-    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = BertConfig(**shape, intermediate_size=128, vocab_size=len(minilm.tokenizer))
-    config.initializer_range = 0.1
-    BertModel(config).save_pretrained(folder)
-    minilm.tokenizer.save_pretrained(folder)
-    modules = [Transformer(str(folder), max_seq_length=64), Pooling(64, "mean"), Normalize()]
-    return SentenceEmbedder(SentenceTransformer(modules=modules, device="cpu"), "tiny-bert")
-
-
-@pytest.fixture(scope="module")
-def studied(embedder, tmp_path_factory):
-    return study_embedder(embedder, PASSAGES, 4000, tmp_path_factory.mktemp("cache"))
 
 
 def test_the_averages_explain_states_they_were_not_made_of(studied):

@@ -8,23 +8,13 @@ import time
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
-from support import HERE, TINY, tiny_config
+from support import HERE, TINY, Stop, same, tiny_config, weights
 
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
 from nanov2t.models.generator import Generator
-from nanov2t.train.checkpoint import Checkpoints
 from nanov2t.train.inversion import train
 from nanov2t.train.loop import rate
-
-
-def weights(out):
-    return load_file(out / "model" / "model.safetensors")
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
@@ -61,30 +51,6 @@ def test_a_run_stopped_before_its_first_step_goes_on_like_any_other(tmp_path):
     config.budget = ""
     train(config)
     assert same(weights(tmp_path / "whole"), weights(config.out))
-
-
-class Stop:
-    """Trains until checkpoint `after` is written, then dies as if killed between two steps."""
-
-    class Now(Exception):
-        pass
-
-    def __init__(self, config, after):
-        self.config, self.after = config, after
-
-    def __call__(self):
-        save = Checkpoints.save
-
-        def save_and_die(this, step, *rest):
-            save(this, step, *rest)
-            if step == self.after:
-                raise Stop.Now
-
-        Checkpoints.save = save_and_die
-        try:
-            train(self.config)
-        finally:
-            Checkpoints.save = save
 
 
 def test_killed_with_9_and_started_again(tmp_path):

@@ -50,7 +50,8 @@ class Corruption:
     def err(self, draft: list[int], kind: str, rng: np.random.Generator) -> list[int]:
         """The draft with one error more, one of KINDS, or with another where there is no room for
         it."""
-        place = int(rng.integers(len(draft))) if draft else 0
+        room = len(draft) - 1 if kind == "swap" and len(draft) > 1 else len(draft)
+        place = int(rng.integers(room)) if draft else 0
         if kind == "insert" or not draft:
             return [*draft[:place], self._random(rng), *draft[place:]]
         before, word, after = draft[:place], draft[place], draft[place + 1 :]

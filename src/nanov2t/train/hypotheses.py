@@ -51,7 +51,10 @@ class Hypotheses:
         ended = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
         for step in range(noise.shape[1]):
             x = model.trunk(model.trunk.embed(ids[:, -1:], step), None, caches)
-            best, words = (model.logits(x)[:, 0].float() + guess).topk(CHOICES, -1)
+            logits = model.logits(x)[:, 0].float() + guess
+            if step == 0:
+                logits[:, trunk.sep] = -torch.inf
+            best, words = logits.topk(CHOICES, -1)
             place = (best + noise[:, step]).argmax(-1, keepdim=True)
             word = words.gather(1, place)[:, 0]
             ended = ended | (word == trunk.sep) | (step >= lengths + LONGER)

@@ -1,0 +1,194 @@
+"""Prefix language models and edit networks, trained on a tiny BERT."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from support import HERE, Stop, same, weights
+
+from nanov2t.cli.main import Export, train
+from nanov2t.core.errors import UserError
+from nanov2t.load import load_inverter
+from nanov2t.models.edit_network import EditNetwork
+from nanov2t.models.networks import load_network, read_network
+from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.search.options import Budget
+from nanov2t.train import recipes
+from nanov2t.train.hypotheses import LONGER, Hypotheses
+from nanov2t.train.network_config import (
+    EditDrafts,
+    EditRecipe,
+    NetworkSteps,
+    PrefixRecipe,
+    TextConfig,
+)
+
+PASSAGES = str(HERE / "passages.txt")
+
+
+@pytest.fixture
+def config(bert_folder, inverter_folder, tmp_path):
+    """Makes the settings of a small run of a kind of network."""
+
+    def make(kind, name, **steps):
+        cache = inverter_folder.parent / "tokens"
+        data = TextConfig(train=PASSAGES, dev=PASSAGES, cache=cache, max_tokens=12, lengths=[8, 12])
+        return kind(
+            out=tmp_path / name,
+            embedder=str(bert_folder),
+            dictionary=str(inverter_folder),
+            data=data,
+            optim=NetworkSteps(**{"tokens": 200, "steps": 8, "lr": 2e-3} | steps),
+            precision="fp32",
+            eval_limit=8,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def hypothesizer(bert_folder, inverter_folder, tmp_path_factory):
+    """A prefix language model of a few steps."""
+    folder = tmp_path_factory.mktemp("hypothesizer")
+    text = TextConfig(train=PASSAGES, dev=PASSAGES, cache=folder, max_tokens=12, lengths=[12])
+    return recipes.train(
+        PrefixRecipe(
+            out=folder / "run",
+            embedder=str(bert_folder),
+            dictionary=str(inverter_folder),
+            data=text,
+            optim=NetworkSteps(tokens=200, steps=4),
+            precision="fp32",
+            eval_limit=2,
+        )
+    )
+
+
+def records(out, key):
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record[key] for record in map(json.loads, lines) if key in record]
+
+
+@pytest.mark.parametrize("kind", [PrefixRecipe, EditRecipe])
+def test_killed_and_resumed_equals_undisturbed(config, hypothesizer, kind):
+    """Killed in the midst of several steps on the same texts, of which the drafts must be kept."""
+    runs = [config(kind, name) for name in ("whole", "parts")]
+    if kind is EditRecipe:
+        for run in runs:
+            run.drafts = EditDrafts(str(hypothesizer), share=0.5, going_on=1.0, rounds=3)
+    recipes.train(runs[0])
+    runs[1].save_every = 1
+    stop = Stop(runs[1], after=4)
+    with pytest.raises(Stop.Now):
+        stop()
+    assert not (runs[1].out / "model").exists()
+    recipes.train(runs[1])
+    assert same(weights(runs[0].out), weights(runs[1].out))
+
+
+@pytest.mark.parametrize(
+    ("kind", "figure"), [(PrefixRecipe, "dev_nats_8"), (EditRecipe, "dev_nats_place")]
+)
+def test_they_learn(config, hypothesizer, kind, figure):
+    run = config(kind, "run", tokens=1000, steps=60, lr=3e-3)
+    run.eval_every = 20
+    if kind is EditRecipe:
+        run.drafts.hypothesizer = str(hypothesizer)
+    recipes.train(run)
+    first, *_, last = records(run.out, figure)
+    assert last < 0.93 * first
+    assert records(run.out, "examples")[-1] > 60 * 1000 / 30
+
+
+def test_they_go_on_from_a_network_also_a_shipped_one(config, hypothesizer, embedder, studied):
+    run = config(PrefixRecipe, "run", lr=0.0)
+    Export(hypothesizer, run.out.with_name("shipped")).run()
+    run.init = str(run.out.with_name("shipped"))
+    went_on = read_network(recipes.train(run))
+    before = load_network(run.out.with_name("shipped"), embedder, studied.dictionary)
+    assert same(went_on.state_dict(), before.state_dict())
+
+
+def test_hypotheses_are_the_likeliest_texts_without_noise_and_others_with_it(bundled, minilm):
+    texts = ["the old ferry crossed the bay", "we met at noon", "rivers in the north of italy"]
+    targets = torch.from_numpy(minilm.encode(texts))
+    lengths, rng = torch.tensor([6, 4, 6]), np.random.default_rng(0)
+    hypotheses = Hypotheses(bundled.hypothesizer, torch.device("cpu"))
+    noise = torch.stack([Hypotheses.noise(6 + LONGER, rng) for _ in texts])
+    greedy = hypotheses.draw(targets, lengths, torch.zeros_like(noise))
+    best = [found[0] for found in hypotheses.model.generate(targets, 1, 20)]
+    for ours, theirs, length in zip(greedy, best, lengths.tolist(), strict=True):
+        assert ours == theirs[: length + LONGER]
+    drawn = hypotheses.draw(targets, lengths, noise)
+    assert drawn != greedy
+    assert all(0 < len(row) <= n + LONGER for row, n in zip(drawn, lengths.tolist(), strict=True))
+
+
+def test_the_whole_path_by_commands(bert_folder, inverter_folder, tmp_path, embedder):
+    """Study, train both networks by recipes, export: an inverter in one folder."""
+    (inverter_folder / "dictionary").rename(tmp_path / "dictionary")
+    try:
+        for part, network in (("hypothesizer", "prefix_lm"), ("corrector", "edit_network")):
+            recipe = tmp_path / f"{part}.yaml"
+            recipe.write_text(
+                f"network: {network}\nembedder: {bert_folder}\ndictionary: {tmp_path}\n"
+                f"data: {{train: {PASSAGES}, dev: {PASSAGES}, cache: {tmp_path / 'c'}}}\n"
+                f"optim: {{tokens: 200, steps: 3, lr: 1e-3}}\neval_limit: 2\n"
+            )
+            args = [str(recipe), "--out", str(tmp_path / network)]
+            if part == "corrector":
+                args += ["--drafts.hypothesizer", str(tmp_path)]
+            train(args)
+            Export(tmp_path / network, tmp_path / part).run()
+        inverter = load_inverter(tmp_path, budget=Budget(embeddings=200))
+        assert isinstance(inverter.hypothesizer, PrefixLM)
+        assert isinstance(inverter.corrector, EditNetwork)
+        [found] = inverter.invert(embedder.encode(["the museum of clocks"]))
+        assert found.text and found.cosine > 0
+    finally:
+        (tmp_path / "dictionary").rename(inverter_folder / "dictionary")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("network: verse", "network 'verse' is none of t5, prefix_lm, edit_network"),
+        ("network: prefix_lm\ndrafts: {share: 0.5}", "drafts"),
+        ("network: edit_network\nmodel: {t5: scratch}", "model"),
+        ("network: edit_network\ndrafts: {pool: 5}", "pool"),
+        ("network: edit_network\ndrafts: {share: 2}", "drafts.share must lie between 0 and 1"),
+        ("network: prefix_lm\ndata: {lengths: [64]}", "data.lengths must lie between"),
+        ("network: prefix_lm\nshard: true", "shard is for T5s"),
+        ("optim: {tokens: 5}", "tokens"),
+    ],
+)
+def test_recipes_that_do_not_fit_are_refused_by_name(tmp_path, recipe, said):
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    with pytest.raises(UserError) as refused:
+        recipes.load_config(tmp_path / "recipe.yaml")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"dictionary": "minilm-exact"}, "dictionary minilm-exact is of sentence-transformers/"),
+        ({"dictionary": "none"}, "none: not a dictionary"),
+        ({"init": "minilm-exact"}, "minilm-exact/corrector: was trained for"),
+        ({"init": "none"}, "none: not a network"),
+    ],
+)
+def test_what_does_not_fit_the_embedder_is_refused(config, settings, said):
+    run = config(EditRecipe, "run")
+    for name, value in settings.items():
+        setattr(run, name, value)
+    with pytest.raises(UserError, match=said):
+        recipes.train(run)
+
+
+def test_a_network_of_another_kind_is_refused(config, hypothesizer):
+    run = config(EditRecipe, "run")
+    run.init = str(hypothesizer)
+    with pytest.raises(UserError, match="holds a prefix_lm"):
+        recipes.train(run)
