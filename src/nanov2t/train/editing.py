@@ -115,11 +115,14 @@ class Editing:
         schedule = self.source.schedule
         known = self._texts(step)
         drafts = self._going_on(known) if schedule.round[step] else self._begun(known)
-        rng = np.random.default_rng([self.config.seed, 3, step])
         labels = [
             row_labels(draft, text, rng)
-            for draft, text in zip(drafts.rows(), known.mine, strict=True)
+            for draft, text, rng in zip(
+                drafts.rows(), known.mine, self._generators(3, step), strict=True
+            )
         ]
+        # The same in every process, and so not drawn behind what is of its own rows.
+        rng = np.random.default_rng([self.config.seed, 4, step])
         size, length = int(schedule.size[step]), int(schedule.length[step])
         arguments: dict[str, Any] = {
             "targets": known.vectors,
@@ -165,8 +168,7 @@ class Editing:
 
     def _begun(self, known: Known) -> Drafts:
         """Texts with errors, and hypotheses."""
-        places = range(int(self.source.schedule.size[known.begun]))[self.source.mine]
-        rngs = [np.random.default_rng([self.config.seed, 2, known.begun, i]) for i in places]
+        rngs = self._generators(2, known.begun)
         share = self.config.drafts.share if self.hypotheses else 0.0
         written = [i for i, rng in enumerate(rngs) if rng.random() < share]
         rows = [
@@ -189,6 +191,11 @@ class Editing:
         cosines = (children.vectors * targets).sum(1) / children.vectors.norm(dim=1)
         best = cosines.view(n, CHILDREN).argmax(1)
         return children.pick(torch.arange(n, device=best.device) * CHILDREN + best)
+
+    def _generators(self, purpose: int, step: int) -> list[np.random.Generator]:
+        """One for each of this process's texts of a step, which does not depend on the others."""
+        places = range(int(self.source.schedule.size[step]))[self.source.mine]
+        return [np.random.default_rng([self.config.seed, purpose, step, i]) for i in places]
 
     def _keep(self, output: EditOutput) -> None:
         self.children = [row for children in output.children for row in children]
