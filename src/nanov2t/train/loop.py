@@ -75,18 +75,7 @@ def run(
     if not checkpoints.exist:
         task.begin()
     optim, current = config.optim, copier(model)
-    groups = defaultdict(list)
-    for name, weight in model.named_parameters():
-        groups[pace(name)].append(weight)
-    optimizer = torch.optim.AdamW(
-        [{"params": weights, "pace": factor} for factor, weights in groups.items()],
-        lr=optim.lr,
-        betas=(0.9, optim.beta2),
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        fused=True,
-    )
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    wrapped, optimizer = accelerator.prepare(model, adamw(model, optim, pace))
     if config.compile:
         wrapped = torch.compile(wrapped)
     step, elapsed = checkpoints.load(model, optimizer, task)
@@ -122,6 +111,21 @@ def run(
         task.save(finished, config.out / "model")
     accelerator.wait_for_everyone()
     return config.out / "model"
+
+
+def adamw(model: nn.Module, optim: StepConfig, pace: Callable[[str], float]) -> torch.optim.AdamW:
+    """The optimizer of a model, one group of weights for each pace."""
+    groups = defaultdict(list)
+    for name, weight in model.named_parameters():
+        groups[pace(name)].append(weight)
+    return torch.optim.AdamW(
+        [{"params": weights, "pace": factor} for factor, weights in groups.items()],
+        lr=optim.lr,
+        betas=(0.9, optim.beta2),
+        eps=optim.eps,
+        weight_decay=optim.weight_decay,
+        fused=True,
+    )
 
 
 def add_gradients(
