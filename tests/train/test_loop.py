@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import pytest
@@ -34,15 +35,15 @@ class Guessing:
     """The task: half of the texts in each of two micro-batches, in an order that it draws as it
     goes and therefore has to keep."""
 
-    steps = 12
-
-    def __init__(self, minilm, passages, killed_at=None):
+    def __init__(self, minilm, passages, killed_at=None, held_out=0, steps=12):
         rows = minilm.tokenizer(passages, add_special_tokens=False)["input_ids"]
         self.words = torch.zeros(len(rows), len(minilm.tokenizer))
         for i, row in enumerate(rows):
             self.words[i, row] = 1
         self.vectors = torch.from_numpy(minilm.encode(passages))
-        self.order, self.killed_at, self.begun = torch.arange(len(rows)), killed_at, 0
+        self.order, self.killed_at, self.begun = torch.arange(held_out, len(rows)), killed_at, 0
+        self.dev_rows = slice(held_out or len(rows))
+        self.steps = steps
 
     def seen(self, step):
         return step * len(self.order)
@@ -66,16 +67,16 @@ class Guessing:
 
     @torch.no_grad()
     def dev(self, model):
-        return {"loss": float(model(self.vectors, self.words).loss)}
+        return {"loss": float(model(self.vectors[self.dev_rows], self.words[self.dev_rows]).loss)}
 
     def save(self, model, folder):
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         save_file(model.state_dict(), folder / "model.safetensors")
 
 
-def trained(task, out):
-    optim = OptimConfig(batch=len(task.order), lr=1e-2)
-    config = RunConfig(out=out, optim=optim, precision="fp32", save_every=5)
+def trained(task, out, lr=1e-2, **settings):
+    optim = OptimConfig(batch=len(task.order), lr=lr)
+    config = RunConfig(out=out, optim=optim, precision="fp32", save_every=5, **settings)
     accelerator = start(config)
     model = WordGuess(task.vectors.shape[1], task.words.shape[1])
     return load_file(run(task, model, config, accelerator) / "model.safetensors")
@@ -96,3 +97,34 @@ def test_another_model_is_trained_and_resumed(minilm, passages, tmp_path):
     weights = trained(resumed, tmp_path / "killed")
     assert resumed.begun == 0
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_the_model_of_the_lowest_dev_loss_is_kept_also_by_a_killed_run(minilm, passages, tmp_path):
+    """So few texts are soon learnt by heart, to the harm of others; the kill comes between the best
+    model and the last."""
+
+    def task(**settings):
+        return Guessing(minilm, passages, held_out=30, steps=20, **settings)
+
+    def losses(out):
+        found = {}
+        for folder in ("model", "last"):
+            model = WordGuess(384, len(minilm.tokenizer))
+            model.load_state_dict(load_file(out / folder / "model.safetensors"))
+            found[folder] = task().dev(model)["loss"]
+        return found
+
+    settings = {"lr": 1.5, "eval_every": 2}
+    expected = trained(task(), tmp_path / "whole", **settings)
+    lines = (tmp_path / "whole" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    taken = [record["dev_loss"] for record in map(json.loads, lines) if "dev_loss" in record]
+    assert len(taken) == 10
+    assert min(taken) < 0.95 * taken[-1]
+    found = losses(tmp_path / "whole")
+    assert found["model"] == pytest.approx(min(taken)) and found["last"] == pytest.approx(taken[-1])
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(task(killed_at=17), tmp_path / "killed", **settings)
+    assert not (tmp_path / "killed" / "last").exists()
+    kept = trained(task(), tmp_path / "killed", **settings)
+    assert all(torch.equal(kept[name], expected[name]) for name in expected)

@@ -36,11 +36,15 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, share):
     assert not (stopped.out / "model").exists()
     train(stopped)
     assert same(weights(tmp_path / "whole"), weights(stopped.out))
-    steps = [
-        json.loads(line)["step"]
-        for line in (stopped.out / "metrics.jsonl").read_text().splitlines()
-    ]
+    lines = (stopped.out / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(steps)
+    figures = json.loads(lines[-1])
+    if share:
+        both = [figures[f"dev_loss_round{r}"] for r in (0, 1)]
+        assert figures["dev_loss"] == pytest.approx(sum(both) / 2) and both[0] != both[1]
+    else:
+        assert 0 < figures["dev_loss"] < 12
 
 
 def test_a_run_stopped_before_its_first_step_goes_on_like_any_other(tmp_path):
@@ -117,6 +121,8 @@ def test_a_hypothesizer_and_then_a_corrector(tmp_path):
     config = tiny_config(tmp_path / "stage2", share=1)
     config.drafts.hypothesizer = str(first)
     second = train(config)
+    lines = (config.out / "metrics.jsonl").read_text().splitlines()
+    assert 0 < json.loads(lines[-1])["dev_loss"] < 12
     assert not Generator.from_pretrained(first).config.corrects
     assert not Generator.from_pretrained(second).config.hypothesizes
     (tmp_path / "pair").mkdir()

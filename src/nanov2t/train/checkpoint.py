@@ -23,8 +23,9 @@ from nanov2t.train.config import RunConfig
 from nanov2t.train.shard import gather, scatter
 from nanov2t.train.task import Task
 
-MAY_CHANGE = ("out", "budget", "eval_every", "eval_limit", "save_every", "tracker", "compile")
-"""Settings that a resumed run may change: they do not decide its weights."""
+MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "tracker", "compile")
+"""Settings that a resumed run may change: they do not decide its weights. The number of
+dev texts is not among them: losses of different texts do not say which model is the best."""
 RANDOM = "random."
 """How the names of random states begin, in the file of a process."""
 

@@ -123,8 +123,8 @@ class RunConfig:
     """What the training loop itself needs, whatever it trains."""
 
     out: Path = Path("runs/inverter")
-    """Run folder: checkpoints, metrics.jsonl and the finished model. The same command resumes
-    it."""
+    """Run folder: checkpoints, metrics.jsonl, the best model and the last. The same command
+    resumes it."""
     optim: StepConfig = field(default_factory=StepConfig)
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
@@ -138,7 +138,8 @@ class RunConfig:
     """Stop cleanly after this much training time, such as 90s, 9m or 2h, resumed runs counted
     in."""
     eval_every: int = 1000
-    """Steps between dev figures; they are also taken at the end."""
+    """Steps between dev figures; they are also taken at the end. The model of the lowest dev loss
+    is kept as `model`; beside it, `last` is that of the last step."""
     save_every: int = 1000
     """Steps between checkpoints."""
     tracker: Literal["", "wandb", "trackio", "tensorboard"] = ""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nanov2t.core.passages import read_passages
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import reference
-from nanov2t.evaluation.evaluate import evaluate
+from nanov2t.evaluation.evaluate import summarize
 from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
+from nanov2t.models.writer import Writer
 from nanov2t.train.config import TrainConfig
 from nanov2t.train.examples import labels_of
 
@@ -42,37 +45,46 @@ class Dev:
         ]
         self.vectors = embedder.encode(self.texts)
         self.embedder, self.tokenizer, self.hypothesizer = embedder, tokenizer, hypothesizer
+        self.share = config.drafts.share
 
     def of(self, generator: Generator) -> dict[str, float]:
-        """Figures with one beam, after one correction where the model corrects; `loss` is of the
-        first guess."""
+        """Figures with one beam, after one correction where the model corrects. `loss` is nats a
+        token, as in training: of the texts, given their vectors alone or with a first guess too,
+        or of both, in the shares of the training."""
         generator.eval()
-        first = generator if generator.config.hypothesizes else self.hypothesizer
+        does = generator.config
+        first = generator if does.hypothesizes else self.hypothesizer
         inverter = Inverter(
-            self.embedder, self.tokenizer, first, generator if generator.config.corrects else None
+            self.embedder, self.tokenizer, first, generator if does.corrects else None
         )
-        result = evaluate(
-            inverter, self.texts, self.vectors, rounds=int(generator.config.corrects), beam=1
-        )
+        found = inverter.invert(self.vectors, rounds=int(does.corrects), beam=1)
+        result = summarize(found, self.texts)
         figures = {
             key: result[key]["value"] for key in ("bleu", "token_f1", "exact_match", "cosine")
         }
-        if generator.config.corrects:
+        given: list[Tensor] = [torch.from_numpy(self.vectors).to(generator.device)]
+        losses = {}
+        if does.hypothesizes:
+            losses["loss_round0"] = self._loss(generator, given)
+        if does.corrects:
             figures["token_f1_round0"] = result["rounds"][0]["token_f1"]
-        if generator.config.hypothesizes:
-            figures["loss"] = self._loss(generator)
-        return figures
+            guesses = [inversion.rounds[0].text for inversion in found]
+            embedded = torch.from_numpy(self.embedder.encode(guesses)).to(generator.device)
+            given += [embedded, *Writer(generator, self.tokenizer, self.embedder).encode(guesses)]
+            losses["loss_round1"] = self._loss(generator, given)
+        shares = {"loss_round0": 1 - self.share, "loss_round1": self.share}
+        loss = sum(shares[name] * value for name, value in losses.items())
+        return figures | {"loss": loss} | (losses if len(losses) > 1 else {})
 
     @torch.inference_mode()
-    def _loss(self, generator: Generator) -> float:
-        """Nats per token of the texts, given their vectors alone."""
+    def _loss(self, generator: Generator, given: Sequence[Tensor]) -> float:
+        """Nats per token of the texts, given their vectors or vectors and drafts, [n, ...] each."""
         rows = self.tokenizer(
             self.texts, add_special_tokens=False, padding=True, return_tensors="pt"
         )
         labels = labels_of(rows["input_ids"], rows["attention_mask"], generator.eos_token_id)
         labels = labels.to(generator.device)
-        vectors = torch.from_numpy(self.vectors).to(generator.device)
         nats = 0.0
-        for part, row in zip(torch.split(vectors, ROWS), torch.split(labels, ROWS), strict=True):
-            nats += float(generator(part, labels=row).loss * row.ge(0).sum())
+        for *part, row in zip(*(torch.split(x, ROWS) for x in (*given, labels)), strict=True):
+            nats += float(generator(*part, labels=row).loss * row.ge(0).sum())
         return nats / int(labels.ge(0).sum())

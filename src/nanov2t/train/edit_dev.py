@@ -56,9 +56,10 @@ class EditDev:
             self.vectors[length] = embed(ids, torch.ones_like(ids))
 
     def of(self, model: EditLoss) -> dict[str, float]:
-        """Nats a place (to keep, replace or delete its word and to fill or leave the gap beside it)
-        and nats a word to be put in, over the drafts of all lengths; and, by length, the share of
-        the drafts with one error that the likeliest edit mends, or one of the EDITS likeliest."""
+        """`loss`, as in training; nats a place (to keep, replace or delete its word and to fill or
+        leave the gap beside it) and nats a word to be put in, over the drafts of all lengths; and,
+        by length, the share of the drafts with one error that the likeliest edit mends, or one of
+        the EDITS likeliest."""
         figures = self._nats(model)
         editor = NetworkEditor(model.network, self.dictionary, self.embedder)
         for length, rows in self.texts.items():
@@ -107,4 +108,8 @@ class EditDev:
                 actions, words = actions + float(output.actions), words + float(output.words)
                 places += int((drafts.mask.sum(1) - 2).sum())
                 missing += labels.replaced.shape[1] + labels.inserted.shape[1]
-        return {"nats_place": actions / max(1, places), "nats_word": words / max(1, missing)}
+        return {
+            "loss": (actions + words) / max(1, places),
+            "nats_place": actions / max(1, places),
+            "nats_word": words / max(1, missing),
+        }

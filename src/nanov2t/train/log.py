@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +44,7 @@ class RunLog:
         if not accelerator.is_main_process:
             return
         self.path = config.out / "metrics.jsonl"
-        if self.path.exists():
-            _drop_after(step, self.path)
+        self.lowest = _drop_after(step, self.path) if self.path.exists() else math.nan
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -86,12 +86,16 @@ class RunLog:
                 self.task, description=f"loss {total:.3f}", speed=f"{speed:,.0f}/s"
             )
 
-    def dev(self, step: int, figures: dict[str, float]) -> None:
-        """Record dev figures."""
+    def dev(self, step: int, figures: dict[str, float]) -> bool:
+        """Record dev figures; on the first process, whether their loss is the lowest of the run."""
         self._write({"step": step} | {f"dev_{key}": value for key, value in figures.items()})
         if self.accelerator.is_main_process:
             shown = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
             self.progress.console.print(f"step {step}  {shown}", highlight=False)
+            if math.isnan(self.lowest) or figures["loss"] < self.lowest:
+                self.lowest = figures["loss"]
+                return True
+        return False
 
     def close(self) -> None:
         if self.accelerator.is_main_process:
@@ -109,9 +113,12 @@ class RunLog:
                 file.write(json.dumps(record) + "\n")
 
 
-def _drop_after(step: int, path: Path) -> None:
+def _drop_after(step: int, path: Path) -> float:
     """Drop what a killed run logged after the checkpoint at `step`: these steps are taken again.
-    Its last line may be cut off."""
+    Its last line may be cut off. Returns the lowest dev loss of what is kept, NaN without
+    one."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= step]
     write_whole(path, "".join(kept).encode())
+    losses = [json.loads(x).get("dev_loss", math.nan) for x in kept]
+    return min((x for x in losses if not math.isnan(x)), default=math.nan)

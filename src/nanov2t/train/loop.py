@@ -62,7 +62,8 @@ def run(
     accelerator: Accelerator,
     pace: Callable[[str], float] = lambda name: 1.0,
 ) -> Path:
-    """Train `model`, or resume the run in ``config.out``; returns the folder of the finished model.
+    """Train `model`, or resume the run in ``config.out``; returns the folder of the best model, by
+    its dev loss. Beside it, `last` is the model of the last step.
 
     Args:
         pace: the factor on the learning rate of a weight, by its name.
@@ -98,19 +99,26 @@ def run(
         step += 1
         log.step(step, loss, lr, time.monotonic() - began)
         if step % config.eval_every == 0:
-            log.dev(step, task.dev(current()))
+            keep_best(task, current(), step, log, config.out / "model")
         if step % config.save_every == 0:
             checkpoints.save(step, time.monotonic() - began, model, optimizer, task)
 
     checkpoints.save(step, time.monotonic() - began, model, optimizer, task)
     finished = current()
     if step % config.eval_every:
-        log.dev(step, task.dev(finished))
+        keep_best(task, finished, step, log, config.out / "model")
     log.close()
     if accelerator.is_main_process:
-        task.save(finished, config.out / "model")
+        task.save(finished, config.out / "last")
     accelerator.wait_for_everyone()
     return config.out / "model"
+
+
+def keep_best(task: Task[M], model: M, step: int, log: RunLog, folder: Path) -> None:
+    """Take the dev figures of a model, which goes into `folder` if it is the best so far."""
+    best = log.dev(step, task.dev(model))
+    if best:
+        task.save(model, folder)
 
 
 def adamw(model: nn.Module, optim: StepConfig, pace: Callable[[str], float]) -> torch.optim.AdamW:

@@ -137,8 +137,9 @@ class PrefixTask:
 
     @torch.inference_mode()
     def dev(self, model: PrefixLoss) -> dict[str, float]:
-        """Nats a token, the closing one among them, of texts of each length."""
+        """Nats a token, the closing one among them, of texts of each length; `loss`, of all."""
         figures, words = {}, every_word(self.dictionary, self.device)
+        total = tokens = 0.0
         for length, rows in self.dev_texts.items():
             nats = 0.0
             for first in range(0, len(rows), DEV_ROWS):
@@ -146,7 +147,8 @@ class PrefixTask:
                 output = model(**self._given(part), candidates=words, bag=False)
                 nats += float(output.loss) * len(part)
             figures[f"nats_{length}"] = nats / len(rows)
-        return figures
+            total, tokens = total + nats * (length + 1), tokens + len(rows) * (length + 1)
+        return figures | {"loss": total / tokens}
 
     def save(self, model: PrefixLoss, folder: Path) -> None:
         save_network(model.network, folder)

@@ -59,7 +59,8 @@ class Task(Protocol[Trained]):
         """Go on from a :meth:`state`."""
 
     def dev(self, model: Trained) -> dict[str, float]:
-        """Figures of the model on texts that it does not train on."""
+        """Figures of the model on texts that it does not train on. One is the `loss`: the model
+        with the lowest is the best."""
 
     def save(self, model: Trained, folder: Path) -> None:
-        """Write the finished model."""
+        """Write the model."""
