@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
@@ -22,12 +23,15 @@ from nanov2t.search.base import OnRound, Parts
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.registry import make_search
 from nanov2t.search.state import Inversion
+from nanov2t.stores.base import digest
 from nanov2t.targets import Defence, Target, check_vectors, prepare_targets
 
 TOKENS = 32
 """Longest text, where no network says for which it was trained."""
 CHUNK = 64
 """Vectors prepared at a time, ahead of the search."""
+GUESSES = 512
+"""Greedy first guesses written at a time."""
 
 
 class Inverter:
@@ -74,7 +78,8 @@ class Inverter:
         if looking and dictionary is None:
             raise ValueError("networks that look inside an embedder need its dictionary")
         self.max_tokens = TOKENS if network is None else network.config.max_tokens
-        self._search = make_search(search, self._parts())
+        parts = self._parts()
+        self._search, self._first = make_search(search, parts), parts.hypothesizer
 
     def _parts(self) -> Parts:
         """What the search works with."""
@@ -132,6 +137,30 @@ class Inverter:
             raise UserError(f"{len(drafts)} drafts for {len(vectors)} vectors")
         found = dict(self.stream(vectors, rounds, beam, drafts, on_round))
         return [found[i] for i in range(len(vectors))]
+
+    def hypothesize(self, vectors: np.ndarray) -> list[str]:
+        """The greedy first guess of each vector, float32 [n, dim].
+
+        Raises:
+            UserError: as :meth:`invert`, or there is no model to guess with.
+        """
+        if self.hypothesizer is None or self._first is None:
+            raise UserError("the inverter has no model that writes first guesses")
+        targets = [target.vector for target in self._targets(vectors, None)]
+        parts = [targets[i : i + GUESSES] for i in range(0, len(targets), GUESSES)]
+        return [str(text) for part in parts for [text] in self._first.hypothesize(part, 1)]
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides what it writes: its weights, its dictionary and its
+        embedder."""
+        networks = [n for n in (self.hypothesizer, self.corrector) if n is not None]
+        tensors = [weight for network in networks for weight in network.unique_weights().values()]
+        known = self.dictionary
+        if known is not None:
+            tensors += [known.states, known.whitening, known.words, known.log_frequency]
+        # A single number has to be made a row before its bytes can be seen.
+        values = (x.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for x in tensors)
+        return digest(self.embedder.info.fingerprint, *values)
 
     def check(self, vectors: np.ndarray) -> None:
         """Refuse vectors [n, dim] that this inverter cannot take; the error names the first bad

@@ -154,17 +154,17 @@ def test_effort_budget_and_defence_are_part_of_a_run(bundled, minilm, tmp_path):
 
 
 def test_a_fingerprint_covers_networks_and_dictionary(bundled):
-    prints = {bulk.fingerprint(bundled)}
+    prints = {bundled.fingerprint()}
     parts = (bundled.hypothesizer.scale, bundled.corrector.bias)
     dictionary = bundled.dictionary
     for tensor in (*parts, dictionary.states, dictionary.whitening, dictionary.log_frequency):
         value = tensor.view(-1)[0].item()
         with torch.no_grad():
             tensor.view(-1)[0] = value + 1
-        prints.add(bulk.fingerprint(bundled))
+        prints.add(bundled.fingerprint())
         with torch.no_grad():
             tensor.view(-1)[0] = value
-    assert len(prints) == 6 and bulk.fingerprint(bundled) in prints
+    assert len(prints) == 6 and bundled.fingerprint() in prints
 
 
 def test_a_damaged_part_is_named(store, tmp_path):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from rich.console import Console
 
 from nanov2t.bulk.folder import PART_ROWS, RunFolder
@@ -23,7 +22,7 @@ from nanov2t.bulk.progress import RunProgress
 from nanov2t.bulk.summary import show_summary, summarise
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
-from nanov2t.stores.base import HEAD, Rows, Store, digest
+from nanov2t.stores.base import HEAD, Rows, Store
 from nanov2t.targets import describe_vectors
 
 WAIT = 1.0
@@ -120,19 +119,6 @@ def invert_rows(
     return pa.Table.from_pylist(cells, pa.schema(schema))
 
 
-def fingerprint(inverter: Inverter) -> str:
-    """A hash of all that decides what an inverter writes: its weights, its dictionary and its
-    embedder."""
-    networks = [n for n in (inverter.hypothesizer, inverter.corrector) if n is not None]
-    tensors = [weight for network in networks for weight in network.unique_weights().values()]
-    known = inverter.dictionary
-    if known is not None:
-        tensors += [known.states, known.whitening, known.words, known.log_frequency]
-    # A single number has to be made a row before its bytes can be seen.
-    values = (x.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for x in tensors)
-    return digest(inverter.embedder.info.fingerprint, *values)
-
-
 def _manifest(
     inverter: Inverter, source: Store, rounds: int, beam: int, count: int
 ) -> dict[str, Any]:
@@ -140,7 +126,7 @@ def _manifest(
     defence = inverter.defence
     return {
         "source": {"name": source.name, "fingerprint": source.fingerprint},
-        "inverter": {"name": inverter.embedder.name, "fingerprint": fingerprint(inverter)},
+        "inverter": {"name": inverter.embedder.name, "fingerprint": inverter.fingerprint()},
         "rows": count,
         "ids": source.ids,
         "search": inverter.search,

@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import subcommand
 
 from nanov2t.cli.evaluating import Evaluate
-from nanov2t.cli.making import Convert, Export, Study, Train
+from nanov2t.cli.making import Convert, Draft, Export, Study, Train
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
 from nanov2t.core.errors import UserError
@@ -37,6 +37,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Study, subcommand("study")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Draft, subcommand("draft")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Convert, subcommand("convert")]
 )

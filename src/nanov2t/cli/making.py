@@ -57,6 +57,50 @@ class Train:
 
 
 @dataclass
+class Draft:
+    """Write an inverter's greedy first guesses of texts, for a corrector to learn from
+    (drafts.files) or for `evaluate --drafts`: SPLIT.hyps.jsonl, in nanoV2T's form.
+
+    The same command resumes; `torchrun -m nanov2t draft ...` shares the texts out.
+    """
+
+    inverter: Positional[str]
+    """A training run's folder, or any other inverter."""
+    texts: str
+    """The training text: the name or folder of a data set; or a .txt (one text a line), .jsonl or
+    .parquet file, also .gz or .xz."""
+    split: tuple[str, ...] = ("train", "dev", "test")
+    """Of a data set. Of a file, give one: the name that its drafts get."""
+    column: str = ""
+    """What holds the text, by default `text`; several, such as `title,text`, are joined."""
+    out: Path | None = None
+    """Folder of the drafts; by default `drafts` in the inverter's."""
+    embedder: str | None = None
+    """What makes the vectors, where the inverter does not say."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from nanov2t.evaluation.shared import is_first, local_device
+        from nanov2t.load import load_inverter
+        from nanov2t.train.drafting import write_drafts
+
+        out = self.out or Path(self.inverter) / "drafts"
+        if self.out is None and not Path(self.inverter).is_dir():
+            raise UserError(f"{self.inverter} is no folder: name one for the drafts with --out")
+        if Path(self.texts).is_file() and len(self.split) != 1:
+            raise UserError(f"{self.texts} is a file: name its drafts with --split, such as train")
+        quiet()
+        inverter = load_inverter(self.inverter, embedder=self.embedder, device=local_device())
+        console = Console(stderr=True, quiet=not is_first())
+        for split in self.split:
+            with console.status(f"drafting {split}"):
+                path = write_drafts(inverter, self.texts, split, out, self.column)
+            if is_first():
+                print(path)
+
+
+@dataclass
 class Export:
     """Write a checkpoint small enough to ship: int8 weights, a quarter of the size."""
 

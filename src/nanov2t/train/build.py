@@ -101,6 +101,26 @@ def _take_words(generator: Generator, tokenizer: Any, embedder: Embedder) -> Non
     generator.words.data.copy_(words / words.std())
 
 
+def load_hypothesizer(path: str, tokenizer: Any, embedder: Embedder) -> Generator:
+    """The generator that writes first drafts for another one to learn from.
+
+    Raises:
+        UserError: it cannot be had, writes no first guesses, or is of another embedder or
+            vocabulary than the run.
+    """
+    first = Generator.from_pretrained(path)
+    known = first.config.embedder
+    if not first.config.hypothesizes:
+        raise UserError(f"drafts.hypothesizer {path}: only corrects")
+    if first.config.dim != embedder.dim or (
+        known is not None and known.fingerprint not in ("", embedder.info.fingerprint)
+    ):
+        raise UserError(f"drafts.hypothesizer {path} inverts {known}, not {embedder.info}")
+    if load_tokenizer(path).get_vocab() != tokenizer.get_vocab():
+        raise UserError(f"drafts.hypothesizer {path}: writes in another vocabulary than the run")
+    return first
+
+
 def _continued(path: str, stage: dict[str, Any], embedder: Embedder) -> tuple[Generator, Any]:
     """The generator in `path`, with fresh projectors for what it did not do before."""
     old = Generator.from_pretrained(path)

@@ -79,7 +79,11 @@ class DraftConfig:
     """Share of the examples that come with a draft to correct: 0 trains a hypothesizer (stage 1), 1
     a corrector (stage 2), anything between one joint model that is both."""
     hypothesizer: str = ""
-    """Folder of the generator that writes the first drafts; empty: the model in training."""
+    """Folder of the generator that writes the first drafts; empty: the model in training. Where
+    data.crop is `start` and `rounds` is 1, they are written once, to the run folder."""
+    files: str = ""
+    """Folder with train.hyps.jsonl and dev.hyps.jsonl, drafts that `nanov2t draft` or nanoV2T
+    wrote, in place of a hypothesizer; needs data.crop=start."""
     rounds: int = 1
     """Drafts are corrected up to `rounds` - 1 times by the model in training before it learns from
     them."""
@@ -177,6 +181,10 @@ class TrainConfig(RunConfig):
             raise UserError(
                 f"data.min_tokens must lie between 1 and data.max_tokens ({self.data.max_tokens})"
             )
+        if self.drafts.files and self.drafts.hypothesizer:
+            raise UserError("give either drafts.files or drafts.hypothesizer")
+        if self.drafts.files and (self.data.crop != "start" or self.drafts.rounds != 1):
+            raise UserError("drafts.files needs data.crop=start and drafts.rounds=1")
         if self.model.tokenizer == "embedder" and self.model.t5 != "scratch" and not self.init:
             raise UserError(
                 "model.tokenizer=embedder needs model.t5=scratch: a pretrained T5 has words of "

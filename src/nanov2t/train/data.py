@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import replacing
-from nanov2t.core.passages import read_passages
+from nanov2t.core.passages import read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.sentence import tokenization
 from nanov2t.embedders.text import decode_texts
@@ -30,7 +30,7 @@ CHUNK = 512
 """Crops embedded at a time."""
 PASSAGES = 8192
 """Passages embedded at a time."""
-VECTORS = "vectors.npy"
+ROWS, VECTORS = "rows.npy", "vectors.npy"
 
 
 class Batch(NamedTuple):
@@ -42,15 +42,20 @@ class Batch(NamedTuple):
     """long [n, t]"""
     vectors: Tensor
     """float32 [n, dim]"""
+    passages: np.ndarray
+    """int [n], of the corpus"""
 
 
 class Corpus:
-    """Tokenised passages: `tokens` [total] and `offsets` [passages + 1], both memory-mapped."""
+    """Tokenised passages: `tokens` [total], `offsets` [passages + 1], and `rows` [passages], their
+    places among the `row_count` rows of the source; all memory-mapped."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.tokens = np.load(folder / "tokens.npy", mmap_mode="r")
         self.offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        self.rows = np.load(folder / ROWS, mmap_mode="r")[:-1]
+        self.row_count = int(np.load(folder / ROWS, mmap_mode="r")[-1])
 
     @classmethod
     def load(cls, source: str, tokenizer: Any, cache: Path | None = None) -> Corpus:
@@ -60,9 +65,9 @@ class Corpus:
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
         folder = (cache or home) / f"tokens-{key}"
-        if not folder.is_dir():
+        if not (folder / ROWS).is_file():
             with replacing(folder) as aside:
-                _tokenize(read_passages(source), tokenizer, aside)
+                _tokenize(read_rows(source), tokenizer, aside)
         return cls(folder)
 
     def counts(self, vocabulary: int, limit: int = 20_000_000) -> Tensor:
@@ -102,27 +107,31 @@ def _content(source: str) -> str:
 
     try:
         return str(datasets.load_dataset(source)["train"]._fingerprint)
-    except Exception as error:  # as in read_passages
+    except Exception as error:  # as in read_rows
         raise UserError(f"{source}: no such file or data set: {first_line(error)}") from None
 
 
-def _tokenize(passages: Iterator[str], tokenizer: Any, folder: Path) -> None:
+def _tokenize(texts: Iterator[str], tokenizer: Any, folder: Path) -> None:
     kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    lengths = []
+    lengths, rows, count = [], [], 0
     raw = folder / "tokens.raw"
     with open(raw, "wb") as file:
-        while chunk := list(itertools.islice(passages, 4096)):
-            for ids in tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]:
+        while chunk := list(itertools.islice(texts, 4096)):
+            known = tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
+            for i, ids in enumerate(known, count):
                 row = np.array(ids, kind)
                 # An unknown token stands for text that cannot be written; leaving it out leaves
                 # text that can.
                 row = row[row != tokenizer.unk_token_id]
                 if len(row):
+                    rows.append(i)
                     lengths.append(len(row))
                     file.write(row.tobytes())
+            count += len(chunk)
     total = sum(lengths)
     if not total:
         raise UserError("the training text holds nothing the tokenizer knows")
+    np.save(folder / ROWS, np.array([*rows, count]))
     np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
     out = np.lib.format.open_memmap(folder / "tokens.npy", "w+", kind, (total,))
     out[:] = np.memmap(raw, kind, "r")

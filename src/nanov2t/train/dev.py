@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nanov2t.core.passages import read_passages
+from nanov2t.core.drafts import drafts_file, drafts_of
+from nanov2t.core.errors import UserError
+from nanov2t.core.passages import read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import reference
 from nanov2t.evaluation.evaluate import summarize
@@ -17,6 +20,7 @@ from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
 from nanov2t.models.writer import Writer
 from nanov2t.train.config import TrainConfig
+from nanov2t.train.draft_files import check_facts
 from nanov2t.train.examples import labels_of
 
 ROWS = 64
@@ -24,10 +28,14 @@ ROWS = 64
 
 
 class Dev:
-    """Texts that no run trains on, and the figures of a model on them.
+    """Texts that no run trains on, their drafts where they stand in files, and the figures of a
+    model on them.
 
     Args:
         hypothesizer: writes the first guesses for a model that only corrects.
+
+    Raises:
+        UserError: texts or drafts cannot be had, or do not fit together.
     """
 
     def __init__(
@@ -37,12 +45,18 @@ class Dev:
         tokenizer: Any,
         hypothesizer: Generator | None,
     ):
-        passages = read_passages(config.data.dev or config.data.train, "dev")
-        limit = config.data.max_tokens
-        self.texts = [
-            reference(text, tokenizer, embedder, limit)
-            for text in itertools.islice(passages, config.eval_limit)
-        ]
+        source, limit = config.data.dev or config.data.train, config.data.max_tokens
+        rows = enumerate(read_rows(source, "dev"))
+        texts = dict(itertools.islice((row for row in rows if row[1]), config.eval_limit))
+        if not texts:
+            raise UserError(f"{source}: holds no text")
+        self.texts = [reference(text, tokenizer, embedder, limit) for text in texts.values()]
+        self.drafts = None
+        if config.drafts.files:
+            path = drafts_file(Path(config.drafts.files), "dev")
+            check_facts(path, embedder, limit)
+            count = max(texts) + 1 + sum(1 for _ in rows)
+            self.drafts = drafts_of(path, range(count), list(texts))
         self.vectors = embedder.encode(self.texts)
         self.embedder, self.tokenizer, self.hypothesizer = embedder, tokenizer, hypothesizer
         self.share = config.drafts.share
@@ -57,7 +71,7 @@ class Dev:
         inverter = Inverter(
             self.embedder, self.tokenizer, first, generator if does.corrects else None
         )
-        found = inverter.invert(self.vectors, rounds=int(does.corrects), beam=1)
+        found = inverter.invert(self.vectors, int(does.corrects), beam=1, drafts=self.drafts)
         result = summarize(found, self.texts)
         figures = {
             key: result[key]["value"] for key in ("bleu", "token_f1", "exact_match", "cosine")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -9,7 +11,6 @@ from torch.nn import functional as F
 
 from nanov2t.models.generator import Generator
 from nanov2t.train.config import TrainConfig
-from nanov2t.train.data import Embed
 from nanov2t.train.examples import Examples
 
 ROWS = 4096
@@ -18,6 +19,9 @@ ROWS = 4096
 
 class DraftPool:
     """The drafted examples of `steps` steps, made together and each trained on once.
+
+    Args:
+        hypothesizer: writes the first drafts; None: the model in training.
 
     Attributes:
         tensors: `ids`, `mask`, `vectors` of the texts, `draft_ids`, `draft_mask`, `draft_vectors`
@@ -29,24 +33,26 @@ class DraftPool:
         self,
         config: TrainConfig,
         examples: Examples,
-        embed: Embed,
         eos: int,
+        hypothesizer: Generator | None,
         accelerator: Accelerator,
     ):
-        self.examples, self.embed, self.eos, self.accelerator = examples, embed, eos, accelerator
+        self.hypothesizer = hypothesizer
+        self.examples, self.embed = examples, examples.embed
+        self.eos, self.accelerator = eos, accelerator
         self.rounds, self.width = config.drafts.rounds, config.data.max_tokens + 1
         self.steps = max(1, config.drafts.pool // max(1, examples.drafted))
         self.tensors: dict[str, Tensor] = {}
 
-    def must_refill(self, step: int) -> bool:
-        return not self.tensors or step % self.steps == 0
-
-    def at(self, step: int) -> dict[str, Tensor]:
-        """The examples of a step, on the device."""
+    def at(self, step: int, current: Callable[[], Generator]) -> dict[str, Tensor]:
+        """The examples of a step, on the device; `current` gives the model in training."""
+        if not self.tensors or step % self.steps == 0:
+            writer = current()
+            self._refill(step, self.hypothesizer or writer, writer)
         device = self.accelerator.device
         return {key: value[step % self.steps].to(device) for key, value in self.tensors.items()}
 
-    def refill(self, step: int, hypothesizer: Generator, corrector: Generator) -> None:
+    def _refill(self, step: int, hypothesizer: Generator, corrector: Generator) -> None:
         """Draft for the steps from `step` on."""
         drafted = [self._draft(s, hypothesizer, corrector) for s in range(step, step + self.steps)]
         self.tensors = {key: torch.stack([d[key] for d in drafted]).cpu() for key in drafted[0]}

@@ -31,6 +31,7 @@ class Examples:
         accelerator: Accelerator,
     ):
         self.embed, self.accelerator = embed, accelerator
+        self.max_tokens = config.data.max_tokens
         self.drafted = round(config.optim.batch * config.drafts.share)
         self.plain = config.optim.batch - self.drafted
         both = {"hypothesizer": self.plain, "corrector": self.drafted}
@@ -61,11 +62,13 @@ class Examples:
     def batch(self, part: str, step: int, share: slice = slice(None)) -> Batch:
         """A share of a part of the crops of a step, on the device. The vectors are made in the
         embedder's own precision, so this must stay outside of autocast."""
-        ids, mask, passage = self.crops[part].ids(step, self.sizes[part], share)
+        ids, mask, passages = self.crops[part].ids(step, self.sizes[part], share)
         ids, mask = ids.to(self.accelerator.device), mask.to(self.accelerator.device)
         if self.vectors is not None:
-            return Batch(ids, mask, torch.from_numpy(self.vectors[passage]).to(ids.device))
-        return Batch(ids, mask, self.embed(ids, mask))
+            vectors = torch.from_numpy(self.vectors[passages]).to(ids.device)
+        else:
+            vectors = self.embed(ids, mask)
+        return Batch(ids, mask, vectors, passages)
 
     def tokens(self, step: int) -> int:
         """Label tokens of a step over all processes: those of its crops, and a closing one each."""

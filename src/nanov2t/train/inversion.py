@@ -7,6 +7,7 @@ between them a joint model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from nanov2t.core.drafts import drafts_file
+from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
+from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
-from nanov2t.train.build import build_generator
+from nanov2t.train.build import build_generator, load_hypothesizer
 from nanov2t.train.config import TrainConfig
 from nanov2t.train.data import Corpus, Embed
 from nanov2t.train.dev import Dev
+from nanov2t.train.draft_files import FiledDrafts
+from nanov2t.train.drafting import write_drafts
 from nanov2t.train.drafts import DraftPool
 from nanov2t.train.examples import Examples, labels_of
 from nanov2t.train.loop import run, start
@@ -56,16 +62,18 @@ class Inversion:
         accelerator: Accelerator,
     ):
         self.config, self.generator, self.tokenizer = config, generator, tokenizer
+        if config.drafts.share == 1 and not (config.drafts.files or config.drafts.hypothesizer):
+            raise UserError("drafts.share=1 needs drafts.hypothesizer or drafts.files")
         with accelerator.main_process_first():
             self.corpus = Corpus.load(config.data.train, tokenizer, config.data.cache)
         embed = Embed(embedder, tokenizer)
         self.examples = Examples(config, self.corpus, tokenizer, embed, accelerator)
         self.hypothesizer = None
         if config.drafts.hypothesizer:
-            first = Generator.from_pretrained(config.drafts.hypothesizer)
+            first = load_hypothesizer(config.drafts.hypothesizer, tokenizer, embedder)
             self.hypothesizer = first.to(accelerator.device)
-        self.pool = DraftPool(config, self.examples, embed, generator.eos_token_id, accelerator)
         self.figures = Dev(config, embedder, tokenizer, self.hypothesizer)
+        self.accelerator = accelerator
         self.steps = max(1, round(config.optim.epochs * self.examples.per_epoch()))
 
     def seen(self, step: int) -> int:
@@ -84,10 +92,7 @@ class Inversion:
             labels = self._labels(batch.ids, batch.mask)
             yield from self._split({"target_embeddings": batch.vectors}, labels, tokens)
         if examples.drafted:
-            if self.pool.must_refill(step):
-                writer = current()
-                self.pool.refill(step, self.hypothesizer or writer, writer)
-            drafted = self.pool.at(step)
+            drafted = self.drafts.at(step, current)
             labels = self._labels(drafted["ids"], drafted["mask"])
             arguments = {
                 "target_embeddings": drafted["vectors"],
@@ -98,10 +103,28 @@ class Inversion:
             yield from self._split(arguments, labels, tokens)
 
     def state(self) -> dict[str, Tensor]:
-        return {f"pool.{key}": value for key, value in self.pool.tensors.items()}
+        pool = self.drafts if isinstance(self.drafts, DraftPool) else None
+        return {f"pool.{key}": value for key, value in pool.tensors.items()} if pool else {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        self.pool.tensors = {key.removeprefix("pool."): value for key, value in state.items()}
+        if isinstance(self.drafts, DraftPool):
+            tensors = {key.removeprefix("pool."): value for key, value in state.items()}
+            self.drafts.tensors = tensors
+
+    @cached_property
+    def drafts(self) -> DraftPool | FiledDrafts:
+        """Written as training goes; or, where each passage always has the same one, out of a file,
+        which a hypothesizer's are written to first."""
+        config, examples, eos = self.config, self.examples, self.generator.eos_token_id
+        folder, fixed = config.drafts.files, config.data.crop == "start"
+        if self.hypothesizer is not None and fixed and config.drafts.rounds == 1:
+            folder = str(config.out / "drafts")
+            first = Inverter(examples.embed.embedder, self.tokenizer, self.hypothesizer, None)
+            write_drafts(first, config.data.train, "train", Path(folder))
+        if folder:
+            path = drafts_file(Path(folder), "train")
+            return FiledDrafts(path, examples, self.corpus, eos, self.accelerator)
+        return DraftPool(config, examples, eos, self.hypothesizer, self.accelerator)
 
     def dev(self, model: Generator) -> dict[str, float]:
         return self.figures.of(model)
