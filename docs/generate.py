@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-COMMANDS = ("", "invert", "evaluate", "study", "train", "draft", "export", "convert")
+COMMANDS = ("", "invert", "interpolate", "evaluate", "study", "train", "draft", "export", "convert")
 HEAD = """# The command line
 
 This page is what the commands say of themselves. `python docs/generate.py` writes it, and a test

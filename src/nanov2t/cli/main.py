@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import subcommand
 
 from nanov2t.cli.evaluating import Evaluate
+from nanov2t.cli.interpolating import Interpolate
 from nanov2t.cli.making import Convert, Draft, Export, Study, Train
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
@@ -34,6 +35,7 @@ def train(args: list[str]) -> None:
 
 Command = (
     Annotated[Invert, subcommand("invert")]
+    | Annotated[Interpolate, subcommand("interpolate")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Study, subcommand("study")]
     | Annotated[Train, subcommand("train")]
