@@ -9,7 +9,6 @@ same run.
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from statistics import median
 
@@ -19,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutput
 
-from nanov2t import load_inverter
+from nanov2t import Generator, load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
 from nanov2t.fast.numbers import search_dtype
@@ -57,81 +56,97 @@ def timed(function) -> float:
     return time.perf_counter() - began
 
 
-@torch.inference_mode()
-def main(options: Options) -> None:
-    inverter = load_inverter(options.inverter)
-    generator, beams = inverter.corrector, options.beam
+def corrections(inverter, options: Options) -> tuple[torch.Tensor, ...]:
+    """What a corrector is given for the texts: targets and drafts' vectors [n, dim], the drafts'
+    ids and mask [n, tokens]."""
     texts = references_of(inverter, list(islice(read_passages(options.texts), options.limit)))
-    targets = torch.from_numpy(inverter.embedder.encode(texts)).to(generator.device)
+    targets = torch.from_numpy(inverter.embedder.encode(texts)).to(inverter.corrector.device)
     drafts = inverter.tokenizer.batch_decode(
         inverter.hypothesizer.generate(targets), skip_special_tokens=True
     )
-    vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(generator.device)
+    vectors = torch.from_numpy(inverter.embedder.encode(drafts)).to(targets.device)
     rows = inverter.tokenizer(
         drafts, padding=True, add_special_tokens=False, return_tensors="pt"
-    ).to(generator.device)
-    longest = generator.config.max_tokens + 2
-    square = torch.randn(SQUARE, SQUARE, device=generator.device)
+    ).to(targets.device)
+    return targets, vectors, rows["input_ids"], rows["attention_mask"]
+
+
+def generate_by_transformers(generator, given: tuple[torch.Tensor, ...], beams: int, longest: int):
+    """Ids [n * beams, tokens], as `Generator.generate` gives them."""
+    states, mask = generator.encode(*given)
+    head = generator.lexical
+    lexical = [Lexical(head, given[0], beams)] if head is not None else []
+    return generator.t5.generate(
+        encoder_outputs=BaseModelOutput(states),
+        attention_mask=mask,
+        num_beams=beams,
+        num_return_sequences=beams,
+        max_length=longest,
+        do_sample=False,
+        early_stopping=False,
+        logits_processor=LogitsProcessorList(lexical),
+    )
+
+
+def share_of_equal(ours: torch.Tensor, theirs: torch.Tensor, eos: int) -> float:
+    """transformers takes a pad id of 0 for none, and fills beams that ended up with closing
+    tokens: what follows the first one does not count."""
+    a, b = (
+        ids.masked_fill((ids == eos).long().cumsum(1).roll(1, 1) > 0, 0) for ids in (ours, theirs)
+    )
+    return float((a == b).all(1).float().mean()) if a.shape == b.shape else 0.0
+
+
+def compare(generator, given: tuple[torch.Tensor, ...], options: Options) -> str:
+    """One row: both beam searches and a product of square matrices, run in turn."""
+    beams, longest = options.beam, generator.config.max_tokens + 2
+    square = torch.randn(SQUARE, SQUARE, device=generator.device).to(given[0].dtype)
+    writer = packed(generator)
+
+    def ours(writer):
+        return writer.generate(
+            *given, num_beams=beams, num_return_sequences=beams, max_length=longest
+        )
+
+    def theirs():
+        return generate_by_transformers(generator, given, beams, longest)
+
+    equal = share_of_equal(ours(writer), theirs(), generator.eos_token_id)
+    # The counter does not know packed products.
+    with FlopCounterMode(display=False) as counter:
+        ours(generator)
+    runs = [
+        (timed(lambda: ours(writer)), timed(theirs), timed(lambda: square @ square))
+        for _ in range(options.repeat)
+    ]
+    mine, other, product = (median(column) for column in zip(*runs, strict=True))
+    achieved, peak = counter.get_total_flops() / mine, 2 * SQUARE**3 / product
+    per = 1e3 / (options.limit * beams)
+    return (
+        f"{per * mine:.1f} ms a hypothesis, transformers {per * other:.1f} ms, "
+        f"ratio {other / mine:.2f} (runs {', '.join(f'{y / x:.2f}' for x, y, _ in runs)}); "
+        f"equal ids {equal:.4f}; {achieved / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s "
+        f"({achieved / peak:.0%})"
+    )
+
+
+@torch.inference_mode()
+def main(options: Options) -> None:
+    inverter = load_inverter(options.inverter)
+    generator = inverter.corrector
+    if not isinstance(generator, Generator):
+        raise SystemExit(f"{options.inverter}: its corrector is no T5")
+    targets, vectors, ids, mask = corrections(inverter, options)
     head = generator.lexical
     # A processor without bfloat16 multiplies it a hundred times slower.
     for kind in sorted({torch.float32, search_dtype(generator.device)}, key=str, reverse=True):
         generator.lexical = head
         generator.to(kind)
-        given = (targets.to(kind), vectors.to(kind), rows["input_ids"], rows["attention_mask"])
-
-        def ours(writer, given=given):
-            return writer.generate(
-                *given, num_beams=beams, num_return_sequences=beams, max_length=longest
-            )
-
-        def theirs(given=given):
-            states, mask = generator.encode(*given)
-            lexical = [Lexical(head, given[0], beams)] if generator.lexical is not None else []
-            return generator.t5.generate(
-                encoder_outputs=BaseModelOutput(states),
-                attention_mask=mask,
-                num_beams=beams,
-                num_return_sequences=beams,
-                max_length=longest,
-                do_sample=False,
-                early_stopping=False,
-                logits_processor=LogitsProcessorList(lexical),
-            )
-
-        matrix = square.to(kind)
-
-        def product(matrix=matrix):
-            return matrix @ matrix
-
+        given = (targets.to(kind), vectors.to(kind), ids, mask)
         for lexical in (head, None) if head is not None else (None,):
             generator.lexical = lexical
-            writer = packed(generator)
-            # transformers takes a pad id of 0 for none, and fills beams that ended up with closing
-            # tokens.
-            a, b = (
-                ids.masked_fill((ids == generator.eos_token_id).long().cumsum(1).roll(1, 1) > 0, 0)
-                for ids in (ours(writer), theirs())
-            )
-            equal = a.shape == b.shape and float((a == b).all(1).float().mean())
-            # The counter does not know packed products.
-            with FlopCounterMode(display=False) as counter:
-                ours(generator)
-            runs = [
-                (timed(partial(ours, writer)), timed(theirs), timed(product))
-                for _ in range(options.repeat)
-            ]
-            mine, other, whole = (median(column) for column in zip(*runs, strict=True))
-            achieved, peak = counter.get_total_flops() / mine, 2 * SQUARE**3 / whole
-            per = 1e3 / (options.limit * beams)
             name = "with" if lexical is not None else "without"
-            print(
-                f"{kind}, {name} lexical head: {per * mine:.1f} ms a hypothesis, transformers "
-                f"{per * other:.1f} ms, "
-                f"ratio {other / mine:.2f} (runs "
-                f"{', '.join(f'{y / x:.2f}' for x, y, _ in runs)}); "
-                f"equal ids {equal:.4f}; {achieved / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s "
-                f"({achieved / peak:.0%})"
-            )
+            print(f"{kind}, {name} lexical head: {compare(generator, given, options)}", flush=True)
 
 
 if __name__ == "__main__":
