@@ -10,6 +10,13 @@ from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, OptimConf
 from nanov2t.train.recipes import train
 
 HERE = Path(__file__).parent
+FIXTURES = HERE / "fixtures"
+GENERATOR_INPUTS = (
+    "target_embeddings",
+    "draft_embeddings",
+    "draft_input_ids",
+    "draft_attention_mask",
+)
 TINY = {
     "t5": "scratch",
     "tokenizer": "embedder",
@@ -40,6 +47,18 @@ def tiny_config(out: Path = Path("unused"), share: float = 0.5, **settings) -> T
         precision="fp32",
         **settings,
     )
+
+
+def recorded(folder: str) -> tuple[dict, dict]:
+    """A published checkpoint's inputs among the fixtures, and all that its own code gave."""
+    tensors = load_file(FIXTURES / folder / "expected.safetensors")
+    return {name: tensors[name] for name in GENERATOR_INPUTS if name in tensors}, tensors
+
+
+def logits(generator, folder: str) -> torch.Tensor:
+    inputs, tensors = recorded(folder)
+    with torch.inference_mode():
+        return generator(**inputs, labels=tensors["labels"]).logits
 
 
 def weights(out):

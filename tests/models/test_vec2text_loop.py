@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support import FIXTURES
 
 from nanov2t import targets
 from nanov2t.embedders.base import Embedder, EmbedderInfo
@@ -18,7 +19,6 @@ from nanov2t.models.checkpoint import load_tokenizer
 from nanov2t.models.generator import Generator
 from nanov2t.models.writer import Writer
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 LOOP = FIXTURES / "vec2text_loop"
 TEXTS = json.loads((LOOP / "texts.json").read_text())
 IDS = load_file(LOOP / "ids.safetensors")
