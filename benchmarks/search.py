@@ -12,15 +12,16 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
 from typing import Literal
 
+import numpy as np
 import torch
 import tyro
 
-from nanov2t import load_inverter
+from nanov2t import Inversion, load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
 from nanov2t.evaluation.evaluate import summarize
@@ -29,6 +30,13 @@ from nanov2t.pretrained import DEFAULT
 from nanov2t.search.exhaustive import LastRound
 from nanov2t.search.population import Population
 from nanov2t.search.ranking import BestSoFar
+
+HEADER = (
+    "| search | n | s a text (median of batches) | embedder calls a text | "
+    "hypotheses proposed a text | BLEU | token F1 | exact match | 1 - cosine | peak MiB |\n"
+    + "|---" * 10
+    + "|"
+)
 
 
 @dataclass
@@ -73,72 +81,87 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
+def searches_of(inverter: Inverter) -> dict[str, Inverter]:
+    """The inverter with its default search, and the same networks with the exhaustive one."""
+    exhaustive = Inverter(
+        inverter.embedder,
+        inverter.tokenizer,
+        inverter.hypothesizer,
+        inverter.corrector,
+        inverter.dictionary,
+        search="exhaustive",
+    )
+    return {"default": inverter, "exhaustive": exhaustive}
+
+
+@dataclass
+class Run:
+    """What one search has done so far."""
+
+    search: Inverter
+    inversions: list[Inversion] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # a text, one entry a batch
+    proposals: Counting = field(default_factory=Counting)
+
+    def invert(self, vectors: np.ndarray) -> None:
+        """`vectors`: float32 [n, dim]."""
+        began = time.perf_counter()
+        with self.proposals:
+            self.inversions += self.search.invert(vectors)
+        self.seconds.append((time.perf_counter() - began) / len(vectors))
+
+
+def run_in_turn(runs: dict[str, Run], vectors: np.ndarray, batch: int) -> None:
+    for start in range(0, len(vectors), batch):
+        for name, run in runs.items():
+            run.invert(vectors[start : start + batch])
+            done = f"{len(run.inversions)}/{len(vectors)}"
+            print(f"{name} {done}: {run.seconds[-1]:.2f} s a text", flush=True)
+
+
+def peak_alone(name: str) -> str:
+    """MiB, of a process that runs this search and no other."""
+    again = [sys.executable, __file__, *sys.argv[1:], "--only", name]
+    return subprocess.run(again, capture_output=True, text=True, check=True).stdout.split()[-1]
+
+
+def row(name: str, run: Run, texts: list[str]) -> str:
+    """A row of the table under `HEADER`."""
+    result = summarize(run.inversions, texts)
+    measures = (result[key] for key in ("bleu", "token_f1", "exact_match"))
+    cells = [
+        name,
+        len(texts),
+        f"{median(run.seconds):.2f}",
+        f"{result['embedder_calls_per_text']:.0f}",
+        f"{run.proposals.proposed / len(texts):.0f}",
+        *(f"{m['value']:.1f} ({m['ci95'][0]:.1f} to {m['ci95'][1]:.1f})" for m in measures),
+        f"{1 - result['cosine']['value']:.4f}",
+        peak_alone(name),
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def main(options: Options) -> None:
     inverter = load_inverter(options.inverter)
-    searches = [
-        inverter,
-        Inverter(
-            inverter.embedder,
-            inverter.tokenizer,
-            inverter.hypothesizer,
-            inverter.corrector,
-            inverter.dictionary,
-            search="exhaustive",
-        ),
-    ]
+    searches = searches_of(inverter)
     passages = islice(read_passages(options.texts), options.limit)
     texts = references_of(inverter, [" ".join(text.split()[: options.words]) for text in passages])
     vectors = inverter.embedder.encode(texts)
     if options.only:
-        next(s for s in searches if s.search == options.only).invert(
-            vectors[: options.batch], rounds=3
-        )
+        searches[options.only].invert(vectors[: options.batch], rounds=3)
         print(f"{peak():.0f}")
         return
-    found = {s.search: [] for s in searches}
-    seconds = {s.search: [] for s in searches}
-    counts = {s.search: Counting() for s in searches}
-    for start in range(0, len(texts), options.batch):
-        for s in searches:
-            part = vectors[start : start + options.batch]
-            began = time.perf_counter()
-            with counts[s.search]:
-                found[s.search] += s.invert(part)
-            seconds[s.search].append((time.perf_counter() - began) / len(part))
-            print(
-                f"{s.search} {len(found[s.search])}/{len(texts)}: {seconds[s.search][-1]:.2f} s "
-                f"a text",
-                flush=True,
-            )
+    runs = {name: Run(search) for name, search in searches.items()}
+    run_in_turn(runs, vectors, options.batch)
+    print(f"\n{HEADER}")
+    for name, run in runs.items():
+        print(row(name, run, texts))
+    pairs = zip(runs["default"].seconds, runs["exhaustive"].seconds, strict=True)
+    ratios = [slow / fast for fast, slow in pairs]
     print(
-        "\n| search | n | s a text (median of batches) | embedder calls a text | hypotheses "
-        "proposed a text | BLEU | "
-        "token F1 | exact match | 1 - cosine | peak MiB "
-        "|\n|---|---|---|---|---|---|---|---|---|---|"
-    )
-    for name, inversions in found.items():
-        result = summarize(inversions, texts)
-        again = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-        memory = subprocess.run(again, capture_output=True, text=True, check=True).stdout.split()[
-            -1
-        ]
-        shown = (
-            (result[key]["value"], *result[key]["ci95"])
-            for key in ("bleu", "token_f1", "exact_match")
-        )
-        figures = " | ".join(f"{value:.1f} ({low:.1f} to {high:.1f})" for value, low, high in shown)
-        print(
-            f"| {name} | {len(texts)} | {median(seconds[name]):.2f} | "
-            f"{result['embedder_calls_per_text']:.0f} | "
-            f"{counts[name].proposed / len(texts):.0f} | {figures} | "
-            f"{1 - result['cosine']['value']:.4f} | {memory} |"
-        )
-    ratios = [
-        slow / fast for fast, slow in zip(seconds["default"], seconds["exhaustive"], strict=True)
-    ]
-    print(
-        f"\nexhaustive over default, seconds: {median(ratios):.1f} ({min(ratios):.1f} to "
-        f"{max(ratios):.1f})"
+        f"\nexhaustive over default, seconds: {median(ratios):.1f} "
+        f"({min(ratios):.1f} to {max(ratios):.1f})"
     )
 
 
