@@ -10,7 +10,18 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-COMMANDS = ("", "invert", "interpolate", "evaluate", "study", "train", "draft", "export", "convert")
+COMMANDS = (
+    "",
+    "invert",
+    "interpolate",
+    "words",
+    "evaluate",
+    "study",
+    "train",
+    "draft",
+    "export",
+    "convert",
+)
 HEAD = """# The command line
 
 This page is what the commands say of themselves. `python docs/generate.py` writes it, and a test

@@ -46,6 +46,7 @@ class Evaluate(SearchArguments):
         from nanov2t.evaluation.evaluate import summarize
         from nanov2t.evaluation.results import make_folder, write_results
         from nanov2t.evaluation.shared import invert_shared, is_first, local_device
+        from nanov2t.evaluation.words import guesses_words, word_figures
 
         self.check(rounds=0, beam=1, limit=1)
         quiet()
@@ -62,12 +63,19 @@ class Evaluate(SearchArguments):
         if not is_first():
             return
         result = summarize(found, references)
+        if guesses_words(inverter):
+            result["words"] = word_figures(inverter, vectors, references)
         if self.out:
             write_results(self.out, result, rows, references, found)
         if self.json:
             print(json.dumps(result))
         else:
             Console().print(figures(result))
+            if guess := result.get("words"):
+                print(
+                    f"{guess['count']} likeliest words: precision {guess['precision']:.1f}, "
+                    f"recall {guess['recall']:.1f}"
+                )
 
     def _texts(self) -> tuple[list[int], list[str], list[str] | None]:
         """The rows that hold text, their texts, and the drafts if there are any."""

@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import subcommand
 
 from nanov2t.cli.evaluating import Evaluate
+from nanov2t.cli.guessing import Words
 from nanov2t.cli.interpolating import Interpolate
 from nanov2t.cli.making import Convert, Draft, Export, Study, Train
 from nanov2t.cli.quiet import quiet
@@ -36,6 +37,7 @@ def train(args: list[str]) -> None:
 Command = (
     Annotated[Invert, subcommand("invert")]
     | Annotated[Interpolate, subcommand("interpolate")]
+    | Annotated[Words, subcommand("words")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Study, subcommand("study")]
     | Annotated[Train, subcommand("train")]

@@ -29,6 +29,8 @@ class GeneratorConfig:
     """Can write from the vector alone."""
     corrects: bool = False
     """Can rewrite a draft."""
+    feedback: bool = True
+    """Sees the vectors of drafts; without, the target's stands in the place of each."""
     lexical: bool = False
     """Has a lexical head."""
     sep_token_id: int = 1

@@ -149,6 +149,7 @@ class Generator(nn.Module):
         else:
             if self.draft_projector is None or self.difference_projector is None:
                 raise ValueError("this generator only hypothesizes: it takes no draft")
+            draft_embeddings = draft_embeddings if self.config.feedback else target_embeddings
             sep = self.words[self.config.sep_token_id].expand(n, 1, -1)  # [n, 1, d_model]
             draft = self.draft_projector(scale * draft_embeddings)
             difference = self.difference_projector(scale * (target_embeddings - draft_embeddings))

@@ -102,7 +102,7 @@ def read_published(
         UserError: there are no weights, or they are not of the published format.
     """
     format_ = published_format(values)
-    if format_ is None or values.get("corrector_ignore_hypothesis_embedding"):
+    if format_ is None:
         raise UserError(f"{folder}: not one of the published formats {', '.join(NAMES)}")
     weights = _read_weights(folder, NAMES[format_])
     _untie(weights)
@@ -122,6 +122,7 @@ def read_published(
             layer_norm="norm.weight" in weights,
             hypothesizes=not corrects,
             corrects=corrects,
+            feedback=not values.get("corrector_ignore_hypothesis_embedding", False),
             sep_token_id=t5.eos_token_id,
             max_tokens=max_tokens,
             reads_written=format_ != "T5Generator",

@@ -27,6 +27,7 @@ def build_generator(config: TrainConfig, embedder: Embedder) -> tuple[Generator,
     stage: dict[str, Any] = {
         "hypothesizes": config.drafts.share < 1,
         "corrects": config.drafts.share > 0,
+        "feedback": config.drafts.feedback,
         "max_tokens": config.data.max_tokens,
         "embedder": embedder.info,
     }

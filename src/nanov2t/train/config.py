@@ -34,6 +34,10 @@ class DataConfig:
     held_out: float = 0.5
     """Share of the passages that the hypothesizer never trains on; the corrector's drafts come from
     these, so that they are as bad as they will be on unseen text. 0: both train on all."""
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise that is added to every number of the vectors of texts
+    and drafts, drawn afresh in every step; where the embedder's vectors have unit length, so have
+    the noisy ones. Dev figures are taken without it."""
     cache: Path | None = None
     """Where token ids and vectors are cached; by default ~/.cache/nanov2t."""
 
@@ -89,6 +93,9 @@ class DraftConfig:
     them."""
     pool: int = 16384
     """Examples drafted at a time; each is trained on once, then the next pool is drafted."""
+    feedback: bool = True
+    """Whether the corrector sees the vectors of its drafts. False is the papers' ablation without
+    feedback: it sees a draft's words alone."""
 
 
 @dataclass
@@ -181,6 +188,8 @@ class TrainConfig(RunConfig):
             raise UserError(
                 f"data.min_tokens must lie between 1 and data.max_tokens ({self.data.max_tokens})"
             )
+        if self.data.noise < 0:
+            raise UserError(f"data.noise must be at least 0, not {self.data.noise}")
         if self.drafts.files and self.drafts.hypothesizer:
             raise UserError("give either drafts.files or drafts.hypothesizer")
         if self.drafts.files and (self.data.crop != "start" or self.drafts.rounds != 1):

@@ -44,7 +44,9 @@ class FiledDrafts:
 
     def at(self, step: int, current: Callable[[], Generator]) -> dict[str, Tensor]:
         """The examples of a step, as those of a :class:`~nanov2t.train.drafts.DraftPool`."""
-        batch = self.examples.batch("corrector", step, self.examples.mine)
+        examples = self.examples
+        batch = examples.batch("corrector", step, examples.mine)
+        vectors = torch.from_numpy(self.vectors[batch.passages]).to(self.device)
         ids = torch.from_numpy(self.ids[batch.passages].astype(np.int64)).to(self.device)
         return {
             "ids": batch.ids,
@@ -52,7 +54,9 @@ class FiledDrafts:
             "vectors": batch.vectors,
             "draft_ids": ids.clamp(min=0),
             "draft_mask": (ids != NOTHING).long(),
-            "draft_vectors": torch.from_numpy(self.vectors[batch.passages]).to(self.device),
+            "draft_vectors": examples.with_noise(
+                vectors, "drafts", step, examples.drafted, examples.mine
+            ),
         }
 
 

@@ -80,7 +80,9 @@ class DraftPool:
             "vectors": batch.vectors,
             "draft_ids": ids,
             "draft_mask": mask,
-            "draft_vectors": vectors,
+            "draft_vectors": examples.with_noise(
+                vectors, "drafts", step, examples.drafted, examples.mine
+            ),
         }
 
     def _write(self, generator: Generator, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -11,6 +12,10 @@ from torch.nn import functional as F
 
 from nanov2t.train.config import TrainConfig
 from nanov2t.train.data import Batch, Corpus, Crops, Embed
+
+KINDS = ("hypothesizer", "corrector", "drafts")
+"""Vectors of a step that get noise of their own: those of the texts of both parts, and of the
+drafts."""
 
 
 class Examples:
@@ -43,6 +48,7 @@ class Examples:
             )
             for part in self.sizes
         }
+        self.noise, self.seed = config.data.noise, config.seed
         self.vectors = None
         if config.data.crop == "start":
             with accelerator.main_process_first():
@@ -68,7 +74,18 @@ class Examples:
             vectors = torch.from_numpy(self.vectors[passages]).to(ids.device)
         else:
             vectors = self.embed(ids, mask)
-        return Batch(ids, mask, vectors, passages)
+        targets = self.with_noise(vectors, part, step, self.sizes[part], share)
+        return Batch(ids, mask, targets, passages)
+
+    def with_noise(self, vectors: Tensor, kind: str, step: int, size: int, share: slice) -> Tensor:
+        """Vectors [n, dim], a share of the `size` ones of a kind in a step, with noise if there is
+        to be any."""
+        if not self.noise:
+            return vectors
+        rng = np.random.default_rng([self.seed, 2, step, KINDS.index(kind)])
+        drawn = rng.standard_normal((size, vectors.shape[1]), np.float32)[share]
+        noisy = vectors + self.noise * torch.from_numpy(drawn).to(vectors)
+        return F.normalize(noisy, dim=1) if self.embed.embedder.normalized else noisy
 
     def tokens(self, step: int) -> int:
         """Label tokens of a step over all processes: those of its crops, and a closing one each."""
