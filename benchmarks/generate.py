@@ -16,13 +16,13 @@ import torch
 import tyro
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LogitsProcessor, LogitsProcessorList
-from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t import Generator, load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
+from nanov2t.models import plain
 from nanov2t.search.options import BEAM
 
 SQUARE = 2048
@@ -38,7 +38,8 @@ class Options:
 
 
 class Lexical(LogitsProcessor):
-    """What the lexical head adds, for transformers' generate."""
+    """What the lexical head adds, for transformers' generate: its guess is made once, not at every
+    step as by the library's plain path, which would flatter the fast one."""
 
     def __init__(self, head, vectors, beams):
         self.head, self.guess = head, (head.scale * head.guess(vectors)).repeat_interleave(beams, 0)
@@ -71,32 +72,6 @@ def corrections(inverter, options: Options) -> tuple[torch.Tensor, ...]:
     return targets, vectors, rows["input_ids"], rows["attention_mask"]
 
 
-def generate_by_transformers(generator, given: tuple[torch.Tensor, ...], beams: int, longest: int):
-    """Ids [n * beams, tokens], as `Generator.generate` gives them."""
-    states, mask = generator.encode(*given)
-    head = generator.lexical
-    lexical = [Lexical(head, given[0], beams)] if head is not None else []
-    return generator.t5.generate(
-        encoder_outputs=BaseModelOutput(states),
-        attention_mask=mask,
-        num_beams=beams,
-        num_return_sequences=beams,
-        max_length=longest,
-        do_sample=False,
-        early_stopping=False,
-        logits_processor=LogitsProcessorList(lexical),
-    )
-
-
-def share_of_equal(ours: torch.Tensor, theirs: torch.Tensor, eos: int) -> float:
-    """transformers takes a pad id of 0 for none, and fills beams that ended up with closing
-    tokens: what follows the first one does not count."""
-    a, b = (
-        ids.masked_fill((ids == eos).long().cumsum(1).roll(1, 1) > 0, 0) for ids in (ours, theirs)
-    )
-    return float((a == b).all(1).float().mean()) if a.shape == b.shape else 0.0
-
-
 def compare(generator, given: tuple[torch.Tensor, ...], options: Options) -> str:
     """One row: both beam searches and a product of square matrices, run in turn."""
     beams, longest = options.beam, generator.config.max_tokens + 2
@@ -109,9 +84,15 @@ def compare(generator, given: tuple[torch.Tensor, ...], options: Options) -> str
         )
 
     def theirs():
-        return generate_by_transformers(generator, given, beams, longest)
+        head = generator.lexical
+        processors = [Lexical(head, given[0], beams)] if head is not None else []
+        states, mask = generator.encode(*given)
+        return plain.generate(
+            generator.t5, states, mask, LogitsProcessorList(processors), beams, beams, longest
+        )
 
-    equal = share_of_equal(ours(writer), theirs(), generator.eos_token_id)
+    a, b = ours(writer), theirs()
+    equal = float((a == b).all(1).float().mean()) if a.shape == b.shape else 0.0
     # The counter does not know packed products.
     with FlopCounterMode(display=False) as counter:
         ours(generator)
