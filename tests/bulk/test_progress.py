@@ -13,8 +13,8 @@ from nanov2t.bulk.summary import BINS, SAMPLES, show_summary, summarise
 def test_without_a_terminal_it_says_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0)
     with RunProgress(3000, finished=1000, shown=True) as shown:
-        shown.row()
-        shown.parts(2000)
+        shown.row_done()
+        shown.parts_done(2000)
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" rows")[0] for line in lines] == [
         "nanov2t: 1,001 of 3,000",
@@ -27,7 +27,7 @@ def test_only_one_process_says_anything(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0)
     with RunProgress(3000, finished=0, shown=False) as hidden:
         hidden.say("a line")
-        hidden.parts(2000)
+        hidden.parts_done(2000)
     said = capsys.readouterr()
     assert not said.err and not said.out
 

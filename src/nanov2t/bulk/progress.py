@@ -52,13 +52,13 @@ class RunProgress:
         """Print a line above the bar."""
         self.console.print(f"nanov2t: {line}", markup=False, highlight=False, soft_wrap=True)
 
-    def row(self) -> None:
+    def row_done(self) -> None:
         """A row of this process's part in hand is done."""
         self._in_hand += 1
         self._update()
 
-    def parts(self, finished: int) -> None:
-        """So many rows are in parts that exist by now, whoever made them; none is in hand."""
+    def parts_done(self, finished: int) -> None:
+        """`finished` rows are in parts that exist by now, whoever made them; none is in hand."""
         self._finished, self._in_hand = finished, 0
         self._update()
 

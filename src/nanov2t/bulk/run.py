@@ -72,13 +72,13 @@ def invert_source(
                     numbers = folder.rows_of(part)
                     rows = source.read(numbers.start, numbers.stop)
                     table = invert_rows(
-                        inverter, rows, source.integer_ids, rounds, beam, progress.row
+                        inverter, rows, source.integer_ids, rounds, beam, progress.row_done
                     )
                     folder.write(part, table)
-                    progress.parts(folder.finished_rows)
+                    progress.parts_done(folder.finished_rows)
             if waiting:  # for other processes; should one die, its part becomes free
                 time.sleep(WAIT)
-                progress.parts(folder.finished_rows)
+                progress.parts_done(folder.finished_rows)
     if first:
         folder.tidy()
         show_summary(summarise(list(folder.parts.values()), count), Console())
