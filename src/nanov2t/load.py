@@ -68,7 +68,11 @@ def load_inverter(
     }
     folder = BUNDLED.get(str(name)) or locate(name)
     if (folder / "dictionary").is_dir():
-        return Inverter(*_load_looking_inside(folder, embedder, device), **options)
+        if hypothesizer is not None:
+            raise UserError(
+                f"inverter {name}: looks inside its embedder, so it takes no hypothesizer beside it"
+            )
+        return _load_looking_inside(folder, embedder, device, options)
     first, second, tokenizer = load_pair(name, hypothesizer)
     generators = [g.to(device) for g in (first, second) if g is not None]
     for generator in generators:
@@ -78,13 +82,9 @@ def load_inverter(
     if isinstance(embedder, str):
         embedder = load_embedder(embedder, device)
     for generator in generators:
-        if generator.config.dim != embedder.dim:
-            raise UserError(
-                f"the inverter was trained for vectors of dimension {generator.config.dim}; "
-                f"{embedder.name} has {embedder.dim}"
-            )
+        _check_dim(embedder.info, generator.config.dim)
         if generator.config.embedder is not None:
-            _match(embedder.info, generator.config.embedder)
+            _check_embedder(embedder.info, generator.config.embedder)
     return Inverter(embedder, tokenizer, first, second, **options)
 
 
@@ -105,17 +105,23 @@ def _embedder_of(name: str | Path, generators: list[Generator]) -> str:
 
 
 def _load_looking_inside(
-    folder: Path, embedder: Embedder | str | None, device: torch.device
-) -> tuple[Embedder, Any, PrefixLM | None, EditNetwork | None, Dictionary]:
-    """The embedder, its tokenizer, the networks and the dictionary of an inverter that looks inside
-    its embedder: a folder with the subfolder `dictionary`, and `hypothesizer` and `corrector` where
-    there are such networks."""
+    folder: Path,
+    embedder: Embedder | str | None,
+    device: torch.device,
+    options: dict[str, Any],
+) -> Inverter:
+    """An inverter that looks inside its embedder: a folder with the subfolder `dictionary`, and
+    `hypothesizer` and `corrector` where there are such networks.
+
+    Args:
+        options: of :class:`Inverter`, by keyword.
+    """
     dictionary = Dictionary.load(folder / "dictionary")
     if embedder is None:
         embedder = dictionary.embedder.name
     if isinstance(embedder, str):
         embedder = load_embedder(embedder, device)
-    _match(embedder.info, dictionary.embedder)
+    _check_embedder(embedder.info, dictionary.embedder)
     if not embedder.has_states:
         raise UserError(f"{embedder.name}: does not show its states, which {folder} looks at")
     parts = [
@@ -124,10 +130,10 @@ def _load_looking_inside(
         if (folder / part).is_dir()
     ]
     for part in parts:
-        _match(embedder.info, part.config.embedder)
+        _check_embedder(embedder.info, part.config.embedder)
     hypothesizer = next((part for part in parts if isinstance(part, PrefixLM)), None)
     corrector = next((part for part in parts if isinstance(part, EditNetwork)), None)
-    return embedder, embedder.tokenizer, hypothesizer, corrector, dictionary
+    return Inverter(embedder, embedder.tokenizer, hypothesizer, corrector, dictionary, **options)
 
 
 def load_pair(
@@ -189,6 +195,8 @@ def _folders(name: str | Path) -> list[Path]:
         raise UserError(
             f"inverter {name}: neither a folder nor one of {', '.join([*BUNDLED, *RELEASES])}"
         )
+    if (folder / "dictionary").is_dir():
+        raise UserError(f"inverter {name}: looks inside its embedder, and holds no generator")
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"
     return [
@@ -196,12 +204,17 @@ def _folders(name: str | Path) -> list[Path]:
     ] or [folder]
 
 
-def _match(given: EmbedderInfo, expected: EmbedderInfo) -> None:
-    if given.dim != expected.dim:
+def _check_dim(given: EmbedderInfo, expected: int) -> None:
+    if given.dim != expected:
         raise UserError(
-            f"the inverter was trained for vectors of dimension {expected.dim}; "
+            f"the inverter was trained for vectors of dimension {expected}; "
             f"{given.name} has {given.dim}"
         )
+
+
+def _check_embedder(given: EmbedderInfo, expected: EmbedderInfo) -> None:
+    """Refuse an embedder, or settings of it, that the inverter was not trained for."""
+    _check_dim(given, expected.dim)
     ours, theirs = dataclasses.asdict(given), dataclasses.asdict(expected)
     # A model is what its weights are, whatever name it was loaded by; but others' checkpoints hold
     # no fingerprint.
