@@ -1,6 +1,6 @@
 """Writes what the documents take from the code: python docs/generate.py
 
-docs/cli.md, the help of every command; and the table of sources in docs/stores.md.
+docs/cli.md, the help of every command; and the table of sources in README.md and docs/stores.md.
 """
 
 import os
@@ -36,12 +36,11 @@ def pages() -> dict[Path, str]:
         title = f"nanov2t {command}".strip()
         said = printed("nanov2t", *command.split(), "--help")
         sections.append(f"## {title}\n\n```text\n{said}\n```\n")
-    stores = (DOCS / "stores.md").read_text(encoding="utf-8")
     table = printed("nanov2t.stores")
     block = re.compile("(?<=<!-- sources -->\n).*?(?=\n<!-- /sources -->)", re.DOTALL)
-    return {
-        DOCS / "cli.md": "\n".join(sections),
-        DOCS / "stores.md": block.sub(lambda _: table, stores),
+    with_table = (DOCS.parent / "README.md", DOCS / "stores.md")
+    return {DOCS / "cli.md": "\n".join(sections)} | {
+        page: block.sub(lambda _: table, page.read_text(encoding="utf-8")) for page in with_table
     }
 
 

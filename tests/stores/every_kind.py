@@ -21,6 +21,7 @@ from kinds import (
     Safetensors,
     cut_file,
 )
+from tables import TABLES
 
 
 class Folder(Kind):
@@ -159,6 +160,7 @@ class PostgresArrays(Postgres):
 
 
 KINDS: list[Kind] = [
+    *TABLES,
     Npy(),
     NpyByColumn(),
     Safetensors(),

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kinds import FaissFlat, FaissGraph, File, Jsonl, Npy, ParquetLists, Safetensors, installed
+from tables import TABLES
 
 from nanov2t.core.errors import UserError
 from nanov2t.stores.faiss import Index
@@ -51,7 +52,9 @@ FILES = [
     FaissFlat(),
     FaissQuantisedLists(),
     FaissGraph(),
+    *TABLES,
 ]
+LINES = (".jsonl", ".ndjson", ".csv", ".tsv")
 
 
 @pytest.mark.parametrize("kind", FILES, ids=str)
@@ -69,8 +72,8 @@ def test_mutations_are_read_or_refused(kind: File, tmp_path):
     for i, (changed, end) in enumerate(zip(mutations, ends, strict=True)):
         assert end in ("read", "refused"), f"mutation {i}: {end}"
         cut = len(changed) < len(content) and content.startswith(changed)
-        # Whole lines are a whole file: where .jsonl was cut between two, nothing can tell.
-        if cut and not (kind.suffix == ".jsonl" and changed.endswith((b"\n", b"}"))):
+        # Whole lines are a whole file: where it was cut between two, nothing can tell.
+        if cut and not (kind.suffix in LINES and changed.endswith((b"\n", b"}", b"]", b'"'))):
             assert end == "refused", f"mutation {i}: cut at {len(changed)}, taken for whole"
     assert ends.count("refused") > MUTATIONS / 10  # at least most of those that were cut
 

@@ -79,7 +79,7 @@ def test_integer_columns_give_integer_ids(tmp_path, vectors):
     ("spec", "said"),
     [
         ("none.npy", "no such file"),
-        ("a.npz", "not one of .npy, .safetensors"),
+        ("a.bin", "a.bin: not one of .npy, .npz"),
         ("two.parquet", "which vectors? Choose one after a #: first, second"),
         ("flat.npy", "shape (0, 3)"),
         ("a.npy#x", "holds one array"),
@@ -89,7 +89,7 @@ def test_integer_columns_give_integer_ids(tmp_path, vectors):
 def test_what_cannot_be_read_is_one_line(tmp_path, spec, said):
     np.save(tmp_path / "a.npy", np.ones((3, DIM), np.float32))
     np.save(tmp_path / "flat.npy", np.ones((0, 3), np.float32))
-    np.savez(tmp_path / "a.npz", vectors=np.ones((3, DIM), np.float32))
+    (tmp_path / "a.bin").write_text("vectors")
     lists = [[1.0] * DIM] * 3
     pq.write_table(pa.table({"first": lists, "second": lists}), tmp_path / "two.parquet")
     (tmp_path / "empty.jsonl").touch()

@@ -82,9 +82,9 @@ class Invert(SearchArguments):
     texts: Positional[tuple[str, ...]] = ()
     """Texts to embed and invert; `-` reads lines from standard input."""
     vectors: str | None = None
-    """Vectors to invert: a .npy, .safetensors, .parquet or .jsonl file, its column or key
-    after a #; a .faiss file; chroma:PATH#COLLECTION; lancedb:PATH#TABLE; or
-    postgresql://...#TABLE.COLUMN."""
+    """Vectors to invert: a file such as a .npy, .parquet, .csv or .json, or a folder or glob of
+    them, the column or key after a #; or a database such as chroma:PATH#COLLECTION. docs/stores.md
+    lists them all."""
     out: Path | None = None
     """Folder for the results, as Parquet; for vectors by the million."""
     ids: str | None = None

@@ -24,9 +24,22 @@ from nanov2t.core.vectors import bad_rows
 HEAD = 1024
 """Rows that are looked at to learn what a store holds, and that are read ahead."""
 
+USUAL_NAMES = (
+    *("vector", "embedding", "vectors", "embeddings", "values", "emb"),
+    *("dense_vector", "sentence_embedding", "vec"),
+)
+"""What columns of vectors are called: the first of these that is there is read without a `#`."""
+
 Fetched = tuple[Sequence[Any], Sequence[Any] | np.ndarray]
 """Ids of rows, and their vectors: an array [n, dim], or n arrays or lists, with None where there is
 no vector, or a string that says why."""
+
+
+class NoRows(UserError):
+    """A store is whole, but empty; among shards it is passed over."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name}: holds no vectors")
 
 
 @dataclass(frozen=True)
@@ -101,8 +114,10 @@ class Store(ABC):
             UserError: there are no vectors, or they are of another type than floats and signed
                 integers.
         """
-        if not (kind in ("json", "bfloat16") or kind.startswith(("float", "int"))):
+        if not (kind in ("text", "bfloat16") or kind.startswith(("float", "int"))):
             raise UserError(f"{name}: vectors of {kind}, not of floats or int8")
+        if not count:
+            raise NoRows(name)
         self.name, self.kind, self.count = name, kind, count
         self.fingerprint, self.integer_ids = fingerprint, integer_ids
         _, head = self.fetch(0, min(count, HEAD))
@@ -137,7 +152,8 @@ class ForwardStore(Store):
 
     @abstractmethod
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        """Ids and vectors of all rows, from the first one on."""
+        """Ids and vectors of all rows, from the first one on; ids count where a column was chosen
+        for them."""
 
     def fetch(self, start: int, stop: int) -> Fetched:
         if not 0 <= self._position <= start:
@@ -145,7 +161,8 @@ class ForwardStore(Store):
         skipped = start - self._position
         rows = list(itertools.islice(self._iterator, skipped, stop - self._position))
         self._position = stop
-        return [id_ for id_, _ in rows], [vector for _, vector in rows]
+        ids = [id_ for id_, _ in rows] if self.ids else range(start, start + len(rows))
+        return ids, [vector for _, vector in rows]
 
 
 @contextmanager
@@ -171,8 +188,8 @@ def pick(name: str, key: str, names: Iterable[str]) -> str:
     if key:
         if key in names:
             return key
-        raise UserError(f"{name}: no {key} in it. Choose one after a #: {', '.join(names)}")
-    usual = [n for n in ("vector", "embedding", "vectors", "embeddings") if n in names]
+        raise UserError(f"{name}: no vectors {key} in it. Choose after a #: {', '.join(names)}")
+    usual = [n for n in USUAL_NAMES if n in names]
     if usual or len(names) == 1:
         return (usual or names)[0]
     raise UserError(f"{name}: which vectors? Choose one after a #: {', '.join(names)}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from nanov2t.core.errors import UserError
-from nanov2t.stores.arrow import batch_rows, choose_columns
+from nanov2t.stores.arrow import choose_vectors
 from nanov2t.stores.base import Fetched, Store, digest, import_client, need_key
 
 
@@ -28,21 +30,23 @@ class LanceStore(Store):
         # What others write while the run goes on stays out of it.
         self.table.checkout(self.table.version)
         spec = f"lancedb:{where}#{name}"
-        self.column, kind, integer_ids = choose_columns(spec, self.table.schema, column, ids)
+        schema = self.table.schema
+        self.vectors = choose_vectors(spec, pa.RecordBatch.from_pylist([], schema), column, ids)
+        integers = not ids or pa.types.is_signed_integer(schema.field(ids).type)
         count = self.table.count_rows()
         fingerprint = digest(count, self.table.version, *self._samples(count))
-        self.describe(f"{spec}.{self.column}", kind, count, fingerprint, integer_ids)
+        name = f"{spec}.{self.vectors.name}"
+        self.describe(name, self.vectors.kind, count, fingerprint, integers)
 
     def fetch(self, start: int, stop: int) -> Fetched:
-        columns = [self.column, self.ids] if self.ids else [self.column]
+        columns = list({*self.vectors.columns, *filter(None, [self.ids])})
         query = self.table.search().select(columns).offset(start).limit(stop - start)
         ids: list[Any] = []
         vectors: list[Any] = []
         for batch in query.to_arrow().to_batches():
-            for id_, vector in batch_rows(batch, self.column, self.ids, start + len(ids)):
-                ids.append(id_)
-                vectors.append(vector)
-        return ids, vectors
+            ids += batch.column(self.ids).to_pylist() if self.ids else []
+            vectors += list(self.vectors.of(batch))
+        return ids if self.ids else range(start, start + len(vectors)), vectors
 
     def _samples(self, count: int) -> list[bytes | None]:
         """The first and the last rows: a table that was made anew may be of the same version."""

@@ -63,8 +63,7 @@ class PostgresStore(ForwardStore):
         )
         with self._connection.cursor("nanov2t", binary=True) as cursor:
             cursor.itersize = 1024
-            for i, (id_, vector) in enumerate(cursor.execute(query)):
-                yield id_ if self.ids else i, vector
+            yield from cursor.execute(query)
 
     def _column_types(self) -> dict[str, str]:
         """The types of the table's columns."""
