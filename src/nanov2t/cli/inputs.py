@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nanov2t.inverter import Inverter
+    from nanov2t.stores.base import Rows
 
 
 def read_texts(given: tuple[str, ...]) -> list[str]:
@@ -50,10 +51,22 @@ def references_of(inverter: Inverter, texts: list[str]) -> list[str]:
 
 def read_vectors(spec: str, limit: int | None) -> np.ndarray:
     """The first `limit` vectors of a source, float32 [n, dim], every one of them good."""
+    rows = read_rows(spec, limit)
+    refuse_bad(spec, rows)
+    return rows.vectors
+
+
+def read_rows(spec: str, limit: int | None) -> Rows:
+    """The first `limit` rows of a source, with what is wrong with the bad ones."""
     from nanov2t.stores.registry import open_source
 
     source = open_source(spec)
-    rows = source.read(0, min(source.count, limit or source.count))
+    return source.read(0, min(source.count, limit or source.count))
+
+
+def refuse_bad(spec: str, rows: Rows) -> None:
+    """Name the first bad row, if there is one."""
     for i, reason in sorted(rows.errors.items())[:1]:
-        raise UserError(f"{source.name}: vector {i} is {reason}")
-    return rows.vectors
+        others = len(rows.errors) - 1
+        more = f", and {others} more cannot be inverted" if others else ""
+        raise UserError(f"{spec.rpartition('@')[2]}: vector {i} is {reason}{more}")

@@ -7,11 +7,11 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from nanov2t.cli.inputs import read_texts, read_vectors, references_of
+from nanov2t.cli.inputs import read_rows, read_texts, references_of, refuse_bad
 from nanov2t.cli.quiet import quiet
 from nanov2t.core.errors import UserError
 from nanov2t.pretrained import DEFAULT
@@ -75,8 +75,9 @@ class Invert(SearchArguments):
     """Turn vectors back into text.
 
     A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they
-    go; with --json, or in a pipe, every vector gives one JSON object on a line. With --out, whole
-    vector stores are inverted into Parquet files; the same command resumes.
+    go; with --json, or in a pipe, every vector gives one JSON object on a line; one that cannot be
+    inverted has an `error` there, and the exit code is 2 at the end. With --out, whole vector
+    stores are inverted into Parquet files; the same command resumes.
     """
 
     texts: Positional[tuple[str, ...]] = ()
@@ -106,33 +107,52 @@ class Invert(SearchArguments):
             if value is not None:
                 raise UserError(f"--{name} needs --{needs}")
         texts = read_texts(self.texts)[: self.limit]
-        if self.vectors:
-            vectors, inverter, references = read_vectors(self.vectors, self.limit), self.load(), []
-        else:
-            inverter = self.load()
-            references = references_of(inverter, texts)
-            vectors = inverter.embedder.encode(references)
-        inverter.check(vectors)
+        rows = read_rows(self.vectors, self.limit) if self.vectors else None
+        inverter = self.load()
+        references = references_of(inverter, texts)
+        vectors = rows.vectors if rows else inverter.embedder.encode(references)
+        errors = rows.errors if rows else {}
+        inverter.check(vectors[[i for i in range(len(vectors)) if i not in errors]])
         if self.json or not sys.stdout.isatty():
-            self._to_lines(inverter, vectors, texts)
+            self._to_lines(inverter, vectors, errors, texts)
         else:
-            self._to_terminal(inverter, vectors, references)
+            self._to_terminal(inverter, vectors, errors, references)
+        if self.vectors and rows:
+            refuse_bad(self.vectors, rows)
 
-    def _to_lines(self, inverter: Inverter, vectors: np.ndarray, texts: list[str]) -> None:
+    def _to_lines(
+        self, inverter: Inverter, vectors: np.ndarray, errors: dict[int, str], texts: list[str]
+    ) -> None:
         from nanov2t.cli.report import as_json, in_order
 
-        for i, found in in_order(inverter.stream(vectors, self.rounds, self.beam)):
-            line = {"text": texts[i] if texts else None} | as_json(found)
+        good = vectors[[i for i in range(len(vectors)) if i not in errors]]
+        found = in_order(inverter.stream(good, self.rounds, self.beam))
+        for i in range(len(vectors)):
+            line: dict[str, Any] = {"text": texts[i] if texts else None}
+            if i in errors:
+                line |= {"inverted": None, "error": errors[i]}
+            else:
+                line |= as_json(next(found)[1])
             print(json.dumps(line, ensure_ascii=False), flush=True)
 
-    def _to_terminal(self, inverter: Inverter, vectors: np.ndarray, references: list[str]) -> None:
+    def _to_terminal(
+        self,
+        inverter: Inverter,
+        vectors: np.ndarray,
+        errors: dict[int, str],
+        references: list[str],
+    ) -> None:
         from rich.console import Console
 
         from nanov2t.cli.report import show_inversion
 
+        console = Console()
         for i, vector in enumerate(vectors):
+            if i in errors:
+                console.print(f"vector {i}: {errors[i]}\n", style="red", markup=False)
+                continue
             reference = references[i] if references else None
-            show_inversion(inverter, vector, reference, self.rounds, self.beam, Console())
+            show_inversion(inverter, vector, reference, self.rounds, self.beam, console)
 
     def _to_folder(self, vectors: str, out: Path) -> None:
         from nanov2t.bulk.run import invert_source
