@@ -21,6 +21,7 @@ COMMANDS = (
     "draft",
     "export",
     "convert",
+    "push",
 )
 HEAD = """# The command line
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 from torch.nn import functional as F
 
@@ -128,3 +130,23 @@ def test_the_model_of_the_lowest_dev_loss_is_kept_also_by_a_killed_run(minilm, p
     assert not (tmp_path / "killed" / "last").exists()
     kept = trained(task(), tmp_path / "killed", **settings)
     assert all(torch.equal(kept[name], expected[name]) for name in expected)
+
+
+def test_a_tracker_gets_name_settings_and_figures(minilm, passages, tmp_path):
+    settings = {"tracker": "tensorboard", "name": "a try", "notes": "few texts", "eval_every": 6}
+    trained(Guessing(minilm, passages), tmp_path / "run", **settings)
+    run, hyperparameters = (
+        EventAccumulator(str(path.parent)).Reload()
+        for path in sorted((tmp_path / "run").rglob("events.*"), key=lambda p: len(p.parts))
+    )
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    for name in ("loss", "gradient_norm", "examples_per_second", "dev_loss"):
+        logged = [(event.step, event.value) for event in run.Scalars(name)]
+        expected = [(r["step"], pytest.approx(r[name])) for r in records if name in r]
+        assert logged == expected and logged
+    assert records[1]["gradient_norm"] > 0
+    [content] = (hyperparameters.SummaryMetadata("_hparams_/session_start_info"),)
+    started = HParamsPluginData.FromString(content.plugin_data.content).session_start_info.hparams
+    assert started["name"].string_value == "a try" and started["notes"].string_value == "few texts"
+    assert started["optim.lr"].number_value == 1e-2

@@ -15,6 +15,7 @@ from nanov2t.cli.evaluating import Evaluate
 from nanov2t.cli.guessing import Words
 from nanov2t.cli.interpolating import Interpolate
 from nanov2t.cli.making import Convert, Draft, Export, Study, Train
+from nanov2t.cli.pushing import Push
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
 from nanov2t.core.errors import UserError
@@ -44,6 +45,7 @@ Command = (
     | Annotated[Draft, subcommand("draft")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Convert, subcommand("convert")]
+    | Annotated[Push, subcommand("push")]
 )
 
 

@@ -27,8 +27,8 @@ def check_same_run(
     Raises:
         UserError: the runs differ; it names the first setting that does, and both values.
     """
-    settings_before = _flat(before)
-    for name, value in _flat(now).items():
+    settings_before = flat(before)
+    for name, value in flat(now).items():
         other = settings_before.get(name)
         if _identity(other) != _identity(value):
             raise UserError(
@@ -37,15 +37,15 @@ def check_same_run(
             )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by their full names."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and "fingerprint" not in value:
-            flat |= _flat(value, f"{prefix}{name}.")
+            found |= flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
-    return flat
+            found[prefix + name] = value
+    return found
 
 
 def _identity(value: Any) -> Any:

@@ -14,6 +14,10 @@ FILES = (
     "added_tokens.json",
     "spiece.model",
 )
+PARTS = ("hypothesizer/", "corrector/")
+"""The subfolders of a pair."""
+DICTIONARY = ["dictionary/config.json", "dictionary/dictionary.safetensors"]
+"""Of an inverter that looks inside its embedder."""
 WEIGHTS, PICKLED = "model*.safetensors", "pytorch_model*.bin"
 
 
@@ -32,9 +36,8 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     def fetch(*files: str) -> Path:
-        # A pair lies in two subfolders; what else a repository has in subfolders is checkpoints of
-        # the training.
-        patterns = [part + file for part in ("", "hypothesizer/", "corrector/") for file in files]
+        # What else a repository has in subfolders is checkpoints of the training.
+        patterns = [part + file for part in ("", *PARTS) for file in files] + DICTIONARY
         return Path(snapshot_download(str(name), allow_patterns=patterns))
 
     try:

@@ -3,7 +3,6 @@ of the task, position."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -19,11 +18,11 @@ from torch import nn
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import write_whole
 from nanov2t.core.manifest import check_same_run
-from nanov2t.train.config import RunConfig
+from nanov2t.train.config import RunConfig, settings_of
 from nanov2t.train.shard import gather, scatter
 from nanov2t.train.task import Task
 
-MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "tracker", "compile")
+MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "compile", "tracker", "name", "notes")
 """Settings that a resumed run may change: they do not decide its weights. The number of
 dev texts is not among them: losses of different texts do not say which model is the best."""
 RANDOM = "random."
@@ -115,8 +114,7 @@ class Checkpoints:
 
 def _keep_settings(config: RunConfig, write: bool) -> None:
     """Compare the settings with those of the run in the folder; without one, `write` them there."""
-    values = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    settings = {key: value for key, value in values.items() if key not in MAY_CHANGE}
+    settings = {key: x for key, x in settings_of(config).items() if key not in MAY_CHANGE}
     path = config.out / "config.yaml"
     try:
         if path.exists():

@@ -5,10 +5,11 @@ Free of torch, so that ``nanov2t train --help`` is instant.
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nanov2t.core.errors import UserError
 
@@ -154,7 +155,11 @@ class RunConfig:
     save_every: int = 1000
     """Steps between checkpoints."""
     tracker: Literal["", "wandb", "trackio", "tensorboard"] = ""
-    """Also log there; metrics.jsonl is always written."""
+    """Also log there, with all settings; metrics.jsonl is always written."""
+    name: str = ""
+    """Of the run, for the tracker; by default the run folder's."""
+    notes: str = ""
+    """What is special about the run, for the tracker."""
 
 
 @dataclass
@@ -200,6 +205,12 @@ class TrainConfig(RunConfig):
                 "its own"
             )
         seconds(self.budget)
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """All settings, as JSON has them."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return values
 
 
 def seconds(duration: str) -> float:

@@ -13,9 +13,11 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from nanov2t.core.files import write_whole
-from nanov2t.train.config import RunConfig
+from nanov2t.core.manifest import flat
+from nanov2t.train.config import RunConfig, settings_of
 
 EVERY = 10
 """Steps between loss records: reading the loss makes a GPU wait."""
@@ -40,7 +42,7 @@ class RunLog:
         self.config, self.accelerator = config, accelerator
         self.seen, self.first_step, self.began = seen, step, time.monotonic()
         if config.tracker:
-            accelerator.init_trackers("nanov2t", init_kwargs={"wandb": {"dir": str(config.out)}})
+            _track(config, accelerator)
         if not accelerator.is_main_process:
             return
         self.path = config.out / "metrics.jsonl"
@@ -56,12 +58,13 @@ class RunLog:
         self.task = self.progress.add_task("training", total=total, completed=step, speed="")
         self.progress.start()
 
-    def step(self, step: int, loss: Tensor, lr: float, elapsed: float) -> None:
+    def step(self, step: int, loss: Tensor, norm: Tensor, lr: float, elapsed: float) -> None:
         """After a step: move the bar; every `EVERY` steps record the loss of the last one.
 
         Args:
             step: steps taken so far.
             loss: this process's part of it, float [].
+            norm: of the gradient before it was clipped, float [].
             elapsed: seconds trained so far.
         """
         if self.accelerator.is_main_process:
@@ -69,6 +72,7 @@ class RunLog:
         if step % EVERY:
             return
         total = float(self.accelerator.reduce(loss, "sum"))
+        length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         seen, seconds = self.seen(step), time.monotonic() - self.began
         speed = (seen - self.seen(self.first_step)) / seconds
         self._write(
@@ -76,6 +80,7 @@ class RunLog:
                 "step": step,
                 "examples": seen,
                 "loss": total,
+                "gradient_norm": length,
                 "lr": lr,
                 "seconds": elapsed,
                 "examples_per_second": speed,
@@ -111,6 +116,21 @@ class RunLog:
         if self.accelerator.is_main_process:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+
+def _track(config: RunConfig, accelerator: Accelerator) -> None:
+    """Begin a run of the tracker, with its name, notes and settings."""
+    name = config.name or config.out.name
+    kinds = (bool, int, float, str)  # tensorboard takes no others
+    settings = flat(settings_of(config))
+    accelerator.init_trackers(
+        "nanov2t",
+        {key: value if isinstance(value, kinds) else str(value) for key, value in settings.items()},
+        {
+            "wandb": {"dir": str(config.out), "name": name, "notes": config.notes},
+            "trackio": {"name": name},
+        },
+    )
 
 
 def _drop_after(step: int, path: Path) -> float:

@@ -93,11 +93,11 @@ def run(
         for group in optimizer.param_groups:
             group["lr"] = lr * group["pace"]
         loss = add_gradients(wrapped, micro_batches, accelerator)
-        accelerator.clip_grad_norm_(wrapped.parameters(), optim.clip)
+        norm = accelerator.clip_grad_norm_(wrapped.parameters(), optim.clip)
         optimizer.step()
         optimizer.zero_grad()
         step += 1
-        log.step(step, loss, lr, time.monotonic() - began)
+        log.step(step, loss, norm, lr, time.monotonic() - began)
         if step % config.eval_every == 0:
             keep_best(task, current(), step, log, config.out / "model")
         if step % config.save_every == 0:
