@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from binaries import BINARIES
 from kinds import (
     FaissFlat,
     FaissGraph,
@@ -161,6 +162,7 @@ class PostgresArrays(Postgres):
 
 KINDS: list[Kind] = [
     *TABLES,
+    *BINARIES,
     Npy(),
     NpyByColumn(),
     Safetensors(),

@@ -54,7 +54,12 @@ def refused(source: str) -> str:
 
 def test_every_kind_is_here():
     assert len(STORES) == len({s.suffixes + s.schemes for s in STORES})
-    tested = {k.suffix for k in KINDS if isinstance(k, File)} | {"chroma", "lancedb", "postgresql"}
+    tested = {k.suffix for k in KINDS if isinstance(k, File)} | {
+        "chroma",
+        "lancedb",
+        "postgresql",
+        ".zarr",
+    }
     assert all(tested & {*store.suffixes, *store.schemes} for store in STORES)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from binaries import Hdf5, Sqlite, SqliteText, SqliteVec
 from kinds import FaissFlat, FaissGraph, File, Jsonl, Npy, ParquetLists, Safetensors, installed
 from tables import TABLES
 
@@ -53,6 +54,10 @@ FILES = [
     FaissQuantisedLists(),
     FaissGraph(),
     *TABLES,
+    Sqlite(),
+    SqliteText(),
+    SqliteVec(),
+    Hdf5(),
 ]
 LINES = (".jsonl", ".ndjson", ".csv", ".tsv")
 

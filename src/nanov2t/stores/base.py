@@ -189,7 +189,10 @@ def pick(name: str, key: str, names: Iterable[str]) -> str:
         if key in names:
             return key
         raise UserError(f"{name}: no vectors {key} in it. Choose after a #: {', '.join(names)}")
-    usual = [n for n in USUAL_NAMES if n in names]
+    usual = [usual for usual in USUAL_NAMES if usual in names]
+    for ending in USUAL_NAMES:
+        within = [n for n in names if n.endswith(f".{ending}")]
+        usual += within if len(within) == 1 else []
     if usual or len(names) == 1:
         return (usual or names)[0]
     raise UserError(f"{name}: which vectors? Choose one after a #: {', '.join(names)}")

@@ -11,6 +11,7 @@ from nanov2t.stores.chroma import ChromaStore
 from nanov2t.stores.csv_files import CsvStore
 from nanov2t.stores.faiss import FaissStore
 from nanov2t.stores.feather import FeatherStore
+from nanov2t.stores.hdf5 import Hdf5Store
 from nanov2t.stores.json_files import JsonlStore, JsonStore
 from nanov2t.stores.lancedb import LanceStore
 from nanov2t.stores.magic import what_it_is
@@ -21,7 +22,9 @@ from nanov2t.stores.parquet import ParquetStore
 from nanov2t.stores.postgres import PostgresStore
 from nanov2t.stores.safetensors_files import SafetensorsStore
 from nanov2t.stores.shards import ShardsStore
+from nanov2t.stores.sqlite import SqliteStore
 from nanov2t.stores.torch_files import TorchStore
+from nanov2t.stores.zarr_folders import ZarrStore
 
 STORES: list[type[Store]] = [
     NpyStore,
@@ -34,6 +37,9 @@ STORES: list[type[Store]] = [
     CsvStore,
     JsonlStore,
     JsonStore,
+    SqliteStore,
+    Hdf5Store,
+    ZarrStore,
     FaissStore,
     ChromaStore,
     LanceStore,
@@ -65,7 +71,7 @@ def open_source(spec: str, ids: str | None = None) -> Store:
         path, _, key = spec.rpartition("#")
     if not _there(path):
         raise UserError(f"{path}: no such file")
-    if Path(path).is_file():
+    if Path(path).is_file() or _reader(Path(path)) is ZarrStore:
         return _open_file(Path(path), key, ids)
     with reading(path):
         return ShardsStore(path, _shards(path), lambda shard: _open_file(shard, key, ids))
