@@ -1,0 +1,214 @@
+"""Defences: what the owner of vectors may do to them so that less text leaks.
+
+A spec is a name of the registry with its parameter behind a colon, such as `noise:0.01`, `int8` or
+`truncate:256`; or `module:function`, a function of one's own from float32 [n, dim] to float32
+[n, dim].
+"""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nanov2t.core.errors import UserError, first_line
+from nanov2t.stores.base import import_client
+from nanov2t.targets import Defence
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a defence is made for."""
+
+    dim: int
+    """Of the vectors."""
+    seed: int
+    """Of what is drawn: the owner's secret, where there is one."""
+    public: np.ndarray
+    """float32 [m, dim]: vectors of texts that are no secret, for defences that are fitted."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the registry."""
+
+    make: Callable[[float, Setting], Defence]
+    """Of the parameter."""
+    parameter: str = ""
+    """What the parameter is; empty where there is none."""
+    accepts: Callable[[float, int], bool] = lambda value, dim: True
+    """Whether a value will do for vectors of a dimension."""
+    secret: bool = False
+    """Whether it has a key that one who knows how it works lacks."""
+    drawn: bool = False
+    """Whether it is drawn anew at every read, so that nobody can repeat it."""
+
+
+@dataclass(frozen=True)
+class MadeDefence:
+    """A defence out of a spec; to be called with float32 [n, dim]."""
+
+    spec: str
+    apply: Defence
+    known: Defence | None
+    """What one who knows how it works can do to vectors of his own: the same, or the same with
+    noise of his own; None if it needs a key."""
+    repeatable: bool
+    """Whether `known` gives the very vectors that `apply` gives."""
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        return self.apply(vectors)
+
+
+def make_defence(spec: str, setting: Setting) -> MadeDefence:
+    """The defence that a spec stands for.
+
+    Raises:
+        UserError: there is no such defence, its parameter will not do, or what it needs is not
+            installed.
+    """
+    name, _, text = spec.partition(":")
+    if name not in DEFENCES:
+        own = _own(spec)
+        return MadeDefence(spec, own, own, repeatable=True)
+    kind = DEFENCES[name]
+    value = _parameter(spec, text, kind, setting.dim)
+    apply = kind.make(value, setting)
+    known: Defence | None = apply
+    if kind.secret:
+        known = None
+    elif kind.drawn:
+        known = kind.make(value, Setting(setting.dim, setting.seed + 1, setting.public))
+    return MadeDefence(spec, apply, known, repeatable=not (kind.secret or kind.drawn))
+
+
+def _parameter(spec: str, text: str, kind: Kind, dim: int) -> float:
+    if not kind.parameter:
+        if text:
+            raise UserError(f"defence {spec}: takes no parameter")
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"defence {spec}: needs {kind.parameter} behind a colon") from None
+    if not (np.isfinite(value) and kind.accepts(value, dim)):
+        raise UserError(f"defence {spec}: {text} is not {kind.parameter}, of {dim} dimensions")
+    return value
+
+
+def _own(spec: str) -> Defence:
+    """The function that `module:function` names."""
+    module, _, function = spec.partition(":")
+    if not function:
+        names = ", ".join(f"{n}:X" if k.parameter else n for n, k in DEFENCES.items())
+        raise UserError(f"defence {spec}: neither one of {names} nor module:function")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"defence {spec}: {first_line(error)}") from None
+    if not callable(found):
+        raise UserError(f"defence {spec}: is no function")
+
+    def apply(vectors: np.ndarray) -> np.ndarray:
+        changed = np.asarray(found(vectors.copy()), np.float32)
+        if changed.shape != vectors.shape:
+            raise UserError(f"defence {spec}: makes {changed.shape} of {vectors.shape}")
+        return changed
+
+    return apply
+
+
+def _noise(scale: float, setting: Setting) -> Defence:
+    def apply(vectors: np.ndarray) -> np.ndarray:
+        # By the row's own numbers, so that it does not depend on the rows beside it.
+        drawn = [
+            np.random.default_rng([setting.seed, zlib.crc32(row.tobytes())]).normal(size=len(row))
+            for row in vectors
+        ]
+        noisy: np.ndarray = vectors + np.float32(scale) * np.array(drawn, np.float32)
+        return noisy
+
+    return apply
+
+
+def _int8(_: float, setting: Setting) -> Defence:
+    def apply(vectors: np.ndarray) -> np.ndarray:
+        rounded: np.ndarray = (127 * vectors / np.abs(vectors).max(1, keepdims=True)).round()
+        return rounded
+
+    return apply
+
+
+def _bits(_: float, setting: Setting) -> Defence:
+    return lambda vectors: np.where(vectors < 0, -1, 1).astype(np.float32)
+
+
+def _truncate(count: float, setting: Setting) -> Defence:
+    kept = (np.arange(setting.dim) < count).astype(np.float32)
+    return lambda vectors: vectors * kept
+
+
+def _mask(share: float, setting: Setting) -> Defence:
+    dropped = np.random.default_rng(setting.seed).permutation(setting.dim)
+    kept = np.ones(setting.dim, np.float32)
+    kept[dropped[: round(share * setting.dim)]] = 0
+    return lambda vectors: vectors * kept
+
+
+def _scale(factor: float, setting: Setting) -> Defence:
+    return lambda vectors: vectors * np.float32(factor)
+
+
+def _rotation(_: float, setting: Setting) -> Defence:
+    drawn = np.random.default_rng(setting.seed).normal(size=(setting.dim, setting.dim))
+    q, r = np.linalg.qr(drawn)
+    # Without the signs, QR does not draw evenly from all rotations.
+    rotation = (q * np.sign(np.diag(r))).astype(np.float32)
+    return lambda vectors: vectors @ rotation
+
+
+def _product_quantisation(parts: float, setting: Setting) -> Defence:
+    faiss = import_client("faiss", "faiss")
+    bits = int(np.clip(np.log2(max(len(setting.public), 1)), 1, 8))
+    quantizer: Any = faiss.ProductQuantizer(setting.dim, int(parts), bits)
+    quantizer.cp.min_points_per_centroid = 1  # it warns of few public vectors on stderr
+    quantizer.cp.seed = setting.seed
+    quantizer.train(setting.public)
+    return lambda vectors: quantizer.decode(
+        quantizer.compute_codes(np.ascontiguousarray(vectors, np.float32))
+    )
+
+
+DEFENCES: dict[str, Kind] = {
+    "noise": Kind(
+        _noise,
+        "the standard deviation of Gaussian noise on each number",
+        lambda value, dim: value >= 0,
+        drawn=True,
+    ),
+    "int8": Kind(_int8),
+    "bits": Kind(_bits),
+    "pq": Kind(
+        _product_quantisation,
+        "a number of parts that divides the dimension",
+        lambda value, dim: value >= 1 and dim % value == 0,
+    ),
+    "truncate": Kind(
+        _truncate,
+        "a whole number of dimensions to keep",
+        lambda value, dim: value == int(value) and 1 <= value <= dim,
+    ),
+    "mask": Kind(
+        _mask,
+        "the share of dimensions set to 0",
+        lambda value, dim: 0 <= round(value * dim) < dim,
+    ),
+    "scale": Kind(_scale, "a factor other than 0", lambda value, dim: value != 0),
+    "rotation": Kind(_rotation, secret=True),
+}
+"""By the names that specs begin with. Whoever holds vectors sees which dimensions are masked, so
+only the rotation has a key."""
