@@ -4,7 +4,8 @@
     python benchmarks/exact.py --lines tests/secrets.txt
 
 From each passage one crop is drawn, at a random word. Prints a row a length, with 95 % bootstrap
-intervals over texts, and what it cost. Seconds are those of one text at a time in a batch.
+intervals over texts, and what it cost; on stderr, how it stands. Seconds are those of a text in a
+batch of eight.
 """
 
 import itertools
@@ -26,6 +27,10 @@ from nanov2t.embedders.text import decode_texts, reference
 from nanov2t.evaluation.metrics import bleu, exact_match, interval, token_f1
 from nanov2t.inverter import Inverter
 from nanov2t.pretrained import DEFAULT
+from nanov2t.search.state import Inversion
+
+PART = 8
+"""Texts that are inverted together."""
 
 
 @dataclass
@@ -60,16 +65,22 @@ def crops(passages: Iterator[str], inverter: Inverter, tokens: int, seed: int) -
 
 
 def measure(inverter: Inverter, texts: list[str], show: int) -> dict[str, object]:
-    """Invert texts; the figures of the answers."""
+    """Invert texts, and say after each part of them how it stands; the figures of the answers."""
     vectors = inverter.embedder.encode(texts)
-    began = time.perf_counter()
-    found = inverter.invert(vectors)
-    seconds = time.perf_counter() - began
+    began, found, row = time.perf_counter(), [], {}
+    for start in range(0, len(texts), PART):
+        found += inverter.invert(vectors[start : start + PART])
+        row = figures(found, texts[: len(found)], time.perf_counter() - began)
+        print(json.dumps(row), file=sys.stderr, flush=True)
+    missed = [(f, text) for f, text in zip(found, texts, strict=True) if f.text != text]
+    for inversion, text in missed[:show]:
+        print(f"  {inversion.cosine:.4f} {inversion.stopped}: {inversion.text}\n         {text}")
+    return row
+
+
+def figures(found: list[Inversion], texts: list[str], seconds: float) -> dict[str, object]:
     answers = [inversion.text for inversion in found]
     exact = exact_match(answers, texts)
-    missed = [i for i in range(len(texts)) if not exact[i]]
-    for i in missed[:show]:
-        print(f"  {found[i].cosine:.4f} {found[i].stopped}: {answers[i]}\n         {texts[i]}")
     calls = [inversion.embedder_calls for inversion in found]
     return {
         "n": len(texts),

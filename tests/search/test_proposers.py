@@ -6,8 +6,17 @@ import torch
 
 from nanov2t.search.options import SearchOptions
 from nanov2t.search.population import Population
-from nanov2t.search.proposers.moves import Moves
-from nanov2t.search.proposers.splices import Splices, cosines_of_sums
+from nanov2t.search.proposers.first import FirstGuesses
+from nanov2t.search.proposers.moves import Moves, exchanged, exchanges
+from nanov2t.search.proposers.phrases import Phrases
+from nanov2t.search.proposers.splices import (
+    Seams,
+    Splices,
+    _bounds,
+    _distinct,
+    _spans,
+    cosines_of_sums,
+)
 from nanov2t.search.proposers.words import Words
 from nanov2t.search.state import SearchState
 from nanov2t.targets import prepare_targets
@@ -51,6 +60,27 @@ def test_a_span_of_one_text_completes_another(parts):
     assert not set(texts) & set(state.cosines)
 
 
+def test_how_likely_a_splice_is_follows_from_its_parts(parts):
+    state = after(parts, ["the train to vienna was red.", "a bus was late again.", "to vienna"])
+    members, reading = state.population, parts.guesser.read(state.target.vector)
+    bounds = _distinct(members)
+    spans, seams = _spans(members, bounds), Seams(reading, [*members, members[0]])
+    host = members[0]
+    kept = [(0, i, j) for i, j in _bounds(host, 0)]
+    found = seams.fluency(len(members), _spans([host], kept), spans)
+    chosen = [(p, s) for p in range(0, len(kept), 3) for s in range(0, len(bounds), 5)]
+    rows = [
+        (*host.ids[: kept[p][1]], *members[h].ids[i:j], *host.ids[kept[p][2] :])
+        for p, s in chosen
+        for h, i, j in [bounds[s]]
+    ]
+    read = [float(reading.read([row])[0].chosen.sum()) for row in rows]
+    guessed = [float(found[p, s]) for p, s in chosen]
+    assert np.corrcoef(read, guessed)[0, 1] > 0.8
+    same = [r == host.ids for r in rows]
+    assert not any(same) or np.array(guessed)[same] == pytest.approx(np.array(read)[same], abs=1)
+
+
 @pytest.mark.parametrize(
     "draft", ["the train to vienna was early again.", "the train to was late again."]
 )
@@ -59,18 +89,60 @@ def test_a_word_of_the_dictionary_is_put_where_it_is_missing(parts, draft):
     assert TEXT in texts and len(texts) == 32
 
 
+def test_a_phrase_takes_the_place_of_a_span(parts):
+    """Three words for two, none of which would help alone."""
+    state = after(parts, ["the train to vienna came early."])
+    [texts] = Phrases(parts.guesser, parts.editor, 1, 48).propose([state])
+    assert TEXT in texts and len(set(texts)) == len(texts) <= 48
+    assert not set(texts) & set(state.cosines)
+
+
+@pytest.mark.parametrize(
+    "draft", ["was late again the train to vienna.", "vienna to the train was late again."]
+)
+def test_two_spans_change_places(parts, draft):
+    """Also such as do not stand side by side."""
+    [texts] = Moves(parts.guesser, parts.editor, 1, 12).propose([after(parts, [draft])])
+    assert TEXT in texts
+
+
+def test_moves_are_exchanges():
+    words = tuple("abcd")
+    made = {exchanged(words, *exchange) for exchange in exchanges(4).tolist()}
+    assert len(made) == len(exchanges(4)) and all(sorted(m) == sorted(words) for m in made)
+    assert {tuple("dbca"), tuple("bcda"), tuple("cdab"), tuple("abdc")} <= made
+
+
 def test_moves_go_where_language_has_the_words(parts):
     """They are likelier than moves at random."""
     state = after(parts, ["to vienna the train was late again."])
     reading = parts.guesser.read(state.target.vector)
 
     def worth(guesser):
-        [texts] = Moves(guesser, parts.editor, 1, 12).propose([state])
+        [texts] = Moves(guesser, parts.editor, 1, 3).propose([state])
         assert len(set(texts)) == len(texts) == 12
         read = reading.read(parts.editor.encode(texts))
         return np.mean([float(fluency.chosen.sum()) for fluency in read])
 
     assert worth(parts.guesser) > worth(None) + 5
+
+
+def test_populations_that_stall_start_anew_and_are_then_joined(parts):
+    first = FirstGuesses(parts.guesser, parts.editor, 8, patience=4)
+    state = after(parts, ["late again, the train.", "the train to vienna was late.", "vienna"])
+    former = list(state.population)
+    assert first.propose([state]) == [[]] and state.population == former
+    state.progress *= 5  # four rounds without gain
+    [drawn] = first.propose([state])
+    assert 4 < len(drawn) <= 8 and not set(drawn) & set(state.cosines)
+    assert state.population == [] and state.progress == []
+    Population(parts.embedder, parts.guesser).rank([state], [drawn])
+    assert {member.text for member in state.population} == set(drawn)
+    state.progress *= 5
+    assert first.propose([state]) == [[]]
+    fitness = [member.fitness for member in state.population]
+    assert fitness == sorted(fitness, reverse=True)
+    assert {m.text for m in state.population} == set(drawn) | {m.text for m in former}
 
 
 def test_nothing_is_proposed_before_there_is_a_population(parts):
@@ -80,5 +152,6 @@ def test_nothing_is_proposed_before_there_is_a_population(parts):
         Splices(parts.guesser, parts.editor, 2, 16),
         Words(parts.guesser, parts.editor, 2, 16),
         Moves(parts.guesser, parts.editor, 2, 16),
+        Phrases(parts.guesser, parts.editor, 2, 16),
     ):
         assert proposer.propose([state]) == [[]]

@@ -10,10 +10,9 @@ from nanov2t.models.editor import DictionaryEditor
 from nanov2t.search.beam import stop
 from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Budget, SearchOptions
-from nanov2t.search.population import Population
+from nanov2t.search.population import Population, PopulationProposer, dice, parents
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
-from nanov2t.search.proposers.neighbours import Neighbours
 from nanov2t.targets import prepare_targets
 from nanov2t.train.study import study_embedder
 
@@ -27,13 +26,32 @@ def test_the_averages_explain_states_they_were_not_made_of(studied):
     assert len(studied.dictionary.words) > 300
 
 
+class AnyWord(PopulationProposer):
+    """A frequent word put anywhere into members."""
+
+    name = "any word"
+
+    def __init__(self, editor):
+        self.editor = editor
+
+    def suggest(self, state):
+        random, rows = dice(state, self.name), []
+        for member in parents(state, 12):
+            for _ in range(12):
+                place, word = int(random.integers(len(member.ids) + 1)), int(random.integers(50))
+                end = place + int(random.integers(2))
+                word = self.editor.frequent_words[word]
+                rows.append((*member.ids[:place], word, *member.ids[end:]))
+        return self.editor.decode(rows)
+
+
 def test_evolution_by_the_dictionary_beats_a_blind_one(embedder, studied):
     vectors = embedder.encode(TEXTS)
     dictionary = studied.dictionary
     inverter = Inverter(embedder, embedder.tokenizer, None, None, dictionary, budget=BUDGET)
     missed = sum(1 - inversion.cosine for inversion in inverter.invert(vectors))
     editor = DictionaryEditor(dictionary, embedder)
-    step = [FirstGuesses(None, editor, 32, 99), Moves(None, editor, 12, 12), Neighbours(editor, 50)]
+    step = [FirstGuesses(None, editor, 32, 99), Moves(None, editor, 12, 12), AnyWord(editor)]
     blind = RoundSearch([step], Population(embedder), stop, 32, 8, together=False)
     targets = prepare_targets(vectors, embedder.info)
     blindly = sum(1 - f.cosine for _, f in blind.stream(targets, SearchOptions(budget=BUDGET)))

@@ -214,7 +214,7 @@ class WordHead(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[m, wide] to [m, width], float32 [m, width] and float32 [m, 1]."""
-        language = self.norm(F.gelu(self.language(x), approximate="tanh"))
+        language = self.norm(F.gelu(self.language(x)))
         state = self.state(x).float()
         return language, state[:, :-1], F.softplus(state[:, -1:])
 

@@ -113,7 +113,7 @@ class PrefixLM(nn.Module):
         self, states: Tensor, embeddings: Tensor, entries: Tensor, bias: Tensor
     ) -> Tensor:
         """As :meth:`logits`, of m words: their rows of the tables, [m, hidden] and [m]."""
-        language = self.next_norm(F.gelu(self.next(states), approximate="tanh"))
+        language = self.next_norm(F.gelu(self.next(states)))
         logits = F.linear(language * self.scale, embeddings, bias)
         return logits + F.linear(self.next_entry(states), entries)
 
@@ -189,7 +189,7 @@ class LexicalGuess(nn.Module):
         tables = (words, entries, self.bias)
         words, entries, bias = (t if chosen is None else t[chosen] for t in tables)
         scaled = (targets * targets.shape[1] ** 0.5).to(self.bias.dtype)
-        read = F.gelu(self.read(scaled), approximate="tanh")
+        read = F.gelu(self.read(scaled))
         state = self.entry(read) + self.direct(scaled)
         return F.linear(self.embedding(read), words, bias) + F.linear(state, entries)
 

@@ -1,4 +1,4 @@
-"""What a prefix language model makes of one vector: texts written anew, and how likely they are."""
+"""What a prefix language model makes of one vector: texts drawn, and how likely they are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ WORDS = 4096
 """Likeliest words of a vector, among which its text is looked for. They hold 97 % of the words of
 crops of 16 tokens and cost a seventh of the vocabulary; the others enter by edits."""
 CHOICES = 16
-"""Likeliest words of a step that a rewriting draws from."""
-LONGER = 3
-"""Words by which a rewriting may be longer."""
+"""Likeliest words of a step that are drawn from."""
 ROWS = 64
 """Texts that are read at a time."""
 UNREADABLE = -10.0
@@ -70,8 +68,8 @@ class Reading:
         self.words = likely.topk(min(WORDS, len(likely))).indices
         self.prefix = model.embed_prefix(self.target)
 
-    def _table(self, texts: Sequence[Sequence[int]]) -> Table:
-        """The likeliest words and those of some texts."""
+    def table(self, texts: Sequence[Sequence[int]]) -> Table:
+        """The words that end a text, the likeliest ones and those of some texts."""
         model = self.model
         known = torch.zeros(len(self.guess), dtype=torch.bool, device=self.words.device)
         known[self.words] = True
@@ -83,7 +81,8 @@ class Reading:
         tables = (model.trunk.words, model.entries, model.bias, self.guess)
         return Table(words, places, *(table[words] for table in tables))
 
-    def _caches(self, rows: int) -> list[Cache]:
+    def caches(self, rows: int) -> list[Cache]:
+        """Keys and values of the vector's pseudo-tokens, for texts that begin."""
         caches = [Cache() for _ in self.model.trunk.layers]
         self.model.trunk(self.prefix, None, caches)
         every = torch.zeros(rows, dtype=torch.long, device=self.words.device)
@@ -100,7 +99,7 @@ class Reading:
             odds = torch.full((length + 1,), UNREADABLE, device=device)
             states = self.prefix.new_zeros(length + 1, trunk.hidden)
             return [Fluency(odds, states, odds)] * len(texts)
-        table = self._table(texts)
+        table = self.table(texts)
         seen = torch.ones(length + 1, PREFIX + length + 1, dtype=torch.bool, device=device)
         found: list[Fluency] = []
         for start in range(0, len(texts), ROWS):
@@ -108,7 +107,7 @@ class Reading:
             written = F.pad(ids, (1, 0), value=trunk.cls)
             x = model.trunk.embed(written)
             mask = attention_mask(seen.tril(PREFIX)[None], x.dtype)
-            states = model.trunk(x, mask, self._caches(len(ids)))
+            states = model.trunk(x, mask, self.caches(len(ids)))
             logits = model.score_words(states, table.embeddings, table.entries, table.bias)
             guess = table.guess.expand(len(ids), -1)
             odds = cover(logits.float(), guess, table.places[written])
@@ -138,58 +137,29 @@ class Reading:
         return result
 
     @torch.inference_mode()
-    def rewrite(
-        self,
-        texts: Sequence[Sequence[int]],
-        kept: Sequence[int],
-        bonus: Sequence[dict[int, float]],
-        noise: Tensor,
-    ) -> list[list[int]]:
-        """Write the ends of texts anew.
+    def draw(self, noise: Tensor) -> list[list[int]]:
+        """Texts, as ids without special tokens.
 
         Args:
-            texts: ids without special tokens.
-            kept: how many ids of each text stay as they are.
-            bonus: added, in nats, to the odds of words until they are written: much of it gives
-                the same words in another order.
             noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
-                words of each step; Gumbel noise draws from the model. A text ends after `steps`,
-                or LONGER words after its former end.
+                words of each step; Gumbel noise draws from the model. No text is longer than
+                `steps`.
         """
         model, trunk, device = self.model, self.model.config.trunk, self.words.device
-        n = len(texts)
-        table = self._table([*texts, *(list(b) for b in bonus)])
+        n, steps, _ = noise.shape
+        table, caches, noise = self.table([]), self.caches(n), noise.to(device)
         guess = table.guess.repeat(n, 1)
-        for i, odds in enumerate(bonus):
-            if odds:
-                favoured = torch.tensor(list(odds.values()), device=device)
-                guess[i, table.places[list(odds)]] += favoured
-        limits = torch.tensor([min(len(text) + LONGER, noise.shape[1]) for text in texts])
-        steps, limits = int(limits.max()) + 1, limits.to(device)
-        given = torch.full((n, steps), -1)
-        for i, (text, count) in enumerate(zip(texts, kept, strict=True)):
-            given[i, :count] = torch.tensor(text[:count], dtype=torch.long)[:steps]
-        given = given.to(device)
-        caches = self._caches(n)
         ids = torch.full((n, 1), trunk.cls, device=device)
-        ended = torch.zeros(n, dtype=torch.bool, device=device)
         for step in range(steps):
             x = model.trunk(model.trunk.embed(ids[:, -1:], step), None, caches)[:, 0]
-            word = given[:, step].clone()
-            free = ((word < 0) & ~ended).nonzero()[:, 0]
-            if len(free):
-                logits = model.score_words(x[free], table.embeddings, table.entries, table.bias)
-                logits = logits.float() + guess[free]
-                if step == 0:
-                    logits[:, 0] = -torch.inf
-                best, words = logits.topk(CHOICES, -1)
-                place = (best + noise[free, min(step, noise.shape[1] - 1)]).argmax(-1, keepdim=True)
-                word[free] = table.words[words.gather(1, place)[:, 0]]
-            word = torch.where(step >= limits, trunk.sep, word)
-            word = torch.where(ended, trunk.pad, word)
-            ids = torch.cat([ids, word[:, None]], 1)
-            ended = ended | (word == trunk.sep)
-            guess.scatter_(1, table.places[word][:, None], 0.0)  # written, so no longer missing
-            if ended.all():
+            logits = model.score_words(x, table.embeddings, table.entries, table.bias)
+            logits = logits.float() + guess
+            if step == 0:
+                logits[:, 0] = -torch.inf  # no text is empty
+            best, words = logits.topk(CHOICES, -1)
+            chosen = words.gather(1, (best + noise[:, step]).argmax(-1, keepdim=True))
+            ids = torch.cat([ids, table.words[chosen]], 1)
+            guess.scatter_(1, chosen, 0.0)  # written, so no longer missing
+            if (ids == trunk.sep).any(1).all():
                 break
         return [text_of(row, trunk) for row in ids[:, 1:].tolist()]

@@ -69,7 +69,7 @@ class Layer(nn.Module):
             logits = logits + mask
         mixed = (logits.softmax(-1) @ value).transpose(1, 2).reshape(n, t, width)
         x = self.attention_norm(x + self.out(mixed))
-        wide = F.gelu(self.up(x), approximate="tanh")
+        wide = F.gelu(self.up(x))
         states: Tensor = self.norm(x + self.down(wide))
         return states
 

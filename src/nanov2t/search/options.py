@@ -13,8 +13,8 @@ BEAM = 8
 
 
 Effort = Literal["fast", "default", "thorough"]
-"""How much is spent on a vector: some 300, 5,000 or 50,000 embeddings, where the search goes that
-far."""
+"""How much is spent on a vector: in an evolution about 300, 5,000 or 50,000 embeddings at most,
+where no budget is given; else rounds."""
 
 ROUNDS: dict[Effort, int] = {"fast": 2, "default": 6, "thorough": 20}
 """Corrections at most of the beam search."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
+from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.base import Proposer
 from nanov2t.search.ranking import Ranking, best, judge
@@ -72,7 +73,7 @@ class Population(Ranking):
         listed = best(members, SHORTLIST)
         if self.guesser is not None:
             listed = self._read(self.guesser, state, _hopeful(listed))
-        ranked = sorted(listed, key=lambda m: (-m.fitness, m.text))
+        ranked = sorted(listed, key=fittest_first)
         return ranked[:SIZE] if listed[0] in ranked[:SIZE] else [*ranked[: SIZE - 1], listed[0]]
 
     def _read(
@@ -132,6 +133,11 @@ class PopulationProposer(Proposer):
         return False
 
 
+def fittest_first(member: Member) -> tuple[float, str]:
+    """Orders members, also those that are equally fit."""
+    return -member.fitness, member.text
+
+
 def dice(state: SearchState, purpose: str) -> np.random.Generator:
     """Random numbers that depend on the target, the round and the purpose alone, so that a search
     is the same whatever it runs beside."""
@@ -158,6 +164,20 @@ def parents(state: SearchState, count: int) -> list[Member]:
 def unseen(state: SearchState, texts: Sequence[str], count: int) -> list[str]:
     """The first `count` of the texts, without those that were judged before."""
     return [text for text in dict.fromkeys(texts) if text not in state.cosines][:count]
+
+
+def fresh(
+    state: SearchState, editor: Editor, rows: Sequence[Sequence[int]], count: int
+) -> list[str]:
+    """The first `count` of texts, given as token ids, that were not judged before; the others are
+    not all decoded."""
+    texts: list[str] = []
+    for start in range(0, len(rows), 2 * count):
+        decoded = editor.decode(rows[start : start + 2 * count])
+        texts = unseen(state, [*texts, *decoded], count)
+        if len(texts) == count:
+            break
+    return texts
 
 
 def target_on(state: SearchState, device: torch.device) -> Tensor:

@@ -115,6 +115,7 @@ class SearchState:
         seconds: time spent on it.
         exact: the texts that were judged exactly, where others were judged roughly.
         population: of an evolution, the fittest texts since it last started anew, fittest first.
+        former: the fittest of the population before that one, to be joined with it.
         progress: the best fitness of the population after each round since then.
     """
 
@@ -129,6 +130,7 @@ class SearchState:
     seconds: float = 0.0
     exact: set[str] = field(default_factory=set)
     population: list[Member] = field(default_factory=list)
+    former: list[Member] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
 
     def spent(self) -> bool:

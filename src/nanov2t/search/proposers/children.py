@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from nanov2t.models.editor import Edit, Editor, ScoredDraft, apply, conflict
-from nanov2t.search.population import PopulationProposer, dice, parents
+from nanov2t.models.editor import Edit, Editor, Kind, ScoredDraft, apply, conflict
+from nanov2t.search.population import PopulationProposer, dice, parents, target_on
 from nanov2t.search.state import Member, SearchState
 
 KNOWN = 128
@@ -20,12 +21,18 @@ MOST = 8
 """Edits that are made together."""
 FITTEST = 4
 """Times as many edits as of others that are tried of the fittest parent."""
+DRAWN = 6
+"""Times as many sets are drawn as are made: those that bring the sum of states nearest."""
+GOING = (Kind.REPLACE, Kind.DELETE)
+"""Edits that take a word's state from the sum, and those that add one."""
+COMING = (Kind.REPLACE, Kind.INSERT)
 
 
 @dataclass
 class Parent:
     """A member whose edits were scored."""
 
+    member: Member
     draft: ScoredDraft
     tried: int = 0
     """How many of its edits, from the likeliest on, were tried alone."""
@@ -54,7 +61,8 @@ class Children(PopulationProposer):
         random = dice(state, self.name)
         rows: list[list[int]] = []
         for place, parent in enumerate(self._score(state, parents(state, self.count))):
-            rows += self._children(parent, self.edits * (1 if place else FITTEST), random)
+            count = self.edits * (1 if place else FITTEST)
+            rows += self._children(state, parent, count, random)
         return self.editor.decode(rows)
 
     def _score(self, state: SearchState, members: Sequence[Member]) -> list[Parent]:
@@ -72,18 +80,43 @@ class Children(PopulationProposer):
             targets = [state.target.vector] * len(group)
             drafts = self.editor.score_states(targets, ids, hidden, KNOWN)
             for member, draft in zip(group, drafts, strict=False):  # none where they are too long
-                known[member.text] = Parent(draft)
+                known[member.text] = Parent(member, draft)
         self._parents[state] = known
         return [known[member.text] for member in members if member.text in known]
 
-    def _children(self, parent: Parent, count: int, random: np.random.Generator) -> list[list[int]]:
+    def _children(
+        self, state: SearchState, parent: Parent, count: int, random: np.random.Generator
+    ) -> list[list[int]]:
         draft, first = parent.draft, parent.tried
         parent.tried += count
         sets = [[edit] for edit in draft.edits[first : parent.tried]]
         if draft.edits:
             expected = float((1 / (1 + np.exp(-draft.odds.clip(-30, 30)))).sum())
-            sets += [self._draw(draft, random, expected) for _ in range(self.combinations)]
+            drawn = [self._draw(draft, random, expected) for _ in range(DRAWN * self.combinations)]
+            promise = self._promise(state, parent.member, drawn)
+            best = promise.argsort(descending=True, stable=True)[: self.combinations]
+            sets += [drawn[i] for i in best.tolist()]
         return [row for row in (apply(draft.ids, edits) for edits in sets) if row]
+
+    def _promise(
+        self, state: SearchState, member: Member, sets: Sequence[Sequence[Edit]]
+    ) -> Tensor:
+        """About the cosines of a member with sets of edits made, float32 [sets]."""
+        hidden, words = member.states.float(), self.editor.word_states
+        row = torch.tensor(member.row, device=hidden.device)
+        offset = (hidden - words[row]).mean(0)
+        gone = [(i, e.place + 1) for i, edits in enumerate(sets) for e in edits if e.kind in GOING]
+        come = [(i, e.word) for i, edits in enumerate(sets) for e in edits if e.kind in COMING]
+        sums = hidden.sum(0).repeat(len(sets), 1)
+        if gone:
+            i, places = torch.tensor(gone, device=hidden.device).T
+            sums.index_add_(0, i, -hidden[places])
+        if come:
+            i, ids = torch.tensor(come, device=hidden.device).T
+            sums.index_add_(0, i, words[ids] + offset)
+        target = target_on(state, hidden.device)
+        cosines: Tensor = sums @ target / sums.norm(dim=1)
+        return cosines
 
     def _draw(self, draft: ScoredDraft, random: np.random.Generator, expected: float) -> list[Edit]:
         """Edits that do not conflict, drawn by their odds; as many as are likely to be right, or a

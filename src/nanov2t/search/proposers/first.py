@@ -8,20 +8,26 @@ import torch
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.reading import CHOICES
-from nanov2t.search.population import PopulationProposer, dice, stalled, unseen
+from nanov2t.search.population import PopulationProposer, dice, fittest_first, stalled, unseen
 from nanov2t.search.state import SearchState
+
+JOINED = 32
+"""Members of each of two populations that are joined."""
+LONGER = 3
+"""Tokens by which a guess may be longer than the best text so far."""
 
 
 class FirstGuesses(PopulationProposer):
     """Opens each search: with the draft that it was given, else with guesses of a model; without a
     model, with the most frequent words. Where a population has stalled, a new one starts from
-    guesses drawn at random.
+    guesses drawn at random; where that has stalled too, the two are joined, for what each of them
+    has found is often what the other lacks.
 
     Args:
         guesser: writes the guesses.
         editor: knows the words.
         count: guesses for each target.
-        patience: rounds without gain after which a new population starts.
+        patience: rounds without gain after which a population has stalled.
     """
 
     name = "hypothesizer"
@@ -38,10 +44,14 @@ class FirstGuesses(PopulationProposer):
             return self._open(state)
         if self.guesser is None or stalled(state) < self.patience:
             return []
+        state.progress = []
+        if state.former:
+            both = [*state.population[:JOINED], *state.former]
+            state.population, state.former = sorted(both, key=fittest_first), []
+            return []
         drawn = unseen(state, [t for t in self._draw(self.guesser, state) if t], self.count)
         if drawn:
-            state.population = []
-        state.progress = []
+            state.former, state.population = state.population[:JOINED], []
         return drawn
 
     def _open(self, state: SearchState) -> list[str]:
@@ -52,13 +62,8 @@ class FirstGuesses(PopulationProposer):
         return self.guesser.hypothesize(state.target.vector, self.count)
 
     def _draw(self, guesser: Guesser, state: SearchState) -> list[str]:
-        """Guesses about as long as the best text."""
-        best = state.population[0].ids
-        noise = dice(state, self.name).gumbel(size=(self.count, guesser.limit, CHOICES))
-        rows = guesser.read(state.target.vector).rewrite(
-            [best] * self.count,
-            [0] * self.count,
-            [{}] * self.count,
-            torch.from_numpy(noise.astype(np.float32)),
-        )
-        return self.editor.decode(rows)
+        """Guesses that are not much longer than the best text."""
+        steps = min(len(state.population[0].ids) + LONGER, guesser.limit)
+        noise = dice(state, self.name).gumbel(size=(self.count, steps, CHOICES))
+        drawn = torch.from_numpy(noise.astype(np.float32))
+        return self.editor.decode(guesser.read(state.target.vector).draw(drawn))

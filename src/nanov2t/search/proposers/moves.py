@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.population import PopulationProposer, dice, parents, unseen
+from nanov2t.search.population import PopulationProposer, dice, fresh, parents
 from nanov2t.search.state import Member, SearchState
 
 LONGEST = 48
-"""Tokens of the longest text that is rearranged: it has 18,000 moves."""
+"""Tokens of the longest text that is rearranged: it has 98,000 moves."""
+SPAN = 12
+"""Tokens of a span at most."""
 CHANCE = 2.0
 """Nats by which chance may favour a move."""
-MARGIN = 3
-"""Times as many moves as are wanted are looked at, since some are known."""
+LISTED = 512
+"""Likeliest moves of a parent, of which the first new ones are tried."""
+FITTEST = 4
+"""Times as many moves as of others that are tried of the fittest parent."""
 
 
 class Moves(PopulationProposer):
-    """A span of a text moved to another place, by how likely a language model finds what then
-    stands side by side: the three places where a moved span breaks a text are looked up among the
+    """Two spans of a text that change places, by how likely a language model finds what then
+    stands side by side: the places where that breaks a text are looked up among the
     continuations of the text's own beginnings, so that all moves cost one reading. Without a model,
     moves are drawn at random.
 
@@ -28,7 +34,7 @@ class Moves(PopulationProposer):
         guesser: reads.
         editor: writes token ids.
         count: parents of a round.
-        moves: of a parent.
+        moves: of a parent, or a few times as many.
     """
 
     name = "moves"
@@ -39,23 +45,30 @@ class Moves(PopulationProposer):
 
     def suggest(self, state: SearchState) -> list[str]:
         random = dice(state, self.name)
-        texts: list[str] = []
-        for member in parents(state, self.count):
+        texts: dict[str, None] = {}
+        for place, member in enumerate(parents(state, self.count)):
             n = len(member.ids)
             if not 1 < n <= LONGEST:
                 continue
-            every = moves(n)
-            gains = self._gains(state, member, *np.array(every).T)
+            every = exchanges(n)
+            gains = self._gains(state, member, *every.T)
             gains += CHANCE * random.gumbel(size=len(every))
-            order = np.argsort(-gains, kind="stable")[: MARGIN * self.moves]
-            made = self.editor.decode([moved(member.ids, *every[place]) for place in order])
-            texts += unseen(state, [text for text in made if text not in texts], self.moves)
-        return texts
+            order = np.argsort(-gains, kind="stable")[:LISTED]
+            rows = [exchanged(member.ids, *every[i]) for i in order]
+            count = self.moves * (1 if place else FITTEST)
+            texts |= dict.fromkeys(fresh(state, self.editor, rows, count))
+        return list(texts)
 
     def _gains(
-        self, state: SearchState, member: Member, i: np.ndarray, j: np.ndarray, k: np.ndarray
+        self,
+        state: SearchState,
+        member: Member,
+        i: np.ndarray,
+        j: np.ndarray,
+        k: np.ndarray,
+        m: np.ndarray,
     ) -> np.ndarray:
-        """Nats by which a text becomes likelier, about, float64 [moves]."""
+        """Nats by which a text becomes likelier, about, float64 [exchanges]."""
         if self.guesser is None or member.fluency is None:
             return np.zeros(len(i))
         reading = self.guesser.read(state.target.vector)
@@ -63,21 +76,27 @@ class Moves(PopulationProposer):
         words = words.to(reading.words.device)
         [odds] = reading.continuations([(member.ids, member.fluency)], words)
         after = odds.double().cpu().numpy()  # [beginning, word that follows]
-        gains: np.ndarray = (
-            after[i, j] + after[k, i] + after[j, k] - after[i, i] - after[j, j] - after[k, k]
-        )
+        own, apart = np.diagonal(after), j < k
+        # What then follows the beginnings that end at i, at m and at j; and at k, if apart.
+        made = after[i, k] + after[m, np.where(apart, j, i)] + after[j, m]
+        gains: np.ndarray = made - own[i] - own[k] - own[m]
+        gains += np.where(apart, after[k, i] - own[j], 0.0)
         return gains
 
 
-def moves(length: int) -> list[tuple[int, int, int]]:
-    """Every move of a span: the words from i to j and those from j to k change places."""
-    return [
-        (i, j, k)
+@lru_cache(maxsize=64)
+def exchanges(length: int) -> np.ndarray:
+    """Every exchange of two spans of at most SPAN tokens, long [exchanges, 4]: the words from i to
+    j and those from k to m change places."""
+    found = [
+        (i, j, k, m)
         for i in range(length)
-        for j in range(i + 1, length)
-        for k in range(j + 1, length + 1)
+        for j in range(i + 1, min(length, i + SPAN + 1))
+        for k in range(j, length)
+        for m in range(k + 1, min(length, k + SPAN) + 1)
     ]
+    return np.array(found)
 
 
-def moved(ids: tuple[int, ...], i: int, j: int, k: int) -> tuple[int, ...]:
-    return (*ids[:i], *ids[j:k], *ids[i:j], *ids[k:])
+def exchanged(ids: tuple[int, ...], i: int, j: int, k: int, m: int) -> tuple[int, ...]:
+    return (*ids[:i], *ids[k:m], *ids[j:k], *ids[i:j], *ids[m:])

@@ -11,7 +11,7 @@ from torch import Tensor
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.reading import Reading
-from nanov2t.search.population import PopulationProposer, parents, target_on, unseen
+from nanov2t.search.population import PopulationProposer, fresh, parents, target_on
 from nanov2t.search.state import FLUENCY, Member, SearchState
 
 LONGEST = 8
@@ -29,12 +29,13 @@ known."""
 class Spans(NamedTuple):
     """Spans of texts."""
 
-    ids: list[tuple[int, ...]]
     sums: Tensor
     """float32 [spans, hidden], of their states."""
-    texts: list[Member]
-    bounds: list[tuple[Tensor, Tensor]]
-    """Of each text, the first token of each of its spans, and the one behind its last."""
+    homes: Tensor
+    """long [spans], the place of each one's text among the texts."""
+    first: Tensor
+    """long [spans], the first token of each in its text, and the one behind its last."""
+    last: Tensor
 
 
 class Splices(PopulationProposer):
@@ -63,25 +64,58 @@ class Splices(PopulationProposer):
         donors = [member for member in _short(state.population[:DONORS]) if member.ids]
         if not hosts or not donors:
             return []
-        spans = _spans(donors, 1)
+        listed = _distinct(donors)
+        donated = [donors[home].ids[i:j] for home, i, j in listed]
+        spans = _spans(donors, listed)
         target = target_on(state, spans.sums.device)
-        listed: list[tuple[float, tuple[int, ...]]] = []
-        for host in hosts:
-            places = _spans([host], 0)
+        seams = None
+        if self.guesser is not None:
+            seams = Seams(self.guesser.read(state.target.vector), [*donors, *hosts])
+        ranked: list[tuple[float, tuple[int, ...]]] = []
+        for i, host in enumerate(hosts):
+            places = _spans([host], [(0, *bounds) for bounds in _bounds(host, 0)])
             rests = host.states.float().sum(0) - places.sums
             worth = cosines_of_sums(rests, spans.sums, target)
-            if self.guesser is not None:
-                worth += FLUENCY * _fluency(self.guesser.read(state.target.vector), places, spans)
-            [(first, last)] = places.bounds
-            bounds = list(zip(first.tolist(), last.tolist(), strict=True))
+            if seams is not None:
+                worth += FLUENCY * seams.fluency(len(donors) + i, places, spans)
             best = worth.flatten().topk(min(self.splices * MARGIN, worth.numel()))
+            first, last = places.first.tolist(), places.last.tolist()
             for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-                place, span = divmod(index, len(spans.ids))
-                i, j = bounds[place]
-                listed.append((value, (*host.ids[:i], *spans.ids[span], *host.ids[j:])))
-        listed.sort(key=lambda item: -item[0])
-        rows = dict.fromkeys(row for _, row in listed[: self.splices * MARGIN])
-        return unseen(state, self.editor.decode(list(rows)), self.splices)
+                place, span = divmod(index, len(donated))
+                row = (*host.ids[: first[place]], *donated[span], *host.ids[last[place] :])
+                ranked.append((value, row))
+        ranked.sort(key=lambda item: -item[0])
+        rows = list(dict.fromkeys(row for _, row in ranked[: self.splices * MARGIN]))
+        return fresh(state, self.editor, rows, self.splices)
+
+
+class Seams:
+    """Log probabilities of the words of some members after every beginning of every member."""
+
+    def __init__(self, reading: Reading, members: Sequence[Member]):
+        sep, device = reading.model.config.trunk.sep, reading.words.device
+        read = [(member.ids, member.fluency) for member in members if member.fluency]
+        assert len(read) == len(members)
+        tokens = torch.tensor([word for ids, _ in read for word in (*ids, sep)], device=device)
+        words, self.columns = tokens.unique(return_inverse=True)  # of all tokens and ends
+        self.odds = torch.cat(reading.continuations(read, words))  # [tokens and ends, words]
+        chosen = torch.cat([fluency.chosen for _, fluency in read])
+        self.running = _running(chosen)  # of the tokens before each
+        lengths = torch.tensor([0, *(len(ids) + 1 for ids, _ in read)], device=device)
+        self.starts = lengths.cumsum(0)
+
+    def fluency(self, host: int, places: Spans, spans: Spans) -> Tensor:
+        """Log probabilities of splices of a host, about, in nats, float32
+        [places, spans]: what is read anew is only what stands behind the two seams."""
+        start = self.starts[host]
+        first, last = start + places.first, start + places.last
+        begins, ends = self.starts[spans.homes] + spans.first, self.starts[spans.homes] + spans.last
+        after = self.odds[first][:, self.columns[begins]]  # [places, spans]
+        behind = self.odds[ends][:, self.columns[last]].T
+        whole = self.running[self.starts[host + 1]] - self.running[start]
+        kept = whole - (self.running[last + 1] - self.running[first])
+        inside = self.running[ends] - self.running[begins + 1]
+        return after + behind + kept[:, None] + inside
 
 
 def cosines_of_sums(a: Tensor, b: Tensor, target: Tensor) -> Tensor:
@@ -96,43 +130,30 @@ def _short(members: Sequence[Member]) -> list[Member]:
     return [member for member in members if len(member.ids) <= LONGEST_TEXT]
 
 
-def _spans(members: Sequence[Member], shortest: int) -> Spans:
-    """All spans of members of at least `shortest` tokens."""
-    ids, sums, bounds = [], [], []
-    for member in members:
-        n, device = len(member.ids), member.states.device
-        pairs = [(i, j) for i in range(n + 1) for j in range(i + shortest, min(n, i + LONGEST) + 1)]
-        first, last = torch.tensor(pairs, device=device).T
-        running = _running(member.states[1:-1].float())
-        ids += [member.ids[i:j] for i, j in pairs]
-        sums.append(running[last] - running[first])
-        bounds.append((first, last))
-    return Spans(ids, torch.cat(sums), list(members), bounds)
+def _bounds(member: Member, shortest: int) -> list[tuple[int, int]]:
+    """The first token of each span of at least `shortest` tokens, and the one behind its last."""
+    n = len(member.ids)
+    return [(i, j) for i in range(n + 1) for j in range(i + shortest, min(n, i + LONGEST) + 1)]
+
+
+def _distinct(members: Sequence[Member]) -> list[tuple[int, int, int]]:
+    """Members and the bounds of their spans, of spans that are alike only the first."""
+    found: dict[tuple[int, ...], tuple[int, int, int]] = {}
+    for home, member in enumerate(members):
+        for i, j in _bounds(member, 1):
+            found.setdefault(member.ids[i:j], (home, i, j))
+    return list(found.values())
+
+
+def _spans(members: Sequence[Member], listed: Sequence[tuple[int, int, int]]) -> Spans:
+    device = members[0].states.device
+    homes, first, last = torch.tensor(listed, device=device).T
+    running = torch.cat([_running(member.states[1:-1].float()) for member in members])
+    lengths = torch.tensor([0, *(len(member.ids) + 1 for member in members)], device=device)
+    starts = lengths.cumsum(0)[homes]
+    return Spans(running[starts + last] - running[starts + first], homes, first, last)
 
 
 def _running(x: Tensor) -> Tensor:
     """Sums of the first rows of x, [n + 1, ...] of [n, ...]."""
     return torch.cat([torch.zeros_like(x[:1]), x]).cumsum(0)
-
-
-def _fluency(reading: Reading, places: Spans, spans: Spans) -> Tensor:
-    """Log probabilities of splices, about, in nats, float32 [places, spans]: what is read anew is
-    only what stands behind the two seams. The places are those of one host."""
-    [host], [(first, last)] = places.texts, places.bounds
-    ids = torch.tensor([*host.ids, reading.model.config.trunk.sep], device=first.device)
-    behind = ids[last]  # the token behind the place
-    begins = torch.tensor([span[0] for span in spans.ids], device=first.device)
-    words, where = torch.cat([ids, begins]).unique(return_inverse=True)
-    read = [(member.ids, member.fluency) for member in (host, *spans.texts) if member.fluency]
-    after, *others = reading.continuations(read, words)
-    assert host.fluency is not None
-    running = _running(host.fluency.chosen)
-    kept = running[-1] - running[last + 1] + running[first]  # without the place and what is behind
-    worth = after[first][:, where[len(ids) :]] + kept[:, None]
-    inside, out_of = [], []
-    for member, (start, end), odds in zip(spans.texts, spans.bounds, others, strict=True):
-        assert member.fluency is not None
-        running = _running(member.fluency.chosen)
-        inside.append(running[end] - running[start + 1])
-        out_of.append(odds[end][:, torch.searchsorted(words, behind)])  # [spans, places]
-    return worth + torch.cat(inside) + torch.cat(out_of).T

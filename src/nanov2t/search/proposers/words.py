@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.population import PopulationProposer, parents, target_on, unseen
+from nanov2t.search.population import PopulationProposer, fresh, parents, target_on
 from nanov2t.search.proposers.splices import cosines_of_sums
 from nanov2t.search.state import FLUENCY, Member, SearchState
 
-MARGIN = 4
-"""Times as many texts as are wanted are looked at, since some are known."""
+MARGIN = 16
+"""Times as many texts as are wanted are looked for, since the best ones soon are known."""
 
 
 class Words(PopulationProposer):
@@ -35,13 +37,14 @@ class Words(PopulationProposer):
         self.count, self.texts = count, texts
         self.states = editor.word_states
         self.words = torch.tensor(editor.frequent_words, device=self.states.device)
+        self.added = self.states[self.words]
 
     @torch.inference_mode()
     def suggest(self, state: SearchState) -> list[str]:
         members = parents(state, self.count)
         if not members or not self.texts:
             return []
-        worth = torch.cat([self._worth(state, member) for member in members])  # [places, words]
+        worth = self._worth(state, members)  # [places, words]
         best = worth.flatten().topk(min(self.texts * MARGIN, worth.numel())).indices
         places = [
             (member.ids, i, i + replaced)
@@ -54,22 +57,30 @@ class Words(PopulationProposer):
         for place, word in zip((best // len(self.words)).tolist(), chosen, strict=True):
             ids, i, j = places[place]
             rows[(*ids[:i], word, *ids[j:])] = None
-        texts = self.editor.decode(list(rows))
-        return unseen(state, texts, self.texts)
+        return fresh(state, self.editor, list(rows), self.texts)
 
-    def _worth(self, state: SearchState, member: Member) -> Tensor:
-        """About the fitness, up to a constant of the member, of putting words in the place of each
-        token, then of inserting them before each and at the end: [2 tokens + 1, words]."""
-        hidden = member.states.float()
-        row = torch.tensor(member.row, device=hidden.device)
-        own = self.states[row]
-        total, offset = hidden.sum(0), (hidden - own).mean(0)
-        gaps = (total + offset).expand(len(member.ids) + 1, -1)
-        rests = torch.cat([total - own[1:-1], gaps])
-        worth = cosines_of_sums(rests, self.states[self.words], target_on(state, hidden.device))
-        if self.guesser is None or member.fluency is None:
+    def _worth(self, state: SearchState, members: Sequence[Member]) -> Tensor:
+        """About the fitness of putting words in the place of each token of a member, then of
+        inserting them before each and at the end: [2 tokens + 1 a member, words]."""
+        target = target_on(state, self.states.device)
+        rests = torch.cat([self._rests(member) for member in members])
+        worth = cosines_of_sums(rests, self.added, target)
+        if self.guesser is None:
             return worth
         reading = self.guesser.read(state.target.vector)
-        [odds] = reading.continuations([(member.ids, member.fluency)], self.words)
-        gains = torch.cat([odds[:-1] - member.fluency.chosen[:-1, None], odds])
-        return worth + FLUENCY * gains
+        read = [(member.ids, member.fluency) for member in members if member.fluency]
+        assert len(read) == len(members)
+        gains = []
+        for odds, (_, fluency) in zip(reading.continuations(read, self.words), read, strict=True):
+            odds += fluency.chosen.sum()
+            gains += [odds[:-1] - fluency.chosen[:-1, None], odds]
+        return worth.add_(torch.cat(gains), alpha=FLUENCY)
+
+    def _rests(self, member: Member) -> Tensor:
+        """Sums of states that lack only a word's average: those of a member without each token,
+        then for each gap all of them and the text's offset, [2 tokens + 1, hidden]."""
+        hidden = member.states.float()
+        own = self.states[torch.tensor(member.row, device=hidden.device)]
+        total, offset = hidden.sum(0), (hidden - own).mean(0)
+        gaps = (total + offset).expand(len(member.ids) + 1, -1)
+        return torch.cat([total - own[1:-1], gaps])
