@@ -25,6 +25,8 @@ SHORTLIST = 96
 """Texts of the highest cosines, of which the fittest are kept."""
 GAIN = 1e-4
 """Difference of fitness that counts as a gain."""
+FITTEST = 4
+"""Times as many edits and moves as of others that are tried of the fittest parent."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
 
@@ -183,6 +185,13 @@ def fresh(
 def target_on(state: SearchState, device: torch.device) -> Tensor:
     """The target, float32 [dim], on a device."""
     return torch.from_numpy(state.target.vector.astype(np.float32)).to(device)
+
+
+def offset_of(member: Member, words: Tensor) -> Tensor:
+    """What a text adds to its words' average states, float32 [vocabulary, hidden]: the mean over
+    its tokens, [hidden]."""
+    row = torch.tensor(member.row, device=words.device)
+    return (member.states.float() - words[row]).mean(0)
 
 
 def stalled(state: SearchState) -> int:

@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 
 from nanov2t.models.editor import Edit, Editor, Kind, ScoredDraft, apply, conflict
-from nanov2t.search.population import PopulationProposer, dice, parents, target_on
+from nanov2t.search.population import (
+    FITTEST,
+    PopulationProposer,
+    dice,
+    offset_of,
+    parents,
+    target_on,
+)
 from nanov2t.search.state import Member, SearchState
 
 KNOWN = 128
 """Edits that are kept of a parent."""
 MOST = 8
 """Edits that are made together."""
-FITTEST = 4
-"""Times as many edits as of others that are tried of the fittest parent."""
 DRAWN = 6
 """Times as many sets are drawn as are made: those that bring the sum of states nearest."""
 GOING = (Kind.REPLACE, Kind.DELETE)
@@ -103,8 +108,7 @@ class Children(PopulationProposer):
     ) -> Tensor:
         """About the cosines of a member with sets of edits made, float32 [sets]."""
         hidden, words = member.states.float(), self.editor.word_states
-        row = torch.tensor(member.row, device=hidden.device)
-        offset = (hidden - words[row]).mean(0)
+        offset = offset_of(member, words)
         gone = [(i, e.place + 1) for i, edits in enumerate(sets) for e in edits if e.kind in GOING]
         come = [(i, e.word) for i, edits in enumerate(sets) for e in edits if e.kind in COMING]
         sums = hidden.sum(0).repeat(len(sets), 1)

@@ -9,7 +9,7 @@ import torch
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.population import PopulationProposer, dice, fresh, parents
+from nanov2t.search.population import FITTEST, PopulationProposer, dice, fresh, parents
 from nanov2t.search.state import Member, SearchState
 
 LONGEST = 48
@@ -20,8 +20,6 @@ CHANCE = 2.0
 """Nats by which chance may favour a move."""
 LISTED = 512
 """Likeliest moves of a parent, of which the first new ones are tried."""
-FITTEST = 4
-"""Times as many moves as of others that are tried of the fittest parent."""
 
 
 class Moves(PopulationProposer):

@@ -8,7 +8,7 @@ from torch import Tensor
 from nanov2t.models.beginnings import Beginnings
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.population import PopulationProposer, fresh, parents, target_on
+from nanov2t.search.population import PopulationProposer, fresh, offset_of, parents, target_on
 from nanov2t.search.state import FLUENCY, Member, SearchState
 
 WORDS = 3
@@ -109,8 +109,7 @@ class Gaps:
         assert member.fluency is not None
         hidden = member.states.float()
         self.words, self.target, device = words, target, hidden.device
-        row = torch.tensor(member.row, device=device)
-        self.offset = (hidden - words[row]).mean(0)
+        self.offset = offset_of(member, words)
         n = len(member.ids)
         first = torch.arange(n + 1, device=device)[:, None]
         self.behind = first + torch.arange(LONGEST + 1, device=device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.population import PopulationProposer, fresh, parents, target_on
+from nanov2t.search.population import PopulationProposer, fresh, offset_of, parents, target_on
 from nanov2t.search.proposers.splices import cosines_of_sums
 from nanov2t.search.state import FLUENCY, Member, SearchState
 
@@ -80,7 +80,7 @@ class Words(PopulationProposer):
         """Sums of states that lack only a word's average: those of a member without each token,
         then for each gap all of them and the text's offset, [2 tokens + 1, hidden]."""
         hidden = member.states.float()
-        own = self.states[torch.tensor(member.row, device=hidden.device)]
-        total, offset = hidden.sum(0), (hidden - own).mean(0)
-        gaps = (total + offset).expand(len(member.ids) + 1, -1)
-        return torch.cat([total - own[1:-1], gaps])
+        own = self.states[torch.tensor(member.ids, dtype=torch.long, device=hidden.device)]
+        total = hidden.sum(0)
+        gaps = (total + offset_of(member, self.states)).expand(len(member.ids) + 1, -1)
+        return torch.cat([total - own, gaps])
