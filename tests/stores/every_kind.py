@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from binaries import BINARIES
+from databases import DATABASES
 from kinds import (
     FaissFlat,
     FaissGraph,
     FaissLists,
+    Folder,
     Jsonl,
     Kind,
     Npy,
@@ -23,16 +24,6 @@ from kinds import (
     cut_file,
 )
 from tables import TABLES
-
-
-class Folder(Kind):
-    """A kind that is a folder; its SOURCE is `scheme:FOLDER#NAME`."""
-
-    def move(self, source):
-        scheme, _, rest = source.partition(":")
-        folder, _, name = rest.partition("#")
-        moved = shutil.move(folder, folder + "-moved")
-        return f"{scheme}:{moved}#{name}"
 
 
 class Chroma(Folder):
@@ -163,6 +154,7 @@ class PostgresArrays(Postgres):
 KINDS: list[Kind] = [
     *TABLES,
     *BINARIES,
+    *DATABASES,
     Npy(),
     NpyByColumn(),
     Safetensors(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,6 +85,16 @@ class File(Kind):
 
     def cut(self, source, share):
         cut_file(Path(source.partition("#")[0]), share)
+
+
+class Folder(Kind):
+    """A kind that is a folder; its SOURCE is `scheme:FOLDER#NAME`."""
+
+    def move(self, source):
+        scheme, _, rest = source.partition(":")
+        folder, _, name = rest.partition("#")
+        moved = shutil.move(folder, Path(folder).with_stem("moved"))
+        return f"{scheme}:{moved}#{name}"
 
 
 def cut_file(path: Path, share: float) -> None:

@@ -58,6 +58,8 @@ def test_every_kind_is_here():
         "chroma",
         "lancedb",
         "postgresql",
+        "qdrant",
+        "milvus",
         ".zarr",
     }
     assert all(tested & {*store.suffixes, *store.schemes} for store in STORES)

@@ -147,13 +147,16 @@ class Store(ABC):
 class ForwardStore(Store):
     """A store that can only be read forwards: it skips ahead, and starts over to go back."""
 
+    keeps_ids: ClassVar[bool] = False
+    """Whether rows have ids without a column of the user's choice."""
+
     _iterator: Iterator[tuple[Any, Any]] = iter(())
     _position = -1
 
     @abstractmethod
     def rows(self) -> Iterator[tuple[Any, Any]]:
         """Ids and vectors of all rows, from the first one on; ids count where a column was chosen
-        for them."""
+        for them, or where it keeps some."""
 
     def fetch(self, start: int, stop: int) -> Fetched:
         if not 0 <= self._position <= start:
@@ -161,8 +164,10 @@ class ForwardStore(Store):
         skipped = start - self._position
         rows = list(itertools.islice(self._iterator, skipped, stop - self._position))
         self._position = stop
-        ids = [id_ for id_, _ in rows] if self.ids else range(start, start + len(rows))
-        return ids, [vector for _, vector in rows]
+        vectors = [vector for _, vector in rows]
+        if self.ids or self.keeps_ids:
+            return [id_ for id_, _ in rows], vectors
+        return range(start, start + len(rows)), vectors
 
 
 @contextmanager
@@ -241,6 +246,15 @@ def file_fingerprint(path: Path) -> str:
             file.seek(max(0, facts.st_size - 4096) * i // 63)
             samples.append(file.read(4096))
     return digest(facts.st_size, facts.st_mtime_ns, *samples)
+
+
+def rows_fingerprint(rows: Iterable[Any]) -> str:
+    """A hash of all rows, of servers that do not tell of changes; reading takes far less time than
+    inverting."""
+    found = hashlib.sha256()
+    for row in rows:
+        found.update(repr(row).encode())
+    return found.hexdigest()[:16]
 
 
 def _matrix(values: Sequence[Any] | np.ndarray, dim: int) -> tuple[np.ndarray, dict[int, str]]:

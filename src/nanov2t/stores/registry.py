@@ -15,11 +15,13 @@ from nanov2t.stores.hdf5 import Hdf5Store
 from nanov2t.stores.json_files import JsonlStore, JsonStore
 from nanov2t.stores.lancedb import LanceStore
 from nanov2t.stores.magic import what_it_is
+from nanov2t.stores.milvus import MilvusStore
 from nanov2t.stores.npy import NpyStore
 from nanov2t.stores.npz import NpzStore
 from nanov2t.stores.orc import OrcStore
 from nanov2t.stores.parquet import ParquetStore
 from nanov2t.stores.postgres import PostgresStore
+from nanov2t.stores.qdrant import QdrantStore
 from nanov2t.stores.safetensors_files import SafetensorsStore
 from nanov2t.stores.shards import ShardsStore
 from nanov2t.stores.sqlite import SqliteStore
@@ -43,6 +45,8 @@ STORES: list[type[Store]] = [
     FaissStore,
     ChromaStore,
     LanceStore,
+    QdrantStore,
+    MilvusStore,
     PostgresStore,
 ]
 """Every kind of store; a new one is a line here."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import ForwardStore, digest, file_fingerprint, pick
+from nanov2t.stores.base import Fetched, Store, digest, file_fingerprint, pick
 from nanov2t.stores.text import holds_numbers, parse_vector
 
 VECTORS = re.compile(r"(\w+)\s+(float|int8|bit)\[(\d+)\]", re.IGNORECASE)
@@ -36,7 +34,7 @@ class Column:
     """What ids may be taken from, and the SQL of it."""
 
 
-class SqliteStore(ForwardStore):
+class SqliteStore(Store):
     """A column of blobs of float32, as most tools write them, or of strings that hold lists; or of
     a table of sqlite-vec's, whose extension is not needed."""
 
@@ -47,29 +45,36 @@ class SqliteStore(ForwardStore):
     def __init__(self, where: str, key: str, ids: str | None):
         self.path, self.ids = Path(where), ids
         check_size(self.path)
-        with closing(connect(self.path)) as db:
-            columns = _columns(db)
-            # A table alone will do where it has one such column, or one of a usual name.
-            meant = {n: c for n, c in columns.items() if not key or f"{n}.".startswith(f"{key}.")}
-            key = pick(where, "" if meant else key, meant or columns)
-            self.column = columns[key]
-            known = dict(self.column.ids)
-            if ids and ids not in known:
-                raise UserError(f"{where}: no column {ids}, only {', '.join(known)}")
-            self._id = known[ids] if ids else "NULL"
-            [count] = db.execute(f"SELECT count(*) FROM {self.column.source}").fetchone()
-            all_ids = f"SELECT {self._id} AS id FROM {self.column.source}"
-            other = f"SELECT 1 FROM ({all_ids}) WHERE typeof(id) <> 'integer' LIMIT 1"
-            integers = not ids or db.execute(other).fetchone() is None
+        self._db = db = connect(self.path)
+        self._version = self._version_now()
+        columns = _columns(db)
+        # A table alone will do where it has one such column, or one of a usual name.
+        meant = {n: c for n, c in columns.items() if not key or f"{n}.".startswith(f"{key}.")}
+        key = pick(where, "" if meant else key, meant or columns)
+        self.column = columns[key]
+        known = dict(self.column.ids)
+        if ids and ids not in known:
+            raise UserError(f"{where}: no column {ids}, only {', '.join(known)}")
+        self._id = known[ids] if ids else "NULL"
+        [count] = db.execute(f"SELECT count(*) FROM {self.column.source}").fetchone()
+        all_ids = f"SELECT {self._id} AS id FROM {self.column.source}"
+        other = f"SELECT 1 FROM ({all_ids}) WHERE typeof(id) <> 'integer' LIMIT 1"
+        integers = not ids or db.execute(other).fetchone() is None
         files = [p for p in (self.path, self.path.with_name(f"{self.path.name}-wal")) if p.exists()]
         fingerprint = digest(*map(file_fingerprint, files))
         self.describe(f"{where}#{key}", self.column.kind, count, fingerprint, integers)
 
-    def rows(self) -> Iterator[tuple[Any, Any]]:
+    def fetch(self, start: int, stop: int) -> Fetched:
+        # A query that stays open would keep others from writing; so what they write is noticed.
+        if self._version_now() != self._version:
+            raise ValueError("it changed while it was read")
         query = f"SELECT {self._id}, {self.column.cells} FROM {self.column.source}"
-        with closing(connect(self.path)) as db:
-            for id_, cell in db.execute(query):
-                yield id_, self._vector(cell)
+        rows = self._db.execute(f"{query} LIMIT ? OFFSET ?", (stop - start, start)).fetchall()
+        ids = [id_ for id_, _ in rows] if self.ids else range(start, start + len(rows))
+        return ids, [self._vector(cell) for _, cell in rows]
+
+    def _version_now(self) -> Any:
+        return self._db.execute("PRAGMA data_version").fetchone()
 
     def _vector(self, cell: Any) -> Any:
         if cell is None:

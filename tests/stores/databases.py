@@ -1,0 +1,88 @@
+"""Every kind of store, written with the tool that people write it with: Qdrant and Milvus Lite."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from kinds import Folder, Kind, cut_file
+
+
+class Qdrant(Folder):
+    """The folder that Qdrant's client keeps without a server."""
+
+    client, holds, named = "qdrant_client", ("zero",), ("texts",)
+
+    def write(self, place, rows, names):
+        from qdrant_client import models
+
+        size = models.VectorParams(size=len(rows[0]), distance="Dot")
+        with self._client(place / "qdrant") as client:
+            client.create_collection("texts", vectors_config=size)
+            # It commits every point by itself, and would wait for the disk each time.
+            storage = client._client.collections["texts"].storage.storage
+            storage.execute("PRAGMA synchronous = OFF")
+            storage.execute("PRAGMA journal_mode = MEMORY")
+            payload = [{"name": name} for name in names]
+            client.upload_collection("texts", rows, payload, ids=range(len(rows)))
+        return f"qdrant:{place / 'qdrant'}#texts"
+
+    def change(self, source, row, name, rows, names):
+        from qdrant_client import models
+
+        with self._client(source.partition(":")[2].partition("#")[0]) as client:
+            client.update_vectors("texts", [models.PointVectors(id=row, vector=rows[row])])
+
+    def cut(self, source, share):
+        folder = Path(source.partition(":")[2].partition("#")[0])
+        cut_file(folder / "collection/texts/storage.sqlite", share)
+
+    @contextmanager
+    def _client(self, folder):
+        from qdrant_client import QdrantClient
+
+        with closing(QdrantClient(path=str(folder))) as client:
+            yield client
+
+
+class Milvus(Folder):
+    client, holds, named = "pymilvus", ("zero",), ("texts",)
+
+    def write(self, place, rows, names):
+        with self._client(place / "milvus.db") as client:
+            client.create_collection("texts", dimension=len(rows[0]), auto_id=False)
+            numbered = enumerate(zip(names, rows, strict=True))
+            client.insert("texts", [{"id": i, "name": n, "vector": r} for i, (n, r) in numbered])
+        return f"milvus:{place / 'milvus.db'}#texts"
+
+    def move(self, source):
+        self._forget()
+        return super().move(source)
+
+    def change(self, source, row, name, rows, names):
+        self._forget()
+        with self._client(source.partition(":")[2].partition("#")[0]) as client:
+            client.upsert("texts", [{"id": row, "name": name, "vector": rows[row]}])
+
+    def cut(self, source, share):
+        folder = Path(source.partition(":")[2].partition("#")[0])
+        self._forget()
+        for path in [*folder.rglob("*.arrow"), *folder.rglob("*.parquet")]:
+            cut_file(path, share)
+
+    @contextmanager
+    def _client(self, folder):
+        from pymilvus import MilvusClient
+
+        with closing(MilvusClient(str(folder))) as client:
+            yield client
+        self._forget()
+
+    def _forget(self):
+        """Stop what serves all folders in this process, as its end would."""
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_all()
+
+
+DATABASES: list[Kind] = [Qdrant(), Milvus()]
