@@ -16,6 +16,7 @@ COMMANDS = (
     "interpolate",
     "words",
     "evaluate",
+    "audit",
     "study",
     "train",
     "draft",

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
+from nanov2t.cli.auditing import Audit
 from nanov2t.cli.evaluating import Evaluate
 from nanov2t.cli.guessing import Words
 from nanov2t.cli.interpolating import Interpolate
@@ -40,6 +41,7 @@ Command = (
     | Annotated[Interpolate, subcommand("interpolate")]
     | Annotated[Words, subcommand("words")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Audit, subcommand("audit")]
     | Annotated[Study, subcommand("study")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Draft, subcommand("draft")]

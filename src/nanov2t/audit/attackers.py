@@ -1,0 +1,91 @@
+"""Who reads the defended vectors, and what they know: each turns them into what an inverter of
+undefended vectors can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import cosine
+from nanov2t.defences import MadeDefence
+
+Restore = Callable[[np.ndarray], np.ndarray]
+"""Defended vectors, float32 [n, dim], to estimates of the undefended ones."""
+RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
+"""Strengths of the ridge that are tried, as shares of the defended vectors' mean variance."""
+HELD_OUT = 0.2
+"""Share of the pairs that chooses among the fits."""
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """One who holds defended vectors and an inverter of undefended ones."""
+
+    name: str
+    knows: str
+    restore: Restore
+    verifies: bool = False
+    """Whether guesses are defended too, and the one that agrees best is chosen."""
+
+
+def attackers_of(
+    defence: MadeDefence | None, public: np.ndarray, pairs: Sequence[int]
+) -> list[Attacker]:
+    """Those who attack a defence.
+
+    Args:
+        public: float32 [m, dim], undefended vectors of texts that are no secret.
+        pairs: for each number, one who has so many texts with their defended vectors.
+
+    Raises:
+        UserError: there are fewer public texts than pairs are asked for.
+    """
+    found = [Attacker("unchanged", "the vectors alone", lambda vectors: vectors)]
+    if defence is None:
+        return found
+    if defence.known is not None:
+        restore = fit(defence.known(public), public)
+        found.append(Attacker("informed", "how the defence works", restore, defence.repeatable))
+    for count in pairs:
+        if not 2 <= count <= len(public):
+            raise UserError(f"--pairs {count}: between 2 and {len(public)}, the public texts")
+        known = f"{count} texts with their defended vectors"
+        restore = fit(defence(public[:count]), public[:count])
+        found.append(Attacker(f"{count} pairs", known, restore))
+    return found
+
+
+def fit(defended: np.ndarray, undefended: np.ndarray) -> Restore:
+    """The map from defended to undefended vectors, float32 [m, dim] each, that does best on pairs
+    that were held out: ridge regression, whose best is the mean of the undefended vectors given
+    the defended ones where both are Gaussian, or a rotation (orthogonal Procrustes)."""
+    held = max(1, round(HELD_OUT * len(defended)))
+    fits: list[Callable[[np.ndarray, np.ndarray], Restore]] = [_rotation]
+    fits += [lambda a, b, ridge=ridge: _regression(a, b, ridge) for ridge in RIDGES]  # type: ignore[misc]
+
+    def worth(fitted: Callable[[np.ndarray, np.ndarray], Restore]) -> float:
+        restore = fitted(defended[:-held], undefended[:-held])
+        return float(cosine(restore(defended[-held:]), undefended[-held:]).mean())
+
+    return max(fits, key=worth)(defended, undefended)
+
+
+def _regression(defended: np.ndarray, undefended: np.ndarray, ridge: float) -> Restore:
+    """Least squares with a penalty, in whichever of the two equal forms is smaller."""
+    x, y = defended.astype(np.float64), undefended.astype(np.float64)
+    centre, mean = x.mean(0), y.mean(0)
+    x, y = x - centre, y - mean
+    penalty = ridge * max(float((x**2).mean()), 1e-12) * len(x)
+    if len(x) < x.shape[1]:
+        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), y)
+    else:
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+    return lambda vectors: ((vectors - centre) @ weights + mean).astype(np.float32)
+
+
+def _rotation(defended: np.ndarray, undefended: np.ndarray) -> Restore:
+    u, _, v = np.linalg.svd(defended.T.astype(np.float64) @ undefended.astype(np.float64))
+    return lambda vectors: (vectors @ (u @ v)).astype(np.float32)

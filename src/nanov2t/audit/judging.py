@@ -1,0 +1,136 @@
+"""A defence is judged by its best attacker, and a gate by limits on what that one reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nanov2t.audit.kinds import KINDS
+from nanov2t.audit.leakage import SCORES
+from nanov2t.audit.utility import MEASURES
+from nanov2t.core.errors import UserError, first_line
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A line of a gate."""
+
+    metric: str
+    """One of SCORES, KINDS or MEASURES."""
+    tokens: int | None
+    """The length of the texts; None: every length that was audited."""
+    rule: str
+    """`max`, `min`, or `min_share`: of the undefended figure."""
+    value: float
+
+    @property
+    def name(self) -> str:
+        return self.metric if self.tokens is None else f"{self.metric}@{self.tokens}"
+
+
+def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
+    """The limits of a YAML file, such as `exact_match@16: {max: 5}`, `names: {max: 10}` or
+    `ndcg@10: {min_share: 0.97}`.
+
+    Args:
+        lengths: that are audited.
+
+    Raises:
+        UserError: it cannot be read, or holds a limit that cannot be judged.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: holds no limits")
+    limits = []
+    for name, rules in content.items():
+        if not isinstance(rules, dict) or not rules:
+            raise UserError(f"{path}: {name}: needs a limit, such as {{max: 5}}")
+        metric, tokens = _metric(path, str(name), lengths)
+        for rule, value in rules.items():
+            allowed = ("min", "min_share") if metric in MEASURES else ("max",)
+            if rule not in allowed:
+                raise UserError(f"{path}: {name}: no limit {rule}, only {', '.join(allowed)}")
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(f"{path}: {name}: {rule} is no number: {value}")
+            limits.append(Limit(metric, tokens, rule, float(value)))
+    return limits
+
+
+def _metric(path: Path, name: str, lengths: Sequence[int]) -> tuple[str, int | None]:
+    """What a gate's key means."""
+    if name in MEASURES:
+        return name, None
+    metric, at, tokens = name.partition("@")
+    if metric not in (*SCORES, *KINDS):
+        known = ", ".join((*SCORES, *KINDS, *MEASURES))
+        raise UserError(f"{path}: {name}: no such figure, only {known}")
+    if not at:
+        return metric, None
+    if tokens not in map(str, lengths):
+        raise UserError(f"{path}: {name}: texts of {tokens} tokens are not audited")
+    return metric, int(tokens)
+
+
+def broken(limits: Sequence[Limit], report: Mapping[str, Any]) -> list[str]:
+    """A line for each limit that a report breaks. The figures are those of every defence or, where
+    none was audited, of the plain vectors; and of a figure's 95 % interval the worse end counts.
+
+    Raises:
+        UserError: a limit is on a kind that the texts do not hold.
+    """
+    plain, *defended = report["defences"]
+    return [
+        line
+        for row in defended or [plain]
+        for limit in limits
+        for line in (
+            _utility(limit, row, plain) if limit.metric in MEASURES else _leakage(limit, row)
+        )
+    ]
+
+
+def _leakage(limit: Limit, row: Mapping[str, Any]) -> Iterator[str]:
+    lengths = [x["tokens"] for x in row["attackers"][0]["lengths"]]
+    asked = [n for n in lengths if limit.tokens in (None, n)]
+    found = [(n, *best) for n in asked if (best := strongest(row, n, limit.metric))]
+    if not found:
+        raise UserError(f"gate: {limit.name}: the texts hold nothing of that kind")
+    for tokens, attacker, figure in found:
+        high = figure["ci95"][1]
+        if high > limit.value:
+            yield (
+                f"{row['defence']}: {limit.metric}@{tokens} is up to {high:.4g} "
+                f"(attacker: {attacker}), more than {limit.value:g}"
+            )
+
+
+def _utility(limit: Limit, row: Mapping[str, Any], plain: Mapping[str, Any]) -> Iterator[str]:
+    low = row["utility"][limit.metric]["ci95"][0]
+    whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else 1.0
+    if low < limit.value * whole:
+        of = f" of {whole:.4g}" if limit.rule == "min_share" else ""
+        yield (
+            f"{row['defence']}: {limit.metric} is down to {low:.4g}, less than {limit.value:g}{of}"
+        )
+
+
+def strongest(
+    row: Mapping[str, Any], tokens: int, metric: str
+) -> tuple[str, Mapping[str, Any]] | None:
+    """The attacker of a defence who does best by a metric on texts of a length, and that figure;
+    None where the texts hold nothing of the kind."""
+    figures = [
+        (attacker["name"], length[metric] if metric in SCORES else length["kinds"].get(metric))
+        for attacker in row["attackers"]
+        for length in attacker["lengths"]
+        if length["tokens"] == tokens
+    ]
+    known = [(name, figure) for name, figure in figures if figure is not None]
+    return max(known, key=lambda item: item[1]["value"], default=None)

@@ -1,0 +1,66 @@
+"""What inverters read out of vectors, kept in a folder so that an audit resumes where it was
+killed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nanov2t.core.errors import UserError
+from nanov2t.core.files import write_whole
+from nanov2t.inverter import Inverter
+from nanov2t.stores.base import digest
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read out of one vector."""
+
+    text: str
+    hypotheses: list[str]
+    """The best ones, best first."""
+    embedder_calls: int
+    seconds: float
+
+
+class Reader:
+    """Inverts vectors; whatever was inverted before by the same means is not inverted again.
+
+    Args:
+        folder: for what was read, a file for each set of vectors.
+        rounds, beam: of the search.
+    """
+
+    def __init__(self, inverter: Inverter, folder: Path, rounds: int | None, beam: int):
+        self.inverter, self.folder, self.rounds, self.beam = inverter, folder, rounds, beam
+        self.means = digest(
+            inverter.fingerprint(), inverter.search, inverter.effort, inverter.budget, rounds, beam
+        )
+
+    def read(self, vectors: np.ndarray) -> list[Reading]:
+        """Invert vectors, float32 [n, dim].
+
+        Raises:
+            UserError: a vector cannot be inverted, or the folder not written.
+        """
+        path = self.folder / f"{digest(self.means, vectors.tobytes())}.json"
+        if path.exists():
+            return [Reading(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        readings = [
+            Reading(
+                found.text,
+                [hypothesis.text for hypothesis in found.hypotheses],
+                found.embedder_calls,
+                found.rounds[-1].seconds,
+            )
+            for found in self.inverter.invert(vectors, self.rounds, self.beam)
+        ]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps([asdict(reading) for reading in readings]).encode())
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        return readings

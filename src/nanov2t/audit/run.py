@@ -1,0 +1,167 @@
+"""The audit: texts, defences and attackers to one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nanov2t.audit.attackers import Attacker, attackers_of
+from nanov2t.audit.leakage import Sample, control, leakage, make_sample
+from nanov2t.audit.reading import Reader, Reading
+from nanov2t.audit.utility import Retrieval
+from nanov2t.core.vectors import cosine
+from nanov2t.defences import MadeDefence, Setting, make_defence
+from nanov2t.embedders.text import reference
+from nanov2t.inverter import Inverter
+from nanov2t.stores.base import digest
+
+SCHEMA = 1
+"""Version of the report's form; it grows when a key changes its meaning or goes."""
+WORST = 5
+"""Records of a length that are shown, those read out best."""
+AGREES = 1 - 1e-6
+"""Cosine from which the defended vector of a guess is the one that was attacked."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an audit looks at."""
+
+    texts: Sequence[str]
+    public: Sequence[str]
+    """Texts that are no secret: attackers learn from them, and defences are fitted on them."""
+    lengths: Sequence[int]
+    """In the inverter's tokens."""
+    limit: int
+    """Texts of each length at most."""
+    defences: Sequence[str] = ()
+    pairs: Sequence[int] = ()
+    """For each number, an attacker who has so many pairs; none: one who has as many as the vectors
+    have dimensions, or as there are public texts."""
+    seed: int = 0
+    """Of the defences."""
+
+
+def audit(
+    plan: Plan, reader: Reader, progress: Callable[[str], None] = lambda said: None
+) -> dict[str, Any]:
+    """Attack the vectors of texts, plain and defended, and take what retrieval is worth with them.
+
+    Args:
+        progress: called with what is done next.
+
+    Returns:
+        The report, as docs/audit.md describes it.
+
+    Raises:
+        UserError: texts, lengths, a defence or a number of pairs will not do.
+    """
+    inverter = reader.inverter
+    samples = [make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
+    retrieval = Retrieval(inverter.embedder, plan.texts)
+    public = _public_vectors(inverter, plan) if plan.defences else np.zeros((0, 0), np.float32)
+    setting = Setting(inverter.embedder.dim, plan.seed, public)
+    defences = [None, *(make_defence(spec, setting) for spec in plan.defences)]
+    pairs = plan.pairs or [min(public.shape)]
+    attackers = [attackers_of(defence, public, pairs) for defence in defences]
+    rows = []
+    for defence, those in zip(defences, attackers, strict=True):
+        spec = defence.spec if defence else "none"
+        found = []
+        for attacker in those:
+            lengths = []
+            for sample in samples:
+                progress(f"{spec}: attacker {attacker.name}, {sample.tokens} tokens")
+                lengths.append(_attack(reader, sample, defence, attacker))
+            found.append({"name": attacker.name, "knows": attacker.knows, "lengths": lengths})
+        mark = digest(defence(public[:WORST]).tobytes()) if defence else ""
+        rows.append(
+            {
+                "defence": spec,
+                "fingerprint": mark,
+                "utility": retrieval.figures(defence),
+                "attackers": found,
+            }
+        )
+    return {"schema": SCHEMA, "seed": plan.seed, "defences": rows} | _means(reader, plan)
+
+
+def _public_vectors(inverter: Inverter, plan: Plan) -> np.ndarray:
+    """Of the public texts, cut to all lengths in turn: float32 [m, dim]."""
+    embedder, tokenizer = inverter.embedder, inverter.tokenizer
+    cut = [
+        reference(text, tokenizer, embedder, plan.lengths[i % len(plan.lengths)])
+        for i, text in enumerate(plan.public)
+    ]
+    return embedder.encode([text for text in cut if text])
+
+
+def _means(reader: Reader, plan: Plan) -> dict[str, Any]:
+    """By what the figures were taken."""
+    inverter = reader.inverter
+    info = inverter.embedder.info
+    return {
+        "texts": len(plan.texts),
+        "public_texts": len(plan.public) if plan.defences else 0,
+        "embedder": {"name": info.name, "dim": info.dim, "fingerprint": info.fingerprint},
+        "inverter": {
+            "fingerprint": inverter.fingerprint(),
+            "search": inverter.search,
+            "effort": inverter.effort,
+            "rounds": reader.rounds,
+            "beam": reader.beam,
+        },
+    }
+
+
+def _attack(
+    reader: Reader, sample: Sample, defence: MadeDefence | None, attacker: Attacker
+) -> dict[str, Any]:
+    """One attacker's figures on texts of one length."""
+    held = defence(sample.vectors) if defence else sample.vectors
+    readings = reader.read(attacker.restore(held))
+    result: dict[str, Any] = {"tokens": sample.tokens, "n": len(readings)}
+    if attacker.verifies and defence is not None:
+        readings, agree = _verified(reader.inverter, defence, held, readings)
+        result["verified"] = 100 * float(agree.mean())
+    found = [reading.text for reading in readings]
+    embedder = reader.inverter.embedder
+    scores = leakage(embedder, sample, found)
+    return (
+        result
+        | scores
+        | {
+            "control": control(embedder, sample, found),
+            "seconds": sum(reading.seconds for reading in readings),
+            "embedder_calls": sum(reading.embedder_calls for reading in readings),
+            "worst": _worst(embedder.encode(found), sample, found),
+        }
+    )
+
+
+def _verified(
+    inverter: Inverter, defence: MadeDefence, held: np.ndarray, readings: Sequence[Reading]
+) -> tuple[list[Reading], np.ndarray]:
+    """Of the best guesses at each vector the one whose own defended vector agrees best, and whether
+    it agrees wholly: bool [n]."""
+    chosen, agree = [], []
+    for vector, reading in zip(held, readings, strict=True):
+        guesses = list(dict.fromkeys([reading.text, *reading.hypotheses]))
+        agreement = cosine(defence(inverter.embedder.encode(guesses)), vector[None])
+        calls = reading.embedder_calls + len(guesses)
+        best = int(agreement.argmax())
+        chosen.append(replace(reading, text=guesses[best], embedder_calls=calls))
+        agree.append(bool(agreement[best] >= AGREES))
+    return chosen, np.array(agree)
+
+
+def _worst(vectors: np.ndarray, sample: Sample, found: Sequence[str]) -> list[dict[str, Any]]:
+    """The records that were read out best, by the cosine of the two texts' vectors."""
+    cosines = cosine(vectors, sample.vectors)
+    return [
+        {"text": sample.references[i], "found": found[i], "cosine": float(cosines[i])}
+        for i in np.argsort(-cosines, kind="stable")[:WORST].tolist()
+    ]

@@ -1,0 +1,93 @@
+"""The command that audits. Free of torch, so that help is instant."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanov2t.cli.quiet import quiet
+from nanov2t.cli.searching import SearchArguments
+from nanov2t.core.errors import UserError
+
+RECORDS = 200
+PUBLIC = 1024
+"""Synthetic records, where no texts are given."""
+
+
+@dataclass(kw_only=True)
+class Audit(SearchArguments):
+    """How much of texts their embeddings give away, and what a defence saves and costs.
+
+    The texts' vectors are attacked, plain and with each defence; docs/audit.md says by whom. OUT
+    holds the report, and what was found so far: the same command goes on where it was stopped.
+    """
+
+    out: Path
+    """Folder for report.md, report.json and what was found."""
+    texts: str | None = None
+    """The texts, as in `nanov2t evaluate`; by default synthetic records with names, dates, e-mail
+    addresses, phone numbers and other numbers."""
+    split: str = "test"
+    """Of a data set."""
+    column: str = ""
+    """What holds the text, by default `text`."""
+    public: str | None = None
+    """Texts that are no secret, from which attackers learn what undefended vectors are like; the
+    nearer to `texts` the better. By default synthetic records."""
+    lengths: tuple[int, ...] = (4, 8, 16, 32)
+    """Tokens to which the texts are cut."""
+    limit: int = 50
+    """Texts of each length at most."""
+    defence: tuple[str, ...] = ()
+    """Specs, such as `noise:0.01 int8 bits pq:48 truncate:256 mask:0.25 scale:-2.6 rotation`, or
+    `module:function` for one of your own."""
+    pairs: tuple[int, ...] = ()
+    """For each number, an attacker who has so many public texts with their defended vectors; by
+    default as many as the vectors have dimensions."""
+    seed: int = 0
+    """Of what defences draw."""
+    gate: Path | None = None
+    """YAML file of limits, such as `exact_match@16: {max: 5}`. Where one is broken the exit code
+    is 1."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from nanov2t.audit.judging import broken, read_gate
+        from nanov2t.audit.reading import Reader
+        from nanov2t.audit.report import write_report
+        from nanov2t.audit.run import Plan, audit
+
+        self.check(rounds=0, beam=1, limit=2, seed=0)
+        if not self.lengths:
+            raise UserError("--lengths: give at least one")
+        limits = read_gate(self.gate, self.lengths) if self.gate else []
+        quiet()
+        plan = Plan(
+            texts=self._read(self.texts, RECORDS, seed=0),
+            public=self._read(self.public, PUBLIC, seed=1) if self.defence else (),
+            lengths=sorted(set(self.lengths)),
+            limit=self.limit,
+            defences=self.defence,
+            pairs=sorted(set(self.pairs)),
+            seed=self.seed,
+        )
+        reader = Reader(self.load(), self.out / "found", self.rounds, self.beam)
+        with Console(stderr=True).status("auditing") as status:
+            report = audit(plan, reader, status.update)
+        write_report(self.out, report, shlex.join(["nanov2t", *sys.argv[1:]]))
+        print(self.out / "report.md")
+        if lines := broken(limits, report):
+            print("\n".join(lines), file=sys.stderr)
+            sys.exit(1)
+
+    def _read(self, source: str | None, count: int, seed: int) -> list[str]:
+        """The texts of a source, or `count` synthetic records."""
+        from nanov2t.audit.records import make_records
+        from nanov2t.core.passages import read_passages
+
+        if source is None:
+            return make_records(count, seed)
+        return list(read_passages(source, self.split, self.column))

@@ -1,0 +1,146 @@
+"""The command: its report, going on after a kill, its gate, and what it refuses."""
+
+import json
+import sys
+
+import pytest
+
+from nanov2t.audit.leakage import control, leakage, make_sample
+from nanov2t.audit.report import marked, plain
+from nanov2t.cli import main as cli
+from nanov2t.core.errors import UserError
+from nanov2t.inverter import Inverter
+
+TEXTS = [
+    "Norma Fisher <script>alert(1)</script> called at noon.",
+    "The right\u202eto left mark | and *stars* stay.",
+    "My father repairs old clocks in the cellar.",
+]
+SECTIONS = [
+    "Leakage by attacker and length",
+    "Content read out whole",
+    "Retrieval",
+    "Records read out best",
+    "What was not measured",
+    "To repeat",
+]
+
+
+@pytest.fixture
+def audit(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny.corrector.save_pretrained("tiny", tiny.tokenizer)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    (tmp_path / "gate.yaml").write_text("exact_match@4: {max: 5}\nndcg@10: {min_share: 0.1}\n")
+
+    def run(*more):
+        means = [
+            "--inverter",
+            "tiny",
+            "--rounds",
+            "0",
+            "--beam",
+            "1",
+            "--limit",
+            "2",
+            "--lengths",
+            "4",
+        ]
+        given = ["--texts", "texts.txt", "--public", "texts.txt", "--out", "out"]
+        monkeypatch.setattr(sys, "argv", ["nanov2t", "audit", *given, *means, *more])
+        try:
+            cli.main()
+            return 0, *capsys.readouterr()
+        except SystemExit as stop:
+            return stop.code, *capsys.readouterr()
+
+    return run
+
+
+def without_seconds(report):
+    if isinstance(report, dict):
+        return {k: without_seconds(v) for k, v in report.items() if k != "seconds"}
+    return [without_seconds(x) for x in report] if isinstance(report, list) else report
+
+
+DEFENDED = ("--defence", "bits", "rotation", "--pairs", "2")
+
+
+def test_the_report_shows_everything_and_is_the_same_after_a_kill(audit, tmp_path, monkeypatch):
+    code, out, err = audit(*DEFENDED, "--gate", "gate.yaml")
+    assert code == 0 and out.strip() == "out/report.md", err
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == SECTIONS
+    assert "<script>" not in page and "\u202e" not in page
+    first = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [
+        (row["defence"], [attacker["name"] for attacker in row["attackers"]])
+        for row in first["defences"]
+    ] == [
+        ("none", ["unchanged"]),
+        ("bits", ["unchanged", "informed", "2 pairs"]),
+        ("rotation", ["unchanged", "2 pairs"]),
+    ]
+    files = sorted((tmp_path / "out" / "found").iterdir())
+    files[0].unlink()
+    invert, calls = Inverter.invert, []
+    monkeypatch.setattr(Inverter, "invert", lambda *a: calls.append(len(a[1])) or invert(*a))
+    audit(*DEFENDED)
+    assert calls == [2], "only what is missing is inverted again"
+    again = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert without_seconds(again) == without_seconds(first)
+
+
+def test_a_gate_that_must_fail_fails(audit, tmp_path):
+    (tmp_path / "gate.yaml").write_text("recall@10: {min: 1.1}\n")
+    code, out, err = audit("--gate", "gate.yaml")
+    assert code == 1 and out and err.splitlines()[-1].startswith("none: recall@10 is down to")
+    assert (tmp_path / "out" / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--defence", "sponge"], "defence sponge: neither one of"),
+        (["--defence", "int8", "--pairs", "9"], "--pairs 9: between 2 and 3"),
+        (["--lengths", "64"], "--lengths 64: the inverter writes 1 to 8"),
+        (["--texts", "none.txt"], "none.txt: no such file"),
+        (["--gate", "none.yaml"], "none.yaml: cannot be read"),
+        (["--limit", "1"], "--limit must be at least 2"),
+    ],
+)
+def test_what_will_not_do_is_one_line(audit, tmp_path, more, said):
+    code, out, err = audit(*more)
+    assert code == 2 and not out and said in err.splitlines()[-1]
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_texts_that_are_too_short_are_left_out(tiny):
+    sample = make_sample(tiny, ["too short", *TEXTS], 8, limit=2)
+    assert len(sample.references) == 2 and sample.references[0].startswith("norma fisher")
+    assert [item.text for item in sample.items[0]] == ["norma fisher", "1"]
+    with pytest.raises(UserError, match="fewer than two"):
+        make_sample(tiny, TEXTS[:1], 8, limit=2)
+
+
+def test_texts_read_out_whole_leak_all_and_the_control_nothing(tiny):
+    sample = make_sample(
+        tiny, ["Norma Fisher paid 4200 euros", "Call Corey Jones in 1996 or"], 6, 2
+    )
+    figures = leakage(tiny.embedder, sample, sample.references)
+    shuffled = control(tiny.embedder, sample, sample.references)
+    for name in ("exact_match", "bleu", "token_f1"):
+        assert figures[name]["value"] == pytest.approx(100) and shuffled[name]["value"] < 20
+    assert figures["cosine"]["value"] == pytest.approx(1) and shuffled["cosine"]["value"] < 0.6
+    assert {k: (v["value"], v["n"]) for k, v in figures["kinds"].items()} == {
+        "names": (100, 2),
+        "numbers": (100, 2),
+    }
+    assert shuffled["kinds"]["names"]["value"] == 0
+
+
+def test_markup_in_texts_is_shown_and_not_obeyed():
+    assert plain("<b>|*\u202e\n") == "&lt;b&gt;&#124;&#42;(U+202E)(U+000A)"
+    assert marked("we met john in oslo", "met in oslo | paul") == (
+        "**met** **in** **oslo** &#124; paul"
+    )

@@ -1,0 +1,82 @@
+"""A gate passes what is within its limits, and names what is not."""
+
+import pytest
+
+from nanov2t.audit.judging import broken, read_gate, strongest
+from nanov2t.core.errors import UserError
+
+MEASURES = ("ndcg@10", "recall@10", "overlap@10")
+
+
+def figure(value, spread=0.0):
+    return {"value": value, "ci95": [value - spread, value + spread]}
+
+
+def attacker(name, exact, names=None, spread=0.0):
+    kinds = {} if names is None else {"names": figure(names)}
+    scores = dict.fromkeys(("bleu", "token_f1", "cosine"), figure(0))
+    scores["exact_match"] = figure(exact, spread)
+    return {"name": name, "lengths": [{"tokens": 16, "kinds": kinds} | scores]}
+
+
+def row(defence, ndcg, *attackers):
+    utility = dict.fromkeys(MEASURES, figure(ndcg, 0.01))
+    return {"defence": defence, "utility": utility, "attackers": list(attackers)}
+
+
+PLAIN = row("none", 0.8, attacker("unchanged", 90, 90))
+DEFENDED = row("bits", 0.7, attacker("unchanged", 1, 8), attacker("informed", 4, 5, spread=2))
+
+
+def judged(tmp_path, text, *rows):
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    return broken(read_gate(path, [16]), {"defences": rows})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exact_match@16: {max: 6}", None),
+        ("exact_match: {max: 5}", "bits: exact_match@16 is up to 6 (attacker: informed), more"),
+        ("names: {max: 8}", None),
+        ("names: {max: 7}", "bits: names@16 is up to 8 (attacker: unchanged), more than 7"),
+        ("ndcg@10: {min_share: 0.86}", None),
+        ("ndcg@10: {min_share: 0.87}", "bits: ndcg@10 is down to 0.69, less than 0.87 of 0.8"),
+        ("ndcg@10: {min: 0.7}", "bits: ndcg@10 is down to 0.69, less than 0.7"),
+    ],
+)
+def test_the_worse_end_of_the_best_attackers_interval_counts(tmp_path, text, said):
+    lines = judged(tmp_path, text, PLAIN, DEFENDED)
+    assert len(lines) == (said is not None) and (said or "") in "".join(lines)
+
+
+def test_without_a_defence_the_plain_vectors_are_judged(tmp_path):
+    assert judged(tmp_path, "exact_match: {max: 89}", PLAIN)
+    assert not judged(tmp_path, "exact_match: {max: 90}", PLAIN)
+
+
+def test_the_strongest_is_so_by_figure():
+    assert strongest(DEFENDED, 16, "exact_match")[0] == "informed"
+    assert strongest(DEFENDED, 16, "names")[0] == "unchanged"
+    assert strongest(DEFENDED, 16, "dates") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no limits"),
+        ("a: [", "cannot be read"),
+        ("exact_match: 5", "needs a limit"),
+        ("exact: {max: 5}", "no such figure"),
+        ("ndcg@16: {min: 0.5}", "no such figure"),
+        ("exact_match@8: {max: 5}", "texts of 8 tokens are not audited"),
+        ("exact_match: {min: 5}", "no limit min, only max"),
+        ("exact_match: {max: five}", "is no number: five"),
+        ("dates: {max: 5}", "the texts hold nothing of that kind"),
+    ],
+)
+def test_a_limit_that_cannot_be_judged_is_one_line(tmp_path, text, said):
+    with pytest.raises(UserError, match=said) as error:
+        judged(tmp_path, text, PLAIN)
+    assert "\n" not in str(error.value)
