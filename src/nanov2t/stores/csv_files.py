@@ -11,7 +11,7 @@ from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, open_csv
 from nanov2t.stores.arrow import ArrowRows
 from nanov2t.stores.base import HEAD, NoRows
 
-BLOCK = 2**22
+BLOCK = 2**20
 """Bytes that are read at once; a row must be shorter."""
 
 
