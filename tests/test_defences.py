@@ -76,6 +76,9 @@ def test_what_one_who_knows_the_defence_can_repeat(vectors, setting):
     assert make_defence("rotation", setting).known is None
     noise = make_defence("noise:0.01", setting)
     assert not noise.repeatable and not np.array_equal(noise.known(vectors), noise(vectors))
+    sixteen = noise.reads(16, False)(vectors)
+    assert sixteen.dtype == np.float32 and sixteen.shape == vectors.shape
+    assert (sixteen - vectors).std() == pytest.approx(0.01 / 4, rel=0.05)
     mask = make_defence("mask:0.25", setting)
     assert mask.repeatable and np.array_equal(mask.known(vectors), mask(vectors))
 

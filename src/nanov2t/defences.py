@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,14 @@ class MadeDefence:
     known: Defence | None
     """What one who knows how it works can do to vectors of his own: the same, or the same with
     noise of his own; None if it needs a key."""
-    repeatable: bool
-    """Whether `known` gives the very vectors that `apply` gives."""
+    reads: Callable[[int, bool], Defence] | None = None
+    """Where noise is drawn anew at every read: the mean of so many reads, the owner's or, if the
+    flag is set, those that `known` is the first of."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether `known` gives the very vectors that `apply` gives."""
+        return self.known is not None and self.reads is None
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         return self.apply(vectors)
@@ -74,16 +80,19 @@ def make_defence(spec: str, setting: Setting) -> MadeDefence:
     name, _, text = spec.partition(":")
     if name not in DEFENCES:
         own = _own(spec)
-        return MadeDefence(spec, own, own, repeatable=True)
+        return MadeDefence(spec, own, own)
     kind = DEFENCES[name]
     value = _parameter(spec, text, kind, setting.dim)
-    apply = kind.make(value, setting)
-    known: Defence | None = apply
-    if kind.secret:
-        known = None
-    elif kind.drawn:
-        known = kind.make(value, Setting(setting.dim, setting.seed + 1, setting.public))
-    return MadeDefence(spec, apply, known, repeatable=not (kind.secret or kind.drawn))
+    if not kind.drawn:
+        apply = kind.make(value, setting)
+        return MadeDefence(spec, apply, None if kind.secret else apply)
+
+    def reads(count: int, known: bool) -> Defence:
+        seeds = range(setting.seed + known, setting.seed + known + 2 * count, 2)
+        drawn = [kind.make(value, replace(setting, seed=seed)) for seed in seeds]
+        return lambda vectors: np.mean([draw(vectors) for draw in drawn], axis=0)
+
+    return MadeDefence(spec, reads(1, False), reads(1, True), reads)
 
 
 def _parameter(spec: str, text: str, kind: Kind, dim: int) -> float:

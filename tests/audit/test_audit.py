@@ -91,11 +91,20 @@ def test_the_report_shows_everything_and_is_the_same_after_a_kill(audit, tmp_pat
     assert without_seconds(again) == without_seconds(first)
 
 
-def test_a_gate_that_must_fail_fails(audit, tmp_path):
+def test_a_report_without_texts_and_an_audit_that_fails(audit, tmp_path):
+    assert audit("--redact")[0] == 0
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "Withheld." in page and "fisher" not in page and "fisher" not in json.dumps(report)
+    report["defences"][0]["utility"]["ndcg@10"]["ci95"] = [1.5, 1.5]
+    (tmp_path / "before.json").write_text(json.dumps(report))
     (tmp_path / "gate.yaml").write_text("recall@10: {min: 1.1}\n")
-    code, out, err = audit("--gate", "gate.yaml")
-    assert code == 1 and out and err.splitlines()[-1].startswith("none: recall@10 is down to")
-    assert (tmp_path / "out" / "report.json").exists()
+    code, out, err = audit("--gate", "gate.yaml", "--baseline", "before.json")
+    gate, regression = err.splitlines()[-2:]
+    assert code == 1 and out.strip() == "out/report.md"
+    assert gate.startswith("none: recall@10 is down to")
+    assert regression.startswith("none: ndcg@10 is") and regression.endswith("at least 1.5")
+    assert "fisher" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +115,7 @@ def test_a_gate_that_must_fail_fails(audit, tmp_path):
         (["--lengths", "64"], "--lengths 64: the inverter writes 1 to 8"),
         (["--texts", "none.txt"], "none.txt: no such file"),
         (["--gate", "none.yaml"], "none.yaml: cannot be read"),
+        (["--baseline", "none.json"], "none.json: cannot be read"),
         (["--limit", "1"], "--limit must be at least 2"),
     ],
 )

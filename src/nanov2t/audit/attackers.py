@@ -11,6 +11,7 @@ import numpy as np
 from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import cosine
 from nanov2t.defences import MadeDefence
+from nanov2t.targets import Defence
 
 Restore = Callable[[np.ndarray], np.ndarray]
 """Defended vectors, float32 [n, dim], to estimates of the undefended ones."""
@@ -26,9 +27,15 @@ class Attacker:
 
     name: str
     knows: str
+    hold: Defence
+    """Undefended vectors to those that the attacker holds."""
     restore: Restore
     verifies: bool = False
     """Whether guesses are defended too, and the one that agrees best is chosen."""
+
+
+READS = (4, 16)
+"""Reads of one vector that are averaged, where each has noise of its own."""
 
 
 def attackers_of(
@@ -43,19 +50,30 @@ def attackers_of(
     Raises:
         UserError: there are fewer public texts than pairs are asked for.
     """
-    found = [Attacker("unchanged", "the vectors alone", lambda vectors: vectors)]
     if defence is None:
-        return found
+        return [Attacker("unchanged", "the vectors alone", _as_it_is, _as_it_is)]
+    found = [Attacker("unchanged", "the vectors alone", defence, _as_it_is)]
     if defence.known is not None:
         restore = fit(defence.known(public), public)
-        found.append(Attacker("informed", "how the defence works", restore, defence.repeatable))
+        knows = "how the defence works"
+        found.append(Attacker("informed", knows, defence, restore, defence.repeatable))
+    if reads := defence.reads:
+        for count in READS:
+            knows = f"how the defence works, and {count} reads of each vector"
+            restore = fit(reads(count, True)(public), public)
+            hold = reads(count, False)
+            found.append(Attacker(f"informed, {count} reads", knows, hold, restore))
     for count in pairs:
         if not 2 <= count <= len(public):
             raise UserError(f"--pairs {count}: between 2 and {len(public)}, the public texts")
         known = f"{count} texts with their defended vectors"
         restore = fit(defence(public[:count]), public[:count])
-        found.append(Attacker(f"{count} pairs", known, restore))
+        found.append(Attacker(f"{count} pairs", known, defence, restore))
     return found
+
+
+def _as_it_is(vectors: np.ndarray) -> np.ndarray:
+    return vectors
 
 
 def fit(defended: np.ndarray, undefended: np.ndarray) -> Restore:

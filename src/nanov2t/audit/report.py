@@ -23,7 +23,6 @@ LIMITS = """## What was not measured
 
 - The figures are a lower bound: another inverter, or a longer search, may read more.
 - Nobody trained an inverter on the defended vectors.
-- Several reads of one vector, each with its own noise, were not averaged.
 - Names in other languages than English, or in lower case, are not recognised.
 - A text's first half had to find its second half; real queries may fare otherwise.
 """
@@ -149,6 +148,8 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> str:
                 text, found = record["text"], record["found"]
                 cells.append([plain(row["defence"]), plain(name), plain(text)])
                 cells[-1] += [marked(text, found), f"{record['cosine']:.4f}"]
+    if not cells:
+        return "Withheld."
     return table(["defence", "attacker", "text", "read out", "cosine"], cells)
 
 

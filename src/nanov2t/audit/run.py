@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanov2t.audit.attackers import Attacker, attackers_of
+from nanov2t.audit.baseline import SCHEMA
 from nanov2t.audit.leakage import Sample, control, leakage, make_sample
 from nanov2t.audit.reading import Reader, Reading
 from nanov2t.audit.utility import Retrieval
@@ -18,8 +19,6 @@ from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.stores.base import digest
 
-SCHEMA = 1
-"""Version of the report's form; it grows when a key changes its meaning or goes."""
 WORST = 5
 """Records of a length that are shown, those read out best."""
 AGREES = 1 - 1e-6
@@ -43,6 +42,8 @@ class Plan:
     have dimensions, or as there are public texts."""
     seed: int = 0
     """Of the defences."""
+    redact: bool = False
+    """Whether the report shows no texts."""
 
 
 def audit(
@@ -75,7 +76,8 @@ def audit(
             lengths = []
             for sample in samples:
                 progress(f"{spec}: attacker {attacker.name}, {sample.tokens} tokens")
-                lengths.append(_attack(reader, sample, defence, attacker))
+                shown = 0 if plan.redact else WORST
+                lengths.append(_attack(reader, sample, defence, attacker, shown))
             found.append({"name": attacker.name, "knows": attacker.knows, "lengths": lengths})
         mark = digest(defence(public[:WORST]).tobytes()) if defence else ""
         rows.append(
@@ -118,10 +120,14 @@ def _means(reader: Reader, plan: Plan) -> dict[str, Any]:
 
 
 def _attack(
-    reader: Reader, sample: Sample, defence: MadeDefence | None, attacker: Attacker
+    reader: Reader,
+    sample: Sample,
+    defence: MadeDefence | None,
+    attacker: Attacker,
+    shown: int,
 ) -> dict[str, Any]:
-    """One attacker's figures on texts of one length."""
-    held = defence(sample.vectors) if defence else sample.vectors
+    """One attacker's figures on texts of one length, with the `shown` ones read out best."""
+    held = attacker.hold(sample.vectors)
     readings = reader.read(attacker.restore(held))
     result: dict[str, Any] = {"tokens": sample.tokens, "n": len(readings)}
     if attacker.verifies and defence is not None:
@@ -137,7 +143,7 @@ def _attack(
             "control": control(embedder, sample, found),
             "seconds": sum(reading.seconds for reading in readings),
             "embedder_calls": sum(reading.embedder_calls for reading in readings),
-            "worst": _worst(embedder.encode(found), sample, found),
+            "worst": _worst(embedder.encode(found), sample, found, shown),
         }
     )
 
@@ -158,10 +164,12 @@ def _verified(
     return chosen, np.array(agree)
 
 
-def _worst(vectors: np.ndarray, sample: Sample, found: Sequence[str]) -> list[dict[str, Any]]:
+def _worst(
+    vectors: np.ndarray, sample: Sample, found: Sequence[str], count: int
+) -> list[dict[str, Any]]:
     """The records that were read out best, by the cosine of the two texts' vectors."""
     cosines = cosine(vectors, sample.vectors)
     return [
         {"text": sample.references[i], "found": found[i], "cosine": float(cosines[i])}
-        for i in np.argsort(-cosines, kind="stable")[:WORST].tolist()
+        for i in np.argsort(-cosines, kind="stable")[:count].tolist()
     ]

@@ -51,10 +51,16 @@ class Audit(SearchArguments):
     gate: Path | None = None
     """YAML file of limits, such as `exact_match@16: {max: 5}`. Where one is broken the exit code
     is 1."""
+    baseline: Path | None = None
+    """report.json of an earlier audit. Where a figure is worse than its interval there, the exit
+    code is 1."""
+    redact: bool = False
+    """Show no texts in the report."""
 
     def run(self) -> None:
         from rich.console import Console
 
+        from nanov2t.audit.baseline import read_report, regressions
         from nanov2t.audit.judging import broken, read_gate
         from nanov2t.audit.reading import Reader
         from nanov2t.audit.report import write_report
@@ -64,6 +70,7 @@ class Audit(SearchArguments):
         if not self.lengths:
             raise UserError("--lengths: give at least one")
         limits = read_gate(self.gate, self.lengths) if self.gate else []
+        earlier = read_report(self.baseline) if self.baseline else None
         quiet()
         plan = Plan(
             texts=self._read(self.texts, RECORDS, seed=0),
@@ -73,13 +80,17 @@ class Audit(SearchArguments):
             defences=self.defence,
             pairs=sorted(set(self.pairs)),
             seed=self.seed,
+            redact=self.redact,
         )
         reader = Reader(self.load(), self.out / "found", self.rounds, self.beam)
         with Console(stderr=True).status("auditing") as status:
             report = audit(plan, reader, status.update)
         write_report(self.out, report, shlex.join(["nanov2t", *sys.argv[1:]]))
         print(self.out / "report.md")
-        if lines := broken(limits, report):
+        lines = broken(limits, report)
+        if earlier:
+            lines += regressions(report, earlier)
+        if lines:
             print("\n".join(lines), file=sys.stderr)
             sys.exit(1)
 

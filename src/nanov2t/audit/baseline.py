@@ -1,0 +1,56 @@
+"""A report beside an earlier one: what has become worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nanov2t.audit.judging import strongest
+from nanov2t.audit.kinds import KINDS
+from nanov2t.audit.leakage import SCORES
+from nanov2t.audit.utility import MEASURES
+from nanov2t.core.errors import UserError, first_line
+
+SCHEMA = 1
+"""Version of the report's form; it grows when a key changes its meaning or goes."""
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """An earlier audit's report.json.
+
+    Raises:
+        UserError: it cannot be read, or is of another form.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA or "defences" not in report:
+        raise UserError(f"{path}: is no report of an audit, of form {SCHEMA}")
+    return report
+
+
+def regressions(report: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:
+    """A line for each figure that is worse than its 95 % interval in an earlier report. What only
+    one of them has, be it a defence, a length or a kind, is not compared."""
+    before = {row["defence"]: row for row in earlier["defences"]}
+    lines = []
+    for row in report["defences"]:
+        old = before.get(row["defence"])
+        if old is None:
+            continue
+        for name in MEASURES:
+            value, low = row["utility"][name]["value"], old["utility"][name]["ci95"][0]
+            if value < low:
+                lines.append(f"{row['defence']}: {name} is {value:.4g}, before at least {low:.4g}")
+        for tokens in (length["tokens"] for length in row["attackers"][0]["lengths"]):
+            for metric in (*SCORES, *KINDS):
+                ours, theirs = strongest(row, tokens, metric), strongest(old, tokens, metric)
+                if ours and theirs and ours[1]["value"] > (high := theirs[1]["ci95"][1]):
+                    lines.append(
+                        f"{row['defence']}: {metric}@{tokens} is {ours[1]['value']:.4g} "
+                        f"(attacker: {ours[0]}), before at most {high:.4g}"
+                    )
+    return lines
