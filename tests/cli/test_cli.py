@@ -71,20 +71,9 @@ def test_a_text_and_its_vector_give_the_same(run, folder, tmp_path, minilm):
 
 
 def test_standard_input(folder):
+    options = ["--inverter", folder, "--rounds", "0", "--beam", "1"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "nanov2t",
-            "invert",
-            "-",
-            "--inverter",
-            folder,
-            "--rounds",
-            "0",
-            "--beam",
-            "1",
-        ],
+        [sys.executable, "-m", "nanov2t", "invert", "-", *options],
         input="one\ntwo\n",
         capture_output=True,
         text=True,
