@@ -3,9 +3,10 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
-from nanov2t.audit.leakage import control, leakage, make_sample
+from nanov2t.audit.leakage import control, leakage, make_sample, share
 from nanov2t.audit.report import marked, plain
 from nanov2t.cli import main as cli
 from nanov2t.core.errors import UserError
@@ -31,7 +32,7 @@ def audit(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tiny.corrector.save_pretrained("tiny", tiny.tokenizer)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    (tmp_path / "gate.yaml").write_text("exact_match@4: {max: 5}\nndcg@10: {min_share: 0.1}\n")
+    (tmp_path / "gate.yaml").write_text("exact_match@4: {max: 70}\nndcg@10: {min_share: 0.1}\n")
 
     def run(*more):
         means = [
@@ -147,6 +148,13 @@ def test_texts_read_out_whole_leak_all_and_the_control_nothing(tiny):
         "numbers": (100, 2),
     }
     assert shuffled["kinds"]["names"]["value"] == 0
+
+
+def test_what_never_happened_among_few_texts_may_happen():
+    assert share(np.zeros(50))["ci95"] == pytest.approx([0, 7.1], abs=0.05)
+    assert share(np.full(50, 100.0))["ci95"] == pytest.approx([92.9, 100], abs=0.05)
+    half = share(np.array([0.0, 100.0] * 50))
+    assert half["value"] == 50 and half["ci95"] == pytest.approx([40.4, 59.6], abs=0.05)
 
 
 def test_markup_in_texts_is_shown_and_not_obeyed():

@@ -17,6 +17,8 @@ from nanov2t.evaluation import metrics
 from nanov2t.inverter import Inverter
 
 SCORES = ("exact_match", "bleu", "token_f1", "cosine")
+NORMAL = 1.96
+"""Standard deviations on both sides of the mean that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def leakage(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[st
             if item.kind == kind
         ]
         if whole:
-            kinds[kind] = figure(np.array(whole)) | {"n": len(whole)}
-    return {name: figure(values) for name, values in scores.items()} | {"kinds": kinds}
+            kinds[kind] = share(np.array(whole)) | {"n": len(whole)}
+    figures = {name: figure(values) for name, values in scores.items()}
+    return figures | {"exact_match": share(scores["exact_match"]), "kinds": kinds}
 
 
 def control(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[str, Any]:
@@ -92,6 +95,16 @@ def control(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[st
     return leakage(embedder, sample, [*found[1:], found[0]])
 
 
+def share(values: np.ndarray) -> dict[str, Any]:
+    """The mean of values [n] that are all 0 or 100, and its 95 % interval by Wilson: a bootstrap
+    would be sure that what never happened among a few texts never happens."""
+    n, p = len(values), float(values.mean()) / 100
+    middle = (p + NORMAL**2 / (2 * n)) / (1 + NORMAL**2 / n)
+    half = NORMAL / (1 + NORMAL**2 / n) * (p * (1 - p) / n + NORMAL**2 / (4 * n**2)) ** 0.5
+    ends = [100 * max(0.0, middle - half), 100 * min(1.0, middle + half)]
+    return {"value": 100 * p, "ci95": ends}
+
+
 def figure(values: np.ndarray) -> dict[str, Any]:
-    """The mean of values [n] and its 95 % interval."""
+    """The mean of values [n] and its 95 % bootstrap interval."""
     return {"value": float(values.mean()), "ci95": metrics.interval(values)}

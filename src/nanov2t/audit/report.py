@@ -53,8 +53,9 @@ def markdown(report: Mapping[str, Any], command: str) -> str:
     parts = [
         f"# Audit of {plain(report['embedder']['name'])}",
         *[_sentence(row, rows[0]) for row in rows],
-        "In brackets: 95 % intervals by bootstrap. Exact match, BLEU, token F1 and shares of kinds "
-        "run from 0 to 100.",
+        "In brackets: 95 % intervals, by Wilson for exact match and the shares of kinds, by "
+        "bootstrap for the others. Exact match, BLEU, token F1 and shares of kinds run from 0 to "
+        "100.",
         "## Leakage by attacker and length",
         _attacks(rows),
         "## Content read out whole",
