@@ -23,6 +23,7 @@ COMMANDS = (
     "export",
     "convert",
     "push",
+    "ui",
 )
 HEAD = """# The command line
 

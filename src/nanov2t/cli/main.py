@@ -19,6 +19,7 @@ from nanov2t.cli.making import Convert, Draft, Export, Study, Train
 from nanov2t.cli.pushing import Push
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
+from nanov2t.cli.serving import Ui
 from nanov2t.core.errors import UserError
 from nanov2t.train.config import TrainConfig
 from nanov2t.train.recipes import load_config
@@ -48,6 +49,7 @@ Command = (
     | Annotated[Export, subcommand("export")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Push, subcommand("push")]
+    | Annotated[Ui, subcommand("ui")]
 )
 
 

@@ -1,0 +1,79 @@
+"""What the page makes of a text, without a browser."""
+
+import re
+
+import numpy as np
+import pytest
+
+from nanov2t.core.errors import UserError
+from nanov2t.defences import DEFENCES, Setting, make_defence
+from nanov2t.search.state import Round
+from nanov2t.ui.attempt import STRENGTHS, Attempt
+from nanov2t.ui.drawing import complaint, curve, marked, rounds_table, strip
+from nanov2t.ui.neighbours import SENTENCES, overlap
+
+
+@pytest.fixture
+def attempt(desk):
+    return Attempt(desk)
+
+
+def test_a_text_is_given_back_from_its_vector(attempt, tiny):
+    states = list(attempt.run("a", "The old ferry", "default", "none", 0.0))
+    [found] = tiny.invert(tiny.embedder.encode(["the old ferry"]), rounds=2, beam=2)
+    status, drawn, rounds = states[-1]
+    assert f"Cosine {found.cosine:.6f}" in status and f"{found.embedder_calls} texts" in status
+    assert drawn.count("<rect") == 384 and rounds.count("<tr>") >= 2
+    assert len(states) == len(found.rounds) + 2 and "Searching" in states[0][0]
+
+
+def test_a_defence_changes_the_vector_and_has_its_price(attempt, tiny):
+    *_, (open_, drawn, _) = attempt.run("a", "The old ferry", "default", "none", 0.0)
+    *_, (defended, other, _) = attempt.run("a", "The old ferry", "default", "noise", 0.1)
+    assert drawn != other and open_ != defended
+    kept = [int(re.search(r"(\d+)%", attempt.cost("noise", s))[1]) for s in (0, 0.02, 0.1)]
+    assert kept[0] == 100 > kept[1] > kept[2]
+    assert attempt.cost("none", 0.0) == ""
+    for name in STRENGTHS:
+        scale = STRENGTHS[name](384)
+        assert name in DEFENCES and name in attempt.cost(name, scale.usual if scale else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(" ", "the text is empty"), ("\u200b", "holds nothing that")]
+)
+def test_what_holds_no_text_is_refused(attempt, text, said):
+    with pytest.raises(UserError, match=said):
+        next(attempt.run("a", text, "fast", "none", 0.0))
+
+
+def test_a_long_text_is_cut_and_that_is_said(attempt):
+    status, *_ = next(attempt.run("a", "word " * 20, "fast", "none", 0.0))
+    assert "Only the first 8 of 20 tokens" in status
+
+
+def test_neighbours_survive_a_rotation_but_not_noise(minilm):
+    vectors = minilm.encode(SENTENCES)
+    setting = Setting(384, 0, vectors)
+    assert overlap(vectors, lambda v: v) == 1
+    assert overlap(vectors, make_defence("rotation", setting)) > 0.99
+    assert overlap(vectors, make_defence("noise:1", setting)) < 0.3
+
+
+def test_texts_stay_text():
+    evil = "<img src=x onerror=alert(1)> &amp;"
+    rounds = [Round(0, evil, 0.5, 1, 0.1), Round(1, evil + "!", 0.6, 2, 0.2)]
+    for html in (marked(evil, ""), rounds_table(rounds, evil), complaint(evil)):
+        assert "<img" not in html and "&lt;img" in html and "&amp;amp;" in html
+
+
+def test_right_words_are_marked_at_their_turn():
+    html = marked("the ferry was the old", "the old ferry")
+    assert html.count("nv-right") == 2 and 'nv-right">was' not in html
+
+
+def test_curves_and_strips_of_extremes():
+    assert curve([Round(0, "a", 0.5, 1, 0.1)]) == ""
+    exact = [Round(i, "a", 1.0, 1, 0.1) for i in range(2)]
+    assert "nan" not in curve(exact) and curve(exact).count("1.0000") == 4
+    assert "nan" not in strip(np.zeros(4, np.float32))
