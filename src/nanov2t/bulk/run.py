@@ -49,19 +49,11 @@ def invert_source(
         UserError: the vectors are of another dimension than the embedder's, or `out` cannot be
             written or holds another run.
     """
-    embedder = inverter.embedder
-    if source.dim != embedder.dim:
-        raise UserError(
-            f"{source.name}: vectors of {source.dim} dimensions, but {embedder.name} makes "
-            f"{embedder.dim}"
-        )
-    remarks = _remarks(source, inverter)
-    rounds = inverter.default_rounds if rounds is None else rounds
-    count = min(source.count, limit or source.count)
-    folder = RunFolder(out, count, _manifest(inverter, source, rounds, beam, count))
+    run = BulkRun(inverter, source, out, rounds, beam, limit)
+    folder = run.folder
     first = os.environ.get("RANK", "0") == "0"
-    with RunProgress(count, folder.finished_rows, shown=first) as progress:
-        progress.say(f"{source.name}: {', '.join(remarks)}")
+    with RunProgress(run.count, folder.finished_rows, shown=first) as progress:
+        progress.say(f"{source.name}: {', '.join(run.remarks)}")
         while missing := folder.missing:
             waiting = True
             for part in missing:
@@ -69,19 +61,60 @@ def invert_source(
                     if not ours:
                         continue
                     waiting = False
-                    numbers = folder.rows_of(part)
-                    rows = source.read(numbers.start, numbers.stop)
-                    table = invert_rows(
-                        inverter, rows, source.integer_ids, rounds, beam, progress.row_done
-                    )
-                    folder.write(part, table)
+                    run.invert_part(part, progress.row_done)
                     progress.parts_done(folder.finished_rows)
             if waiting:  # for other processes; should one die, its part becomes free
                 time.sleep(WAIT)
                 progress.parts_done(folder.finished_rows)
     if first:
-        folder.tidy()
-        show_summary(summarise(list(folder.parts.values()), count), Console())
+        run.finish()
+
+
+class BulkRun:
+    """A store on its way into a folder, for whatever shares out the parts.
+
+    Args: as of :func:`invert_source`, with the same errors.
+
+    Attributes:
+        folder: the parts.
+        count: of the rows.
+        remarks: what is to be said of the vectors.
+    """
+
+    def __init__(
+        self,
+        inverter: Inverter,
+        source: Store,
+        out: Path,
+        rounds: int | None,
+        beam: int,
+        limit: int | None,
+    ):
+        embedder = inverter.embedder
+        if source.dim != embedder.dim:
+            raise UserError(
+                f"{source.name}: vectors of {source.dim} dimensions, but {embedder.name} makes "
+                f"{embedder.dim}"
+            )
+        self.remarks = _remarks(source, inverter)
+        self._inverter, self._source, self._beam = inverter, source, beam
+        self._rounds = inverter.default_rounds if rounds is None else rounds
+        self.count = min(source.count, limit or source.count)
+        manifest = _manifest(inverter, source, self._rounds, beam, self.count)
+        self.folder = RunFolder(out, self.count, manifest)
+
+    def invert_part(self, part: int, on_row: Callable[[], None] = lambda: None) -> None:
+        """Invert the rows of a part, and write it."""
+        numbers = self.folder.rows_of(part)
+        rows = self._source.read(numbers.start, numbers.stop)
+        integers = self._source.integer_ids
+        table = invert_rows(self._inverter, rows, integers, self._rounds, self._beam, on_row)
+        self.folder.write(part, table)
+
+    def finish(self) -> None:
+        """Tidy the folder, once no part is missing, and print what was found."""
+        self.folder.tidy()
+        show_summary(summarise(list(self.folder.parts.values()), self.count), Console())
 
 
 def invert_rows(

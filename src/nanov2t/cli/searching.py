@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
@@ -93,6 +93,10 @@ class Invert(SearchArguments):
     --out."""
     limit: int | None = None
     """Only the first so many vectors."""
+    engine: Literal["local", "ray"] = "local"
+    """What shares out the work of --out: the processes that were started, or Ray."""
+    address: str | None = None
+    """Of the Ray cluster; by default one on this machine."""
     json: bool = False
     """Print JSON lines, also on a terminal."""
 
@@ -106,6 +110,8 @@ class Invert(SearchArguments):
         for name, value, needs in (("out", self.out, "vectors"), ("ids", self.ids, "out")):
             if value is not None:
                 raise UserError(f"--{name} needs --{needs}")
+        if self.engine != "local":
+            raise UserError(f"--engine {self.engine} needs --vectors and --out")
         texts = read_texts(self.texts)[: self.limit]
         rows = read_rows(self.vectors, self.limit) if self.vectors else None
         inverter = self.load()
@@ -159,6 +165,12 @@ class Invert(SearchArguments):
         from nanov2t.evaluation.shared import local_device
         from nanov2t.stores.registry import open_source
 
+        if self.engine == "ray":
+            from nanov2t.ray import invert_to_folder
+
+            options = (out, self.rounds, self.beam, self.limit)
+            invert_to_folder(self.load, vectors, self.ids, *options, address=self.address)
+            return
         source = open_source(vectors, self.ids)
         inverter = self.load(local_device())
         invert_source(inverter, source, out, self.rounds, self.beam, self.limit)

@@ -138,10 +138,16 @@ class Store(ABC):
             raise UserError(
                 f"{self.name}: has no row {start + len(values)}: it changed while it was read"
             )
-        vectors, errors = _matrix(values, self.dim)
-        errors = bad_rows(vectors) | errors
-        vectors[list(errors)] = 0
-        return Rows([i if i is None or self.integer_ids else str(i) for i in ids], vectors, errors)
+        ids = [i if i is None or self.integer_ids else str(i) for i in ids]
+        return as_rows(ids, values, self.dim)
+
+
+def as_rows(ids: list[Any], values: Sequence[Any] | np.ndarray, dim: int) -> Rows:
+    """Rows of `dim` numbers out of whatever stands in their place, as of :data:`Fetched`."""
+    vectors, errors = _matrix(values, dim)
+    errors = bad_rows(vectors) | errors
+    vectors[list(errors)] = 0
+    return Rows(ids, vectors, errors)
 
 
 class ForwardStore(Store):

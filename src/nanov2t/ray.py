@@ -1,0 +1,141 @@
+"""Inversion on Ray: of whole stores into a folder, and of Ray's own data sets.
+
+Actors hold the inverter. One that dies is started again, and its work is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from nanov2t.bulk.folder import PART_ROWS
+from nanov2t.bulk.progress import RunProgress
+from nanov2t.bulk.run import BulkRun, invert_rows
+from nanov2t.core.errors import UserError, first_line
+from nanov2t.inverter import Inverter
+from nanov2t.load import load_inverter
+from nanov2t.search.options import BEAM
+from nanov2t.stores.arrow import choose_vectors
+from nanov2t.stores.base import as_rows, import_client
+from nanov2t.stores.registry import open_source
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+
+def invert_to_folder(
+    load: Callable[[], Inverter],
+    vectors: str,
+    ids: str | None,
+    out: Path,
+    rounds: int | None,
+    beam: int,
+    limit: int | None,
+    address: str | None = None,
+) -> None:
+    """Invert a store into a folder, or continue such a run, by an actor for each GPU of a cluster,
+    or for each CPU where there are none. Files and folder must be the same on every machine.
+
+    Args:
+        load: makes the inverter, on every machine anew.
+        vectors: what :func:`open_source` opens, with `ids`.
+        address: of the cluster; None: one on this machine, for this run.
+
+    Raises:
+        UserError: as of :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed.
+    """
+    ray = import_client("ray", "ray")
+    from ray.util import ActorPool
+
+    begin = partial(_begin, load, vectors, ids, out.absolute(), rounds, beam, limit)
+    run = begin()
+    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        known = ray.cluster_resources()
+        gpus = int(known.get("GPU", 0))
+        count = max(1, min(gpus or int(known["CPU"]), len(run.folder.missing)))
+        actor = ray.remote(_Worker).options(
+            num_cpus=1, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=-1
+        )
+        workers = ActorPool([actor.remote(begin) for _ in range(count)])
+        with RunProgress(run.count, run.folder.finished_rows, shown=True) as progress:
+            progress.say(f"{vectors.rpartition('@')[2]}: {', '.join(run.remarks)}")
+            progress.say(f"{count} workers of Ray")
+            done = workers.map_unordered(
+                lambda worker, part: worker.invert.remote(part), run.folder.missing
+            )
+            for _ in done:
+                progress.parts_done(run.folder.finished_rows)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise UserError(f"a worker of Ray failed: {first_line(cause)}") from None
+    finally:
+        ray.shutdown()
+    run.finish()
+
+
+def invert_dataset(
+    ds: Dataset,
+    column: str = "",
+    inverter: str | Callable[[], Inverter] = "minilm-exact",
+    rounds: int | None = None,
+    beam: int = BEAM,
+    num_gpus: float = 0,
+    concurrency: int = 1,
+) -> Dataset:
+    """A data set with the columns inverted, cosine, stopped, rounds, embedder_calls and error in
+    place of the vectors; the other columns are untouched.
+
+    Args:
+        column: of the vectors; empty: the only one, or one of a usual name.
+        inverter: a name or folder, or a function that makes one, called once an actor.
+        num_gpus: of each actor.
+        concurrency: the number of the actors.
+    """
+    load = partial(load_inverter, inverter) if isinstance(inverter, str) else inverter
+    return ds.map_batches(
+        _Batches,
+        fn_constructor_args=(load, column, rounds, beam),
+        batch_format="pyarrow",
+        batch_size=PART_ROWS,
+        num_gpus=num_gpus,
+        concurrency=concurrency,
+    )
+
+
+class _Worker:
+    """An actor that inverts parts of a run."""
+
+    def __init__(self, begin: Callable[[], BulkRun]):
+        self.run = begin()
+
+    def invert(self, part: int) -> None:
+        self.run.invert_part(part)
+
+
+class _Batches:
+    """An actor that inverts batches of a data set."""
+
+    def __init__(self, load: Callable[[], Inverter], column: str, rounds: int | None, beam: int):
+        self.inverter, self.column, self.beam = load(), column, beam
+        self.rounds = self.inverter.default_rounds if rounds is None else rounds
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        [batch] = table.combine_chunks().to_batches() or [
+            pa.RecordBatch.from_pylist([], table.schema)
+        ]
+        found = choose_vectors("data set", batch, self.column, None)
+        rows = as_rows(list(range(len(batch))), found.of(batch), self.inverter.embedder.dim)
+        inverted = invert_rows(self.inverter, rows, True, self.rounds, self.beam)
+        table = table.drop_columns(list(dict.fromkeys(found.columns)))
+        for name in inverted.column_names[1:]:
+            table = table.append_column(name, inverted.column(name))
+        return table
+
+
+def _begin(load: Callable[[], Inverter], vectors: str, ids: str | None, *settings: Any) -> BulkRun:
+    return BulkRun(load(), open_source(vectors, ids), *settings)
