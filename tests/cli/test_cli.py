@@ -173,6 +173,8 @@ def test_export_shrinks_and_keeps(run, tiny, tmp_path, folder):
         (("invert", "x", "--rounds", "two"), "--rounds"),
         (("invert", "x", "--beam", "0"), "--beam must be at least 1"),
         (("invert", "x", "--nonsense"), "--nonsense"),
+        (("invert", "x", "--engine", "ray"), "--engine ray needs --vectors and --out"),
+        (("invert", "x", "--address", "a:1"), "--address needs --engine ray"),
         (("invert", "--vectors", "none.npy"), "none.npy: no such file"),
         (("invert", "--vectors", "text.npy"), "text.npy: cannot be read"),
         (("invert", "--vectors", "truncated.npy"), "truncated.npy: cannot be read"),

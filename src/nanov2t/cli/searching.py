@@ -104,6 +104,8 @@ class Invert(SearchArguments):
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
         self.check(rounds=0, beam=1, limit=1)
+        if self.address and self.engine != "ray":
+            raise UserError("--address needs --engine ray")
         if self.vectors and self.out:
             self._to_folder(self.vectors, self.out)
             return
