@@ -238,7 +238,7 @@ def test_a_small_or_read_only_disk_gives_a_line(store, tmp_path, options):
             store.invert(disk / "out")
         assert all(pq.read_table(path).num_rows == PART_ROWS for path in disk.glob("out/*.parquet"))
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def work(store: Store, out: Path, rank: int) -> None:
