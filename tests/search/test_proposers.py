@@ -89,12 +89,14 @@ def test_a_word_of_the_dictionary_is_put_where_it_is_missing(parts, draft):
     assert TEXT in texts and len(texts) == 32
 
 
-def test_a_phrase_takes_the_place_of_a_span(parts):
-    """Three words for two, none of which would help alone."""
+def test_phrases_in_the_place_of_spans_come_nearer(parts):
     state = after(parts, ["the train to vienna came early."])
     [texts] = Phrases(parts.guesser, parts.editor, 1, 48).propose([state])
-    assert TEXT in texts and len(set(texts)) == len(texts) <= 48
-    assert not set(texts) & set(state.cosines)
+    assert len(set(texts)) == len(texts) == 48 and not set(texts) & set(state.cosines)
+    cosines = parts.embedder.encode(texts) @ state.target.vector
+    assert cosines.max() > state.pool[0].cosine + 0.02
+    words = [set(text.split()) - set(state.pool[0].text.split()) for text in texts]
+    assert max(map(len, words)) > 1
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,6 @@ CHOICES = 48
 """Likeliest words of a beginning that are looked at."""
 BEAMS = 6
 """Phrases of a beginning that go on."""
-DISTANCE = 0.03
-"""Share of a member's distance from the target that a nat is worth, if it is worth no less than in
-the fitness. Sums of average states say little of texts that lie far from the target, whose words
-must be likely first of all."""
-TOKEN = 3.0
-"""Nats given back for a token where nats are worth more: about what one costs, so that short
-phrases are not preferred."""
 MARGIN = 8
 """Times as many texts as are wanted are looked for, since the best ones soon are known."""
 
@@ -70,21 +63,19 @@ class Phrases(PopulationProposer):
         gaps = Gaps(member, self.editor.word_states, target_on(state, self.editor.device))
         ends = torch.tensor([*ids, reading.model.config.trunk.sep], device=self.editor.device)
         ends = rows.table.places[ends[gaps.behind.clamp(max=len(ids))]]  # [beginnings, spans]
-        extra = max(0.0, DISTANCE * (1 - member.cosine) - FLUENCY)
-        nat, token = FLUENCY + extra, TOKEN * extra
-        left = nat * gaps.fluency + token * gaps.tokens
+        left = FLUENCY * gaps.fluency
         found: list[tuple[float, tuple[int, ...]]] = []
-        for count in range(1, WORDS + 1):
+        for _ in range(WORDS):
             begun = gaps.sums(rows.written)  # [rows, hidden]
             odds, words = rows.odds[:, 1:].topk(CHOICES, -1)
             words = words + 1  # the first closes the text
             worth = gaps.cosines(rows.lengths, begun, rows.table.words[words])
             worth = (worth + left[rows.lengths][:, None]).amax(-1)  # [rows, CHOICES]
-            kept, chosen = _best(rows.lengths, worth + nat * (rows.total[:, None] + odds))
+            kept, chosen = _best(rows.lengths, worth + FLUENCY * (rows.total[:, None] + odds))
             rows.write(kept, words[kept, chosen])
             whole = gaps.cosines(rows.lengths, begun[kept], rows.written[:, -1:])[:, 0]
             seams = rows.odds.gather(1, ends[rows.lengths])  # [rows, spans]
-            whole += left[rows.lengths] + nat * (rows.total[:, None] + seams) + token * count
+            whole += left[rows.lengths] + FLUENCY * (rows.total[:, None] + seams)
             values, places = whole.flatten().topk(min(MARGIN * self.texts, whole.numel()))
             for value, place in zip(values.tolist(), places.tolist(), strict=True):
                 row, span = divmod(place, whole.shape[1])
@@ -100,7 +91,6 @@ class Gaps:
 
     Attributes:
         behind: long [beginnings, spans], the place of the token behind each.
-        tokens: long [beginnings, spans], how many are left.
         fluency: float32 [beginnings, spans], log probability of what is left, but for the token
             behind the span; minus infinity where there is no such span.
     """
@@ -114,7 +104,6 @@ class Gaps:
         first = torch.arange(n + 1, device=device)[:, None]
         self.behind = first + torch.arange(LONGEST + 1, device=device)
         inside = self.behind.clamp(max=n)
-        self.tokens = n - (inside - first)
         running = torch.cat([hidden[:1], hidden[1:-1]]).cumsum(0)  # [n + 1, hidden]
         self.rests = hidden.sum(0) - (running[inside] - running[first])
         odds = member.fluency.chosen.cumsum(0)
