@@ -1,4 +1,5 @@
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -7,6 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from support import HERE, tiny_config
 
+from nanov2t.cli import main as cli
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
@@ -20,6 +22,22 @@ def fresh_accelerate():
     """accelerate keeps the precision of a process's first run; here one process makes many runs."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["nanov2t", *map(str, args)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

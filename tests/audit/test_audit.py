@@ -1,14 +1,12 @@
 """The command: its report, going on after a kill, its gate, and what it refuses."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
 from nanov2t.audit.leakage import control, leakage, make_sample, share
 from nanov2t.audit.report import marked, plain
-from nanov2t.cli import main as cli
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 
@@ -28,7 +26,7 @@ SECTIONS = [
 
 
 @pytest.fixture
-def audit(tiny, tmp_path, monkeypatch, capsys):
+def audit(tiny, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     tiny.corrector.save_pretrained("tiny", tiny.tokenizer)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
@@ -48,12 +46,7 @@ def audit(tiny, tmp_path, monkeypatch, capsys):
             "4",
         ]
         given = ["--texts", "texts.txt", "--public", "texts.txt", "--out", "out"]
-        monkeypatch.setattr(sys, "argv", ["nanov2t", "audit", *given, *means, *more])
-        try:
-            cli.main()
-            return 0, *capsys.readouterr()
-        except SystemExit as stop:
-            return stop.code, *capsys.readouterr()
+        return command("audit", *given, *means, *more)
 
     return run
 

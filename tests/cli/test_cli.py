@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from support import HERE
 
-from nanov2t.cli import main as cli
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.evolution import EFFORTS
 from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
@@ -23,19 +22,8 @@ def folder(tiny, tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["nanov2t", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return run
+def run(command):
+    return command
 
 
 def test_help_is_instant_and_free_of_torch():

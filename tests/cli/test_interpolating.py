@@ -9,22 +9,15 @@ import numpy as np
 import pytest
 from rich.text import Text
 
-from nanov2t.cli import main as cli
-
 
 @pytest.fixture
-def interpolate(tiny, tmp_path, monkeypatch, capsys):
+def interpolate(tiny, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     tiny.corrector.save_pretrained("tiny", tiny.tokenizer)
 
     def run(*args):
         more = ("--inverter", "tiny", "--rounds", "1", "--beam", "2")
-        monkeypatch.setattr(sys, "argv", ["nanov2t", "interpolate", *args, *more])
-        try:
-            cli.main()
-            return 0, *capsys.readouterr()
-        except SystemExit as stop:
-            return stop.code, *capsys.readouterr()
+        return command("interpolate", *args, *more)
 
     return run
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from rich.text import Text
 
-from nanov2t.cli import main as cli
 from nanov2t.core.errors import UserError
 from nanov2t.evaluation.words import COUNT, likeliest_words, word_figures
 from nanov2t.inverter import Inverter
@@ -52,17 +51,12 @@ def test_without_a_lexical_head_it_says_so(bundled):
 
 
 @pytest.fixture
-def run(tiny, tmp_path, monkeypatch, capsys):
+def run(tiny, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     tiny.corrector.save_pretrained("tiny", tiny.tokenizer)
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["nanov2t", *args, "--inverter", "tiny"])
-        try:
-            cli.main()
-            return 0, *capsys.readouterr()
-        except SystemExit as stop:
-            return stop.code, *capsys.readouterr()
+        return command(*args, "--inverter", "tiny")
 
     return run
 

@@ -46,10 +46,9 @@ class Phrases(PopulationProposer):
 
     def suggest(self, state: SearchState) -> list[str]:
         listed: list[tuple[float, tuple[int, ...]]] = []
-        if self.texts:
-            for member in parents(state, self.count):
-                if 0 < len(member.ids) <= LONGEST_TEXT:
-                    listed += self._fill(state, member)
+        for member in parents(state, self.count):
+            if 0 < len(member.ids) <= LONGEST_TEXT:
+                listed += self._fill(state, member)
         listed.sort(key=lambda item: -item[0])
         rows = list(dict.fromkeys(row for _, row in listed))
         return fresh(state, self.editor, rows, self.texts)
@@ -104,7 +103,7 @@ class Gaps:
         first = torch.arange(n + 1, device=device)[:, None]
         self.behind = first + torch.arange(LONGEST + 1, device=device)
         inside = self.behind.clamp(max=n)
-        running = torch.cat([hidden[:1], hidden[1:-1]]).cumsum(0)  # [n + 1, hidden]
+        running = hidden[:-1].cumsum(0)  # [n + 1, hidden], the opening token's state in each
         self.rests = hidden.sum(0) - (running[inside] - running[first])
         odds = member.fluency.chosen.cumsum(0)
         before = torch.cat([odds.new_zeros(1), odds])[first]

@@ -42,7 +42,7 @@ class Words(PopulationProposer):
     @torch.inference_mode()
     def suggest(self, state: SearchState) -> list[str]:
         members = parents(state, self.count)
-        if not members or not self.texts:
+        if not members:
             return []
         worth = self._worth(state, members)  # [places, words]
         best = worth.flatten().topk(min(self.texts * MARGIN, worth.numel())).indices
