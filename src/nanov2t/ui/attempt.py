@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from threading import Event
 
 from nanov2t.core.errors import UserError
 from nanov2t.defences import MadeDefence, Setting, make_defence
@@ -46,26 +47,14 @@ class Attempt:
     def run(
         self, visitor: str, text: str, effort: Effort, defence: str, strength: float
     ) -> Iterator[tuple[str, str, str]]:
-        """Embed a text and invert its vector: status, vector and rounds, as HTML, after each round.
+        """Embed a text and invert its vector: status, vector and rounds, as HTML, after each round,
+        until the search ends or the visitor stops it.
 
         Raises:
             UserError: the text is empty, or the defence cannot be had.
         """
-        seen, cut = self._seen(text)
-        vector = self.embedder.encode([seen])[0]
-        if made := self._defence(defence, strength):
-            vector = made(vector[None])[0]
-        drawn = strip(vector)
-        said = f"{cut}Searching"
-        yield note(f"{said} …"), drawn, ""
-        rounds: list[Round] = []
-        for item in self.desk.search(visitor, vector, effort):
-            if isinstance(item, Inversion):
-                status = self._verdict(item, seen, cut)
-            else:
-                rounds.append(item)
-                status = note(f"{said}, round {item.round}, cosine {item.cosine:.4f} …")
-            yield status, drawn, rounds_table(rounds, seen) + curve(rounds)
+        with self.desk.visit(visitor) as stop:  # before all else: no Stop comes too early
+            yield from self._run(text, effort, defence, strength, stop)
 
     def cost(self, defence: str, strength: float) -> str:
         """What a defence costs those who search among the vectors, as HTML."""
@@ -77,6 +66,28 @@ class Attempt:
             f"{made.spec}: of the {NEAREST} nearest of {len(SENTENCES)} sentences, {kept:.0%} stay "
             f"the same."
         )
+
+    def _run(
+        self, text: str, effort: Effort, defence: str, strength: float, stop: Event
+    ) -> Iterator[tuple[str, str, str]]:
+        seen, cut = self._seen(text)
+        vector = self.embedder.encode([seen])[0]
+        if made := self._defence(defence, strength):
+            vector = made(vector[None])[0]
+        drawn = strip(vector)
+        said = f"{cut}Searching"
+        yield note(f"{said} …"), drawn, ""
+        rounds: list[Round] = []
+        table = ""
+        for item in self.desk.search(vector, effort, stop):
+            if isinstance(item, Inversion):
+                yield self._verdict(item, seen, cut), drawn, table
+                return
+            rounds.append(item)
+            status = note(f"{said}, round {item.round}, cosine {item.cosine:.4f} …")
+            table = rounds_table(rounds, seen) + curve(rounds)
+            yield status, drawn, table
+        yield note("Stopped."), drawn, table
 
     def _seen(self, text: str) -> tuple[str, str]:
         """The text as the inverter can write it, and a remark if it had to be cut."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty, Queue
 from threading import Event, Lock, Thread
 
@@ -33,17 +34,25 @@ class Desk:
         self._busy = Lock()
         self._stops: dict[str, Event] = {}
 
+    @contextmanager
+    def visit(self, visitor: str) -> Iterator[Event]:
+        """What :meth:`stop` sets for this visitor, from here to the end of the block."""
+        stop = self._stops[visitor] = Event()
+        try:
+            yield stop
+        finally:
+            if self._stops.get(visitor) is stop:
+                del self._stops[visitor]
+
     def search(
-        self, visitor: str, vector: np.ndarray, effort: Effort
+        self, vector: np.ndarray, effort: Effort, stop: Event
     ) -> Iterator[Round | Inversion]:
-        """Invert a vector [dim]: the rounds as they end, and the inversion last. Ends early when
-        the visitor stops it, or closes this iterator.
+        """Invert a vector [dim]: the rounds as they end, and the inversion last. Ends early once
+        `stop` is set, which closing this iterator does too.
 
         Raises:
             UserError: as :meth:`Inverter.invert`.
         """
-        stop = Event()
-        self._stops[visitor] = stop
         found: Queue[Round | Inversion | Exception] = Queue()
         args = (self._with(effort), vector, stop, found)
         Thread(target=self._work, args=args, daemon=True).start()
@@ -60,8 +69,6 @@ class Desk:
                     return
         finally:
             stop.set()
-            if self._stops.get(visitor) is stop:
-                del self._stops[visitor]
 
     def stop(self, visitor: str) -> None:
         """End the visitor's search. The page has its answer at once; the processor is free at the

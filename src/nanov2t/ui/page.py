@@ -10,7 +10,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.search.options import Effort
 from nanov2t.ui.attempt import STRENGTHS, Attempt
 from nanov2t.ui.desk import Desk
-from nanov2t.ui.drawing import complaint, note
+from nanov2t.ui.drawing import complaint
 
 EXAMPLES = (
     "She moved to London to study medicine.",
@@ -60,9 +60,8 @@ def _try_tab(desk: Desk) -> None:
         except UserError as error:
             yield complaint(str(error)), "", ""
 
-    def end(request: gr.Request) -> str:
+    async def end(request: gr.Request) -> None:  # in no thread: those may all be searching
         desk.stop(str(request.session_hash))
-        return note("Stopped.")
 
     def choose(defence: str) -> gr.Slider:
         scale = STRENGTHS[defence](dim) if defence in STRENGTHS else None
@@ -70,15 +69,17 @@ def _try_tab(desk: Desk) -> None:
             return gr.Slider(visible=False)
         return gr.Slider(scale.low, scale.high, scale.usual, step=scale.step, visible=True)
 
-    running = gr.on(
+    gr.on(
         [start.click, text.submit],
         run,
         [text, effort, defence, strength],
         [status, strip, result],
         show_progress="minimal",
+        concurrency_limit=None,  # visitors wait at the desk, where they can stop
         api_visibility="private",
     )
-    stop.click(end, None, status, cancels=[running], queue=False, api_visibility="private")
+    # Gradio's own `cancels` would race with the search that ends, and show "Error" at times.
+    stop.click(end, queue=False, api_visibility="private")
     defence.change(choose, defence, strength, api_visibility="private").then(
         attempt.cost, [defence, strength], cost, api_visibility="private"
     )
