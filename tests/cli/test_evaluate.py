@@ -67,6 +67,11 @@ def test_drafts_are_those_of_their_rows_and_results_are_written(folder, monkeypa
     for row in rows:
         assert row["inverted"] == row["rounds"][-1]["text"] == row["hypotheses"][0]["text"]
         assert row["seconds"] == row["rounds"][-1]["seconds"] > 0
+        for one in row["rounds"]:
+            cosines = [hypothesis["cosine"] for hypothesis in one["hypotheses"]]
+            assert cosines == sorted(cosines, reverse=True) and cosines[0] == one["cosine"]
+            assert one["hypotheses"][0]["text"] == one["text"] and len(cosines) <= 2
+        assert row["stopped"] == "exact" or len(row["rounds"][-1]["hypotheses"]) == 2
     assert (folder / "out" / "other.txt").exists()
 
 

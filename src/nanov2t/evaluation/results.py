@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.files import write_whole
 from nanov2t.search.state import Inversion
 
+HYPOTHESES = pa.list_(pa.struct([("text", pa.string()), ("cosine", pa.float64())]))
 ROUND = pa.struct(
     [
         ("round", pa.int32()),
@@ -22,6 +24,7 @@ ROUND = pa.struct(
         ("cosine", pa.float64()),
         ("embedder_calls", pa.int64()),
         ("seconds", pa.float64()),
+        ("hypotheses", HYPOTHESES),
     ]
 )
 SCHEMA = pa.schema(
@@ -34,10 +37,12 @@ SCHEMA = pa.schema(
         ("embedder_calls", pa.int64()),
         ("seconds", pa.float64()),
         ("rounds", pa.list_(ROUND)),
-        ("hypotheses", pa.list_(pa.struct([("text", pa.string()), ("cosine", pa.float64())]))),
+        ("hypotheses", HYPOTHESES),
     ]
 )
 """Of results.parquet: a row a text."""
+GROUP = 100
+"""Texts written at a time: the hypotheses of all their rounds are many small objects."""
 
 
 def make_folder(out: Path) -> None:
@@ -68,17 +73,23 @@ def write_results(
     Raises:
         UserError: they cannot be written.
     """
-    cells = [
-        {"idx": row, "reference": reference, "inverted": inversion.text}
-        | {"seconds": inversion.rounds[-1].seconds}
-        | asdict(inversion)
-        for row, reference, inversion in zip(rows, references, found, strict=True)
-    ]
     buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(cells, SCHEMA), buffer)
+    with pq.ParquetWriter(buffer, SCHEMA) as writer:
+        texts = zip(rows, references, found, strict=True)
+        while cells := [_cells(*text) for text in itertools.islice(texts, GROUP)]:
+            writer.write_table(pa.Table.from_pylist(cells, SCHEMA))
     lines = "".join(json.dumps(line) + "\n" for line in result["rounds"])
     try:
         write_whole(out / "results.parquet", memoryview(buffer.getvalue()))
         write_whole(out / "metrics.jsonl", lines.encode())
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}") from None
+
+
+def _cells(row: int, reference: str, found: Inversion) -> dict[str, Any]:
+    return {
+        "idx": row,
+        "reference": reference,
+        "inverted": found.text,
+        "seconds": found.rounds[-1].seconds,
+    } | asdict(found)

@@ -23,6 +23,14 @@ Stopped = Literal["exact", "converged", "rounds"]
 `rounds` (all used)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A text, and the cosine of its vector and the target."""
+
+    text: str
+    cosine: float
+
+
 @dataclass(frozen=True)
 class Round:
     """The best hypothesis once a round was over; round 0 is the hypothesizer's, or the given
@@ -35,14 +43,8 @@ class Round:
     """Texts embedded for this vector so far."""
     seconds: float
     """Time spent on this vector so far: its share of that of its batches."""
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A text, and the cosine of its vector and the target."""
-
-    text: str
-    cosine: float
+    hypotheses: list[Hypothesis] = field(default_factory=list, repr=False)
+    """The nearest of the pool, best first: `beam` of them."""
 
 
 @dataclass(frozen=True)
@@ -139,19 +141,24 @@ class SearchState:
         return self.embedder_calls >= budget.embeddings or self.seconds >= budget.seconds
 
     def close_round(self, seconds: float) -> Round:
-        """Note the best hypothesis at the end of a round that took `seconds` of this search."""
+        """Note the best hypotheses at the end of a round that took `seconds` of this search."""
         self.seconds += seconds
-        best = self.pool[0]
-        # A text may know more than its letters while it is searched for; what is found does not.
-        text = str(best.text)
-        closed = Round(len(self.history), text, best.cosine, self.embedder_calls, self.seconds)
+        # Most were there a round before: kept once, they take no memory for every round.
+        before = {h: h for h in self.history[-1].hypotheses} if self.history else {}
+        found = [before.get(h, h) for h in map(_plain, self.pool[: self.options.beam])]
+        best, number = found[0], len(self.history)
+        closed = Round(number, best.text, best.cosine, self.embedder_calls, self.seconds, found)
         self.history.append(closed)
         return closed
 
     def inversion(self, stopped: Stopped) -> Inversion:
         """What the search found, now that it is over."""
-        best = self.pool[0]
-        hypotheses = [Hypothesis(str(h.text), h.cosine) for h in self.pool]
-        return Inversion(
-            str(best.text), best.cosine, stopped, self.embedder_calls, self.history, hypotheses
-        )
+        found = [_plain(h) for h in self.pool]
+        best = found[0]
+        return Inversion(best.text, best.cosine, stopped, self.embedder_calls, self.history, found)
+
+
+def _plain(hypothesis: Hypothesis) -> Hypothesis:
+    """Without what is known of it besides its cosine. A text may know more than its letters while
+    it is searched for; what is found does not."""
+    return Hypothesis(str(hypothesis.text), hypothesis.cosine)
