@@ -15,7 +15,9 @@ from nanov2t.models.networks import load_network, read_network
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.search.options import Budget
 from nanov2t.train import recipes
+from nanov2t.train.editing import Editing
 from nanov2t.train.hypotheses import LONGER, Hypotheses
+from nanov2t.train.loop import start
 from nanov2t.train.network_config import (
     EditDrafts,
     EditRecipe,
@@ -23,6 +25,7 @@ from nanov2t.train.network_config import (
     PrefixRecipe,
     TextConfig,
 )
+from nanov2t.train.prefix import PrefixTask
 
 PASSAGES = str(HERE / "passages.txt")
 
@@ -101,6 +104,23 @@ def test_they_learn(config, hypothesizer, kind, figure):
     assert records(run.out, "examples")[-1] > 60 * 1000 / 30
 
 
+@pytest.mark.parametrize(("kind", "task"), [(PrefixRecipe, PrefixTask), (EditRecipe, Editing)])
+def test_noise_is_on_the_vectors_of_texts_alone(config, embedder, studied, kind, task):
+    given = []
+    for noise in (0.0, 0.05):
+        run = config(kind, "run")
+        run.data.noise = noise
+        begun = task(run, embedder, studied.dictionary, start(run))
+        given.append(next(begun.micro_batches(0, None)).arguments)
+    clean, noisy = given
+    cosines = (clean["targets"] * noisy["targets"]).sum(1)
+    # 64 numbers of 0.05 make a length of 0.4, in unit vectors a cosine of 1 / (1 + 0.4^2)^0.5.
+    assert float(cosines.mean()) == pytest.approx(0.928, abs=0.02)
+    assert torch.allclose(noisy["targets"].norm(dim=1), torch.ones(len(cosines)), atol=1e-5)
+    if task is Editing:
+        assert torch.equal(clean["vectors"], noisy["vectors"])
+
+
 def test_they_go_on_from_a_network_also_a_shipped_one(config, hypothesizer, embedder, studied):
     run = config(PrefixRecipe, "run", lr=0.0)
     Export(hypothesizer, run.out.with_name("shipped")).run()
@@ -160,6 +180,7 @@ def test_the_whole_path_by_commands(bert_folder, inverter_folder, tmp_path, embe
         ("network: edit_network\ndrafts: {share: 2}", "drafts.share must lie between 0 and 1"),
         ("network: prefix_lm\ndata: {lengths: [64]}", "data.lengths must lie between"),
         ("network: prefix_lm\nshard: true", "shard is for T5s"),
+        ("network: prefix_lm\ndata: {noise: -1}", "data.noise must be at least 0"),
         ("optim: {tokens: 5}", "tokens"),
     ],
 )

@@ -40,6 +40,7 @@ from nanov2t.train.network import (
     part_of,
 )
 from nanov2t.train.network_config import EditRecipe
+from nanov2t.train.noise import Noise
 from nanov2t.train.sampled import CandidateSampler
 from nanov2t.train.task import MicroBatch
 from nanov2t.train.texts import TextSource, padded
@@ -73,7 +74,7 @@ class Known(NamedTuple):
     every: Tensor
     """long [m], the words of all processes' texts."""
     vectors: Tensor
-    """float32 [n, dim], of this process's."""
+    """float32 [n, dim], of this process's, with noise if there is to be any."""
 
 
 class Editing:
@@ -91,6 +92,7 @@ class Editing:
         self.source = TextSource(config, tokenizer, accelerator, drafts.going_on, drafts.rounds)
         self.pad, self.longest = tokenizer.pad_token_id, config.data.max_tokens + LONGER
         self.embed, self.read = Embed(embedder, tokenizer), DraftReader(embedder, self.longest)
+        self.noise = Noise(config.data.noise, embedder.normalized)
         special = tokenizer.all_special_ids
         self.corruption = Corruption(dictionary, special)
         self.sampler = CandidateSampler(dictionary, special, self.device)
@@ -162,7 +164,12 @@ class Editing:
             mine = texts[self.source.mine]
             every = torch.tensor([word for row in texts for word in row], device=self.device)
             ids = padded(mine, self.pad).to(self.device)
-            vectors = self.embed(ids, (ids != self.pad).long())
+            vectors = self.noise(
+                self.embed(ids, (ids != self.pad).long()),
+                len(texts),
+                self.source.mine,
+                [self.config.seed, 5, begun],
+            )
             self._known = Known(begun, mine, every, vectors)
         return self._known
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from nanov2t.train.config import TrainConfig
 from nanov2t.train.data import Batch, Corpus, Crops, Embed
+from nanov2t.train.noise import Noise
 
 KINDS = ("hypothesizer", "corrector", "drafts")
 """Vectors of a step that get noise of their own: those of the texts of both parts, and of the
@@ -48,7 +48,8 @@ class Examples:
             )
             for part in self.sizes
         }
-        self.noise, self.seed = config.data.noise, config.seed
+        self.noise = Noise(config.data.noise, embed.embedder.normalized)
+        self.seed = config.seed
         self.vectors = None
         if config.data.crop == "start":
             with accelerator.main_process_first():
@@ -80,12 +81,7 @@ class Examples:
     def with_noise(self, vectors: Tensor, kind: str, step: int, size: int, share: slice) -> Tensor:
         """Vectors [n, dim], a share of the `size` ones of a kind in a step, with noise if there is
         to be any."""
-        if not self.noise:
-            return vectors
-        rng = np.random.default_rng([self.seed, 2, step, KINDS.index(kind)])
-        drawn = rng.standard_normal((size, vectors.shape[1]), np.float32)[share]
-        noisy = vectors + self.noise * torch.from_numpy(drawn).to(vectors)
-        return F.normalize(noisy, dim=1) if self.embed.embedder.normalized else noisy
+        return self.noise(vectors, size, share, [self.seed, 2, step, KINDS.index(kind)])
 
     def tokens(self, step: int) -> int:
         """Label tokens of a step over all processes: those of its crops, and a closing one each."""

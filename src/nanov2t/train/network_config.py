@@ -31,6 +31,10 @@ class TextConfig:
     """Share of the texts that begin with a sentence, and end with one where there is room."""
     lines: float = 0.12
     """Share of the texts that are made up: names, telephone numbers, passwords and the like."""
+    noise: float = 0.0
+    """Standard deviation of Gaussian noise that is added to every number of the vectors of texts,
+    drawn afresh for every text; where the embedder's vectors have unit length, so have the noisy
+    ones. Drafts and dev figures are without it."""
     cache: Path | None = None
     """Where token ids are cached; by default ~/.cache/nanov2t."""
 
@@ -74,6 +78,8 @@ class NetworkConfig(RunConfig):
             _share(f"data.{name}", getattr(self.data, name))
         if self.data.sentences + self.data.lines > 1:
             raise UserError("data.sentences and data.lines are shares: together at most 1")
+        if self.data.noise < 0:
+            raise UserError(f"data.noise must be at least 0, not {self.data.noise}")
         lengths = [self.data.min_tokens, *self.data.lengths]
         if not self.data.lengths or not 1 <= min(lengths) <= max(lengths) <= self.data.max_tokens:
             raise UserError(

@@ -23,6 +23,7 @@ from nanov2t.train.data import Embed
 from nanov2t.train.loop import run, start
 from nanov2t.train.network import build_network, load_studied, pace
 from nanov2t.train.network_config import PrefixRecipe
+from nanov2t.train.noise import Noise
 from nanov2t.train.sampled import Candidates, CandidateSampler, every_word
 from nanov2t.train.task import MicroBatch
 from nanov2t.train.texts import TextSource, dev_texts, padded
@@ -107,6 +108,7 @@ class PrefixTask:
         self.config, self.dictionary, self.device = config, dictionary, accelerator.device
         self.source = TextSource(config, embedder.tokenizer, accelerator)
         self.embed = Embed(embedder, embedder.tokenizer)
+        self.noise = Noise(config.data.noise, embedder.normalized)
         self.pad = embedder.tokenizer.pad_token_id
         special = embedder.tokenizer.all_special_ids
         self.sampler = CandidateSampler(dictionary, special, accelerator.device)
@@ -124,6 +126,9 @@ class PrefixTask:
         every = torch.tensor([word for row in texts for word in row], device=self.device)
         rng = np.random.default_rng([self.config.seed, 3, step])
         arguments: dict[str, Any] = self._given(texts[self.source.mine])
+        arguments["targets"] = self.noise(
+            arguments["targets"], len(texts), self.source.mine, [self.config.seed, 5, step]
+        )
         arguments["candidates"] = self.sampler.draw(every, rng)
         arguments["bag"] = step % BAG_EVERY == 0
         tokens = sum(len(row) + 1 for row in texts[self.source.mine])
