@@ -2,14 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.venv/base: pyproject.toml constraints.txt
-	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+# Without bytecode: Python writes that of the few modules it imports, where pip would write all.
+INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
+
+$(BIN)/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/base: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) .
 	touch $@
 
-.venv/dev: .venv/base
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+.venv/dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) '.[dev]'
+	touch .venv/base $@
 
 .PHONY: demo test
 demo: .venv/base

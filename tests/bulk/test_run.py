@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 import torch
+from processes import FORKS
 
 from nanov2t import load_inverter
 from nanov2t.bulk import run as bulk
@@ -247,10 +247,8 @@ def work(store: Store, out: Path, rank: int) -> None:
 
 
 def test_killed_processes_lose_nothing_and_others_take_over(store, whole, tmp_path):
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["nanov2t.bulk.run", "nanov2t.load", "sentence_transformers"])
     chance = random.Random(0)
-    running = [processes.Process(target=work, args=(store, tmp_path, rank)) for rank in range(2)]
+    running = [FORKS.Process(target=work, args=(store, tmp_path, rank)) for rank in range(2)]
     for process in running:
         process.start()
     for kill in range(5):
@@ -258,7 +256,7 @@ def test_killed_processes_lose_nothing_and_others_take_over(store, whole, tmp_pa
         if running[kill % 2].is_alive():
             os.kill(running[kill % 2].pid, signal.SIGKILL)
             running[kill % 2].join()
-        running[kill % 2] = processes.Process(target=work, args=(store, tmp_path, kill % 2))
+        running[kill % 2] = FORKS.Process(target=work, args=(store, tmp_path, kill % 2))
         running[kill % 2].start()
     for process in running:
         process.join()

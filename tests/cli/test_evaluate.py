@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 
 import datasets
 import pyarrow.parquet as pq
 import pytest
+from processes import nanov2t, on_two
 
 from nanov2t.cli import main as cli
 from nanov2t.evaluation import shared
@@ -91,24 +90,16 @@ def test_what_does_not_fit_is_one_line(folder, monkeypatch, capsys, drafts, more
     assert not out and said in err and err.count("\n") == 1
 
 
+def in_parts(*args):
+    shared.PART = 1
+    nanov2t(*args)
+
+
 def test_two_processes_print_the_figures_of_one(folder, monkeypatch, capsys):
-    code = f"from nanov2t.evaluation import shared; shared.PART = 1; import runpy; {RUN}"
-    (folder / "parts.py").write_text(code)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*launch, "--nproc_per_node", "2", "parts.py", *COMMAND, "--json"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    two = json.loads(on_two(folder, in_parts, *COMMAND, "--json"))
     monkeypatch.setattr(shared, "PART", 1)
-    one, two = json.loads(evaluate(monkeypatch, capsys, "--json").out), json.loads(done.stdout)
+    one = json.loads(evaluate(monkeypatch, capsys, "--json").out)
     for result in (one, two):
         assert result.pop("seconds_per_text") > 0
         assert all(row.pop("seconds") > 0 for row in result["rounds"])
     assert one == two
-
-
-RUN = "runpy.run_module('nanov2t', run_name='__main__')"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from processes import on_two
 from safetensors.torch import load_file
 
 from nanov2t.train.recipes import load_config, train
@@ -84,28 +82,6 @@ def train_all(folder: Path) -> None:
         train(load_config(path))
 
 
-def on_two(folder: Path, **settings: str) -> None:
-    """Train the recipes in `folder` on two processes."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        __file__,
-        folder,
-    ]
-    done = subprocess.run(
-        command,
-        env=os.environ | {"ACCELERATE_USE_CPU": "true"} | settings,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, bert_folder, inverter_folder):
     folder = tmp_path_factory.mktemp("alone")
@@ -125,7 +101,7 @@ def test_two_processes_train_the_weights_of_one(
     for budget in ("0.01s", "") if shard else ("",):  # sharded, it also goes on from a checkpoint
         for name in SHARES:
             recipe(tmp_path, name, shard, budget)
-        on_two(tmp_path)
+        on_two(tmp_path, train_all, tmp_path)
     for path in tmp_path.glob("*.yaml"):
         name = path.stem
         ours, theirs = (
@@ -134,7 +110,3 @@ def test_two_processes_train_the_weights_of_one(
         assert ours.keys() == theirs.keys()
         for key, weight in ours.items():
             assert (weight - theirs[key]).abs().max() < 1e-5, (name, key)
-
-
-if __name__ == "__main__":
-    train_all(Path(sys.argv[1]))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from contextlib import suppress
 from types import SimpleNamespace
@@ -13,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from processes import nanov2t, on_two
 from support import tiny_config
 
 from nanov2t.cli import main as cli
@@ -23,7 +22,6 @@ from nanov2t.train.draft_files import FiledDrafts
 from nanov2t.train.inversion import Inversion, train
 from nanov2t.train.loop import start
 
-RUN = "runpy.run_module('nanov2t', run_name='__main__')"
 COMMAND = ["draft", "stage1", "--texts", "nq"]
 
 
@@ -96,19 +94,14 @@ def test_every_row_with_text_has_a_draft_and_a_killed_command_goes_on(
     ]
 
 
+def in_parts(*args):
+    drafting.PART = 6
+    nanov2t(*args)
+
+
 def test_two_processes_write_the_drafts_of_one(folder, monkeypatch, capsys):
     run(monkeypatch, capsys, *COMMAND, "--out", "one")
-    code = f"from nanov2t.train import drafting; drafting.PART = 6; import runpy; {RUN}"
-    (folder / "parts.py").write_text(code)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*launch, "--nproc_per_node", "2", "parts.py", *COMMAND, "--out", "two"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    on_two(folder, in_parts, *COMMAND, "--out", "two")
     for split in ("train", "dev", "test"):
         name = f"{split}.hyps.jsonl"
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()

@@ -1,13 +1,11 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 import yaml
+from processes import nanov2t, start
 from support import HERE, TINY, Stop, same, tiny_config, weights
 
 from nanov2t.core.errors import UserError
@@ -75,20 +73,22 @@ def test_killed_with_9_and_started_again(tmp_path):
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
-    def start(name):
-        command = [sys.executable, "-m", "nanov2t", "train", str(tmp_path / "recipe.yaml"), "--out"]
-        return subprocess.Popen(
-            [*command, str(tmp_path / name)], stdout=subprocess.DEVNULL, env=os.environ
-        )
+    def run(name):
+        args = ("train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / name))
+        return start(tmp_path / "said", nanov2t, *args)
 
-    assert start("whole").wait() == 0
-    process = start("killed")
+    def end(process):
+        process.join()
+        return process.exitcode
+
+    assert end(run("whole")) == 0
+    process = run("killed")
     while not list((tmp_path / "killed").glob("checkpoint-*")):
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert start("killed").wait() == 0
+    process.kill()
+    assert end(process) == -signal.SIGKILL
+    assert end(run("killed")) == 0
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
 
