@@ -1,5 +1,7 @@
 """What each defence does to vectors, and what is said of those that there are not."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,10 @@ def halved(vectors):
 
 def flattened(vectors):
     return vectors[:, :3]
+
+
+def nothing(vectors):
+    return 0 * vectors
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -88,6 +94,18 @@ def test_a_function_of_ones_own(vectors, setting):
     np.testing.assert_allclose(own(vectors), vectors / 2)
     with pytest.raises(UserError, match="makes"):
         make_defence(f"{__name__}:flattened", setting)(vectors)
+    with pytest.raises(UserError, match="vector 0 is zero"):
+        make_defence(f"{__name__}:nothing", setting)(vectors)
+
+
+def test_a_function_in_the_current_folder(vectors, setting, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_defence.py").write_text("def thrice(v):\n    return 3 * v\n")
+    (tmp_path / "broken_defence.py").write_text("def thrice(v)\n")
+    np.testing.assert_allclose(make_defence("own_defence:thrice", setting)(vectors), 3 * vectors)
+    with pytest.raises(UserError, match="broken_defence:thrice: expected ':'"):
+        make_defence("broken_defence:thrice", setting)
 
 
 def test_it_stands_where_texts_become_targets(minilm, vectors, setting):

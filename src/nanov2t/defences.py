@@ -2,20 +2,23 @@
 
 A spec is a name of the registry with its parameter behind a colon, such as `noise:0.01`, `int8` or
 `truncate:256`; or `module:function`, a function of one's own from float32 [n, dim] to float32
-[n, dim].
+[n, dim], in a module that is installed or stands in the current folder.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.vectors import bad_rows
 from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
 
@@ -115,9 +118,12 @@ def _own(spec: str) -> Defence:
     if not function:
         names = ", ".join(f"{n}:X" if k.parameter else n for n, k in DEFENCES.items())
         raise UserError(f"defence {spec}: neither one of {names} nor module:function")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # last, so that nothing there hides a library
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
+        # Whatever their module may raise.
         raise UserError(f"defence {spec}: {first_line(error)}") from None
     if not callable(found):
         raise UserError(f"defence {spec}: is no function")
@@ -126,6 +132,8 @@ def _own(spec: str) -> Defence:
         changed = np.asarray(found(vectors.copy()), np.float32)
         if changed.shape != vectors.shape:
             raise UserError(f"defence {spec}: makes {changed.shape} of {vectors.shape}")
+        for row, reason in bad_rows(changed).items():
+            raise UserError(f"defence {spec}: what it makes of vector {row} is {reason}")
         return changed
 
     return apply

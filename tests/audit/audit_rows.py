@@ -1,4 +1,6 @@
-"""Rows of a report, as judging sees them."""
+"""Rows of a report, and whole reports, without an audit."""
+
+from nanov2t.audit.baseline import SCHEMA
 
 MEASURES = ("ndcg@10", "recall@10", "overlap@10")
 
@@ -7,16 +9,32 @@ def figure(value, spread=0.0):
     return {"value": value, "ci95": [value - spread, value + spread]}
 
 
-def attacker(name, exact, names=None, spread=0.0):
-    kinds = {} if names is None else {"names": figure(names)}
-    scores = dict.fromkeys(("bleu", "token_f1", "cosine"), figure(0))
-    scores["exact_match"] = figure(exact, spread)
-    return {"name": name, "lengths": [{"tokens": 16, "kinds": kinds} | scores]}
+def scores(exact, names=None, spread=0.0):
+    kinds = {} if names is None else {"names": figure(names) | {"n": 12}}
+    found = dict.fromkeys(("bleu", "token_f1", "cosine"), figure(0))
+    return found | {"exact_match": figure(exact, spread), "kinds": kinds}
+
+
+def attacker(name, exact, names=None, spread=0.0, worst=()):
+    length = {"tokens": 16, "n": 12, "control": scores(0, names and 0), "worst": list(worst)}
+    length |= scores(exact, names, spread) | {"seconds": 3.5, "embedder_calls": 1200}
+    return {"name": name, "knows": "something", "lengths": [length]}
 
 
 def row(defence, ndcg, *attackers):
     utility = dict.fromkeys(MEASURES, figure(ndcg, 0.01))
-    return {"defence": defence, "utility": utility, "attackers": list(attackers)}
+    named = {"defence": defence, "fingerprint": "" if defence == "none" else "0123abcd"}
+    return named | {"utility": utility, "attackers": list(attackers)}
+
+
+def report(*rows, **more):
+    facts = {"schema": SCHEMA, "version": "1", "date": "2026-01-02T03:04+00:00", "seed": 0}
+    facts |= {"texts": 12, "public_texts": 12, "gate": None, "regressions": None}
+    facts["embedder"] = {"name": "all-MiniLM-L6-v2", "dim": 384, "fingerprint": "89ab"}
+    facts["inverter"] = {"fingerprint": "cdef", "search": "default", "effort": "fast"}
+    facts["inverter"] |= {"rounds": None, "beam": 8}
+    facts["retrieval"] = {"judgements": "halves", "queries": 12, "documents": 12}
+    return facts | {"defences": list(rows)} | more
 
 
 PLAIN = row("none", 0.8, attacker("unchanged", 90, 90))

@@ -2,11 +2,14 @@
 
 import json
 
+import jsonschema
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from judged import beir
 
+from nanov2t.audit.baseline import form
 from nanov2t.audit.leakage import control, leakage, make_sample, share
-from nanov2t.audit.report import marked, plain
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 
@@ -14,14 +17,6 @@ TEXTS = [
     "Norma Fisher <script>alert(1)</script> called at noon.",
     "The right\u202eto left mark | and *stars* stay.",
     "My father repairs old clocks in the cellar.",
-]
-SECTIONS = [
-    "Leakage by attacker and length",
-    "Content read out whole",
-    "Retrieval",
-    "Records read out best",
-    "What was not measured",
-    "To repeat",
 ]
 
 
@@ -51,22 +46,23 @@ def audit(tiny, tmp_path, monkeypatch, command):
     return run
 
 
-def without_seconds(report):
+def timeless(report):
+    """A report without what no two audits share."""
     if isinstance(report, dict):
-        return {k: without_seconds(v) for k, v in report.items() if k != "seconds"}
-    return [without_seconds(x) for x in report] if isinstance(report, list) else report
+        return {k: timeless(v) for k, v in report.items() if k not in ("seconds", "date")}
+    return [timeless(x) for x in report] if isinstance(report, list) else report
 
 
 DEFENDED = ("--defence", "bits", "rotation", "--pairs", "2")
 
 
-def test_the_report_shows_everything_and_is_the_same_after_a_kill(audit, tmp_path, monkeypatch):
+def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monkeypatch):
     code, out, err = audit(*DEFENDED, "--gate", "gate.yaml")
-    assert code == 0 and out.strip() == "out/report.md", err
-    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == SECTIONS
-    assert "<script>" not in page and "\u202e" not in page
+    assert code == 0 and out.strip() == "out/report.html", err
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "fisher" in page and "<script>alert" not in page and "\u202e" not in page
     first = json.loads((tmp_path / "out" / "report.json").read_text())
+    jsonschema.validate(first, form())
     assert [
         (row["defence"], [attacker["name"] for attacker in row["attackers"]])
         for row in first["defences"]
@@ -75,30 +71,43 @@ def test_the_report_shows_everything_and_is_the_same_after_a_kill(audit, tmp_pat
         ("bits", ["unchanged", "informed", "2 pairs"]),
         ("rotation", ["unchanged", "2 pairs"]),
     ]
-    files = sorted((tmp_path / "out" / "found").iterdir())
-    files[0].unlink()
+    audit(*DEFENDED, "--gate", "gate.yaml", "--out", "fresh")
+    fresh = json.loads((tmp_path / "fresh" / "report.json").read_text())
+    assert timeless(fresh) == timeless(first) and fresh != first
+    sorted((tmp_path / "out" / "found").iterdir())[0].unlink()
     invert, calls = Inverter.invert, []
     monkeypatch.setattr(Inverter, "invert", lambda *a: calls.append(len(a[1])) or invert(*a))
-    audit(*DEFENDED)
+    audit(*DEFENDED, "--gate", "gate.yaml")
     assert calls == [2], "only what is missing is inverted again"
     again = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert without_seconds(again) == without_seconds(first)
+    assert timeless(again) == timeless(first)
 
 
 def test_a_report_without_texts_and_an_audit_that_fails(audit, tmp_path):
     assert audit("--redact")[0] == 0
-    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert "Withheld." in page and "fisher" not in page and "fisher" not in json.dumps(report)
+    assert "Withheld" in page and "fisher" not in page and "fisher" not in json.dumps(report)
+    assert pq.read_table(tmp_path / "out" / "records.parquet").num_rows == 0
     report["defences"][0]["utility"]["ndcg@10"]["ci95"] = [1.5, 1.5]
     (tmp_path / "before.json").write_text(json.dumps(report))
     (tmp_path / "gate.yaml").write_text("recall@10: {min: 1.1}\n")
     code, out, err = audit("--gate", "gate.yaml", "--baseline", "before.json")
     gate, regression = err.splitlines()[-2:]
-    assert code == 1 and out.strip() == "out/report.md"
+    assert code == 1 and out.strip() == "out/report.html"
     assert gate.startswith("none: recall@10 is down to")
     assert regression.startswith("none: ndcg@10 is") and regression.endswith("at least 1.5")
-    assert "fisher" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "fisher" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_retrieval_by_judgements_of_ones_own(audit, tmp_path):
+    beir(tmp_path / "own")
+    assert audit("--queries", "own")[0] == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["retrieval"] == {"judgements": "own", "queries": 2, "documents": 3}
+    assert report["defences"][0]["utility"]["recall@10"]["value"] == 1
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "judgements of\n    own." in page and "second half" not in page
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,7 @@ def test_a_report_without_texts_and_an_audit_that_fails(audit, tmp_path):
         (["--defence", "int8", "--pairs", "9"], "--pairs 9: between 2 and 3"),
         (["--lengths", "64"], "--lengths 64: the inverter writes 1 to 8"),
         (["--texts", "none.txt"], "none.txt: no such file"),
+        (["--queries", "none"], "none/corpus.jsonl: cannot be read"),
         (["--gate", "none.yaml"], "none.yaml: cannot be read"),
         (["--baseline", "none.json"], "none.json: cannot be read"),
         (["--limit", "1"], "--limit must be at least 2"),
@@ -148,10 +158,3 @@ def test_what_never_happened_among_few_texts_may_happen():
     assert share(np.full(50, 100.0))["ci95"] == pytest.approx([92.9, 100], abs=0.05)
     half = share(np.array([0.0, 100.0] * 50))
     assert half["value"] == 50 and half["ci95"] == pytest.approx([40.4, 59.6], abs=0.05)
-
-
-def test_markup_in_texts_is_shown_and_not_obeyed():
-    assert plain("<b>|*\u202e\n") == "&lt;b&gt;&#124;&#42;(U+202E)(U+000A)"
-    assert marked("we met john in oslo", "met in oslo | paul") == (
-        "**met** **in** **oslo** &#124; paul"
-    )

@@ -4,12 +4,12 @@ import copy
 import json
 
 import pytest
-from audit_rows import DEFENDED, PLAIN
+from audit_rows import DEFENDED, PLAIN, report
 
-from nanov2t.audit.baseline import SCHEMA, read_report, regressions
+from nanov2t.audit.baseline import read_report, regressions
 from nanov2t.core.errors import UserError
 
-REPORT = {"schema": SCHEMA, "defences": [PLAIN, DEFENDED]}
+REPORT = report(PLAIN, DEFENDED)
 
 
 def changed(defence, **figures):
@@ -43,7 +43,9 @@ def test_what_only_one_has_is_not_compared():
     assert regressions(REPORT, REPORT | {"defences": [PLAIN]}) == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"schema": SCHEMA + 1})])
+@pytest.mark.parametrize(
+    "text", ["", "[]", json.dumps(REPORT | {"schema": 99}), json.dumps(REPORT | {"defences": [{}]})]
+)
 def test_what_is_no_report_is_refused(tmp_path, text):
     path = tmp_path / "report.json"
     path.write_text(text)

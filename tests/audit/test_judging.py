@@ -3,26 +3,27 @@
 import pytest
 from audit_rows import DEFENDED, PLAIN
 
-from nanov2t.audit.judging import broken, read_gate, strongest
+from nanov2t.audit.judging import judge, read_gate, strongest
 from nanov2t.core.errors import UserError
 
 
 def judged(tmp_path, text, *rows):
     path = tmp_path / "gate.yaml"
     path.write_text(text)
-    return broken(read_gate(path, [16]), {"defences": rows})
+    verdicts = judge(read_gate(path, [16]), {"defences": rows})
+    return [str(verdict) for verdict in verdicts if not verdict.kept]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("exact_match@16: {max: 6}", None),
-        ("exact_match: {max: 5}", "bits: exact_match@16 is up to 6 (attacker: informed), more"),
+        ("exact_match: {max: 5}", "bits: exact_match@16 is up to 6 (attacker: informed), limit 5"),
         ("names: {max: 8}", None),
-        ("names: {max: 7}", "bits: names@16 is up to 8 (attacker: unchanged), more than 7"),
+        ("names: {max: 7}", "bits: names@16 is up to 8 (attacker: unchanged), limit 7"),
         ("ndcg@10: {min_share: 0.86}", None),
-        ("ndcg@10: {min_share: 0.87}", "bits: ndcg@10 is down to 0.69, less than 0.87 of 0.8"),
-        ("ndcg@10: {min: 0.7}", "bits: ndcg@10 is down to 0.69, less than 0.7"),
+        ("ndcg@10: {min_share: 0.87}", "bits: ndcg@10 is down to 0.69, limit 0.87 of 0.8"),
+        ("ndcg@10: {min: 0.7}", "bits: ndcg@10 is down to 0.69, limit 0.7"),
     ],
 )
 def test_the_worse_end_of_the_best_attackers_interval_counts(tmp_path, text, said):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from nanov2t.audit.kinds import KINDS
 from nanov2t.audit.leakage import SCORES
 from nanov2t.audit.utility import MEASURES
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.stores.base import import_client
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the report's form; it grows when a key changes its meaning or goes."""
 
 
@@ -21,15 +23,24 @@ def read_report(path: Path) -> dict[str, Any]:
     """An earlier audit's report.json.
 
     Raises:
-        UserError: it cannot be read, or is of another form.
+        UserError: it cannot be read, is of another form, or jsonschema is not installed.
     """
+    jsonschema = import_client("jsonschema", "audit")
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(report, form())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA or "defences" not in report:
-        raise UserError(f"{path}: is no report of an audit, of form {SCHEMA}")
+    except jsonschema.ValidationError as error:
+        wrong = f"{error.json_path}: {first_line(error)}"
+        raise UserError(f"{path}: is no report of an audit, of form {SCHEMA}: {wrong}") from None
     return report
+
+
+def form() -> Any:
+    """The JSON Schema of report.json."""
+    text = (files("nanov2t.audit") / "report.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)
 
 
 def regressions(report: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:

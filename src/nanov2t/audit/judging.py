@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,47 +78,75 @@ def _metric(path: Path, name: str, lengths: Sequence[int]) -> tuple[str, int | N
     return metric, int(tokens)
 
 
-def broken(limits: Sequence[Limit], report: Mapping[str, Any]) -> list[str]:
-    """A line for each limit that a report breaks. The figures are those of every defence or, where
-    none was audited, of the plain vectors; and of a figure's 95 % interval the worse end counts.
+@dataclass(frozen=True)
+class Verdict:
+    """A limit of a gate against what was measured."""
+
+    defence: str
+    limit: str
+    """The figure, with the length of the texts where it is one of leakage."""
+    rule: str
+    allowed: float
+    measured: float
+    """The worse end of the 95 % interval."""
+    attacker: str | None
+    """Who read most; None of retrieval."""
+    undefended: float | None
+    """The figure of which `allowed` is a share; None for other rules."""
+    kept: bool
+
+    def __str__(self) -> str:
+        if self.attacker is not None:
+            return (
+                f"{self.defence}: {self.limit} is up to {self.measured:.4g} "
+                f"(attacker: {self.attacker}), limit {self.allowed:g}"
+            )
+        of = "" if self.undefended is None else f" of {self.undefended:.4g}"
+        return (
+            f"{self.defence}: {self.limit} is down to {self.measured:.4g}, "
+            f"limit {self.allowed:g}{of}"
+        )
+
+
+def judge(limits: Sequence[Limit], report: Mapping[str, Any]) -> list[Verdict]:
+    """A verdict for each limit. The figures are those of every defence or, where none was audited,
+    of the plain vectors; and of a figure's 95 % interval the worse end counts.
 
     Raises:
         UserError: a limit is on a kind that the texts do not hold.
     """
     plain, *defended = report["defences"]
     return [
-        line
+        verdict
         for row in defended or [plain]
         for limit in limits
-        for line in (
-            _utility(limit, row, plain) if limit.metric in MEASURES else _leakage(limit, row)
+        for verdict in (
+            [_utility(limit, row, plain)] if limit.metric in MEASURES else _leakage(limit, row)
         )
     ]
 
 
-def _leakage(limit: Limit, row: Mapping[str, Any]) -> Iterator[str]:
+def _leakage(limit: Limit, row: Mapping[str, Any]) -> list[Verdict]:
     lengths = [x["tokens"] for x in row["attackers"][0]["lengths"]]
     asked = [n for n in lengths if limit.tokens in (None, n)]
     found = [(n, *best) for n in asked if (best := strongest(row, n, limit.metric))]
     if not found:
         raise UserError(f"gate: {limit.name}: the texts hold nothing of that kind")
+    verdicts = []
     for tokens, attacker, figure in found:
-        high = figure["ci95"][1]
-        if high > limit.value:
-            yield (
-                f"{row['defence']}: {limit.metric}@{tokens} is up to {high:.4g} "
-                f"(attacker: {attacker}), more than {limit.value:g}"
-            )
-
-
-def _utility(limit: Limit, row: Mapping[str, Any], plain: Mapping[str, Any]) -> Iterator[str]:
-    low = row["utility"][limit.metric]["ci95"][0]
-    whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else 1.0
-    if low < limit.value * whole:
-        of = f" of {whole:.4g}" if limit.rule == "min_share" else ""
-        yield (
-            f"{row['defence']}: {limit.metric} is down to {low:.4g}, less than {limit.value:g}{of}"
+        high, name = figure["ci95"][1], f"{limit.metric}@{tokens}"
+        kept = high <= limit.value
+        verdicts.append(
+            Verdict(row["defence"], name, limit.rule, limit.value, high, attacker, None, kept)
         )
+    return verdicts
+
+
+def _utility(limit: Limit, row: Mapping[str, Any], plain: Mapping[str, Any]) -> Verdict:
+    low = row["utility"][limit.metric]["ci95"][0]
+    whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else None
+    kept = low >= limit.value * (1.0 if whole is None else whole)
+    return Verdict(row["defence"], limit.metric, limit.rule, limit.value, low, None, whole, kept)
 
 
 def strongest(

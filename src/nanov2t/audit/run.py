@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from nanov2t.audit.attackers import Attacker, attackers_of
 from nanov2t.audit.baseline import SCHEMA
+from nanov2t.audit.judgements import Judgements
 from nanov2t.audit.leakage import Sample, control, leakage, make_sample
 from nanov2t.audit.reading import Reader, Reading
 from nanov2t.audit.utility import Retrieval
@@ -36,6 +39,8 @@ class Plan:
     """In the inverter's tokens."""
     limit: int
     """Texts of each length at most."""
+    judgements: Judgements
+    """What retrieval has to find."""
     defences: Sequence[str] = ()
     pairs: Sequence[int] = ()
     """For each number, an attacker who has so many pairs; none: one who has as many as the vectors
@@ -62,7 +67,7 @@ def audit(
     """
     inverter = reader.inverter
     samples = [make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
-    retrieval = Retrieval(inverter.embedder, plan.texts)
+    retrieval = Retrieval(inverter.embedder, plan.judgements)
     public = _public_vectors(inverter, plan) if plan.defences else np.zeros((0, 0), np.float32)
     setting = Setting(inverter.embedder.dim, plan.seed, public)
     defences = [None, *(make_defence(spec, setting) for spec in plan.defences)]
@@ -88,7 +93,12 @@ def audit(
                 "attackers": found,
             }
         )
-    return {"schema": SCHEMA, "seed": plan.seed, "defences": rows} | _means(reader, plan)
+    head = {"schema": SCHEMA, "version": version("nanov2t"), "date": _now(), "seed": plan.seed}
+    return head | _means(reader, plan) | {"retrieval": retrieval.describe(), "defences": rows}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="minutes")
 
 
 def _public_vectors(inverter: Inverter, plan: Plan) -> np.ndarray:

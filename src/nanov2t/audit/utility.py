@@ -3,13 +3,12 @@ stays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from nanov2t.audit.judgements import Judgements
 from nanov2t.audit.leakage import figure
-from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
@@ -17,26 +16,28 @@ from nanov2t.targets import Defence
 TOP = 10
 """Documents of a ranking that are looked at."""
 MEASURES = (f"ndcg@{TOP}", f"recall@{TOP}", f"overlap@{TOP}")
+QUERIES = 64
+"""Ranked at a time, so that memory does not grow with their number."""
 
 
 class Retrieval:
-    """The first half of each text has to find its second half among all second halves.
-
-    Args:
-        texts: those of fewer than two words are left out.
+    """Queries that have to find their documents.
 
     Raises:
-        UserError: fewer than two texts are left, or ir-measures is not installed.
+        UserError: ir-measures is not installed.
     """
 
-    def __init__(self, embedder: Embedder, texts: Sequence[str]):
+    def __init__(self, embedder: Embedder, judgements: Judgements):
         import_client("ir_measures", "audit")
-        halves = [(words[: len(words) // 2], words[len(words) // 2 :]) for words in _split(texts)]
-        if len(halves) < 2:
-            raise UserError("fewer than two of the texts have two words, so none can be searched")
-        self.queries = embedder.encode([" ".join(first) for first, _ in halves])
-        self.documents = embedder.encode([" ".join(second) for _, second in halves])
+        self.judgements = judgements
+        self.queries = embedder.encode(judgements.queries)
+        self.documents = embedder.encode(judgements.documents)
         self.plain = _ranked(self.queries, self.documents)
+
+    def describe(self) -> dict[str, Any]:
+        """What is searched with what."""
+        counts = {"queries": len(self.queries), "documents": len(self.documents)}
+        return {"judgements": self.judgements.name} | counts
 
     def figures(self, defence: Defence | None) -> dict[str, Any]:
         """With both sides defended: means over the queries, with 95 % intervals. `ndcg@10` and
@@ -47,7 +48,11 @@ class Retrieval:
         ranked = self.plain
         if defence is not None:
             ranked = _ranked(defence(self.queries), defence(self.documents))
-        judged = [Qrel(f"{i:06d}", str(i), 1) for i in range(len(ranked))]
+        judged = [
+            Qrel(f"{i:06d}", str(document), grade)
+            for i, grades in enumerate(self.judgements.relevant)
+            for document, grade in grades.items()
+        ]
         run = [
             ScoredDoc(f"{i:06d}", str(document), float(-place))
             for i, row in enumerate(ranked.tolist())
@@ -64,15 +69,14 @@ class Retrieval:
         return {
             name: figure(np.array([by_query[q] for q in sorted(by_query)]))
             for name, by_query in values.items()
-        } | {MEASURES[2]: figure(np.array(shared)), "n": len(ranked)}
-
-
-def _split(texts: Sequence[str]) -> list[list[str]]:
-    return [words for text in texts if len(words := text.split()) > 1]
+        } | {MEASURES[2]: figure(np.array(shared))}
 
 
 def _ranked(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
     """The nearest documents of each query by cosine, nearest first: int [n, at most TOP]."""
     lengths = np.linalg.norm(documents, axis=1)
-    order: np.ndarray = np.argsort(-(queries @ documents.T) / lengths, axis=1, kind="stable")
-    return order[:, :TOP]
+    parts = [
+        np.argsort(-(queries[i : i + QUERIES] @ documents.T) / lengths, axis=1, kind="stable")
+        for i in range(0, len(queries), QUERIES)
+    ]
+    return np.concatenate([part[:, :TOP] for part in parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nanov2t.cli.quiet import quiet
@@ -25,12 +25,16 @@ class Audit(SearchArguments):
     """
 
     out: Path
-    """Folder for report.md, report.json and what was found."""
+    """Folder for report.html, report.json, tables as Parquet, and what was found."""
     texts: str | None = None
     """The texts, as in `nanov2t evaluate`; by default synthetic records with names, dates, e-mail
     addresses, phone numbers and other numbers."""
+    queries: Path | None = None
+    """Folder of queries and judgements in BEIR's format, corpus.jsonl, queries.jsonl and
+    qrels/SPLIT.tsv, for what retrieval is worth; by default the first half of each text has to find
+    its second half."""
     split: str = "test"
-    """Of a data set."""
+    """Of a data set, and of the judgements."""
     column: str = ""
     """What holds the text, by default `text`."""
     public: str | None = None
@@ -61,7 +65,8 @@ class Audit(SearchArguments):
         from rich.console import Console
 
         from nanov2t.audit.baseline import read_report, regressions
-        from nanov2t.audit.judging import broken, read_gate
+        from nanov2t.audit.judgements import halves, read_beir
+        from nanov2t.audit.judging import judge, read_gate
         from nanov2t.audit.reading import Reader
         from nanov2t.audit.report import write_report
         from nanov2t.audit.run import Plan, audit
@@ -72,11 +77,13 @@ class Audit(SearchArguments):
         limits = read_gate(self.gate, self.lengths) if self.gate else []
         earlier = read_report(self.baseline) if self.baseline else None
         quiet()
+        texts = self._read(self.texts, RECORDS, seed=0)
         plan = Plan(
-            texts=self._read(self.texts, RECORDS, seed=0),
+            texts=texts,
             public=self._read(self.public, PUBLIC, seed=1) if self.defence else (),
             lengths=sorted(set(self.lengths)),
             limit=self.limit,
+            judgements=read_beir(self.queries, self.split) if self.queries else halves(texts),
             defences=self.defence,
             pairs=sorted(set(self.pairs)),
             seed=self.seed,
@@ -85,11 +92,12 @@ class Audit(SearchArguments):
         reader = Reader(self.load(), self.out / "found", self.rounds, self.beam)
         with Console(stderr=True).status("auditing") as status:
             report = audit(plan, reader, status.update)
-        write_report(self.out, report, shlex.join(["nanov2t", *sys.argv[1:]]))
-        print(self.out / "report.md")
-        lines = broken(limits, report)
-        if earlier:
-            lines += regressions(report, earlier)
+        verdicts = judge(limits, report)
+        worse = regressions(report, earlier) if earlier else None
+        report["gate"] = [asdict(verdict) for verdict in verdicts] if limits else None
+        report["regressions"] = worse
+        print(write_report(self.out, report, shlex.join(["nanov2t", *sys.argv[1:]])))
+        lines = [str(verdict) for verdict in verdicts if not verdict.kept] + (worse or [])
         if lines:
             print("\n".join(lines), file=sys.stderr)
             sys.exit(1)

@@ -1,0 +1,153 @@
+"""The report as a page: in a browser, and what it says."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import jsonschema
+import pyarrow.parquet as pq
+import pytest
+from audit_rows import DEFENDED, PLAIN, attacker, report, row
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from nanov2t.audit.baseline import form
+from nanov2t.audit.charts import by_length, trade
+from nanov2t.audit.judging import Limit, judge
+from nanov2t.audit.page import diff, visible
+from nanov2t.audit.report import write_report
+
+CHROMIUM = shutil.which("chromium")
+EVIL = {
+    "text": "<script>document.title='taken'</script> left \u202eright",
+    "found": "<img src=x onerror=\"document.title='taken'\"> left",
+    "cosine": 0.5,
+}
+ROWS = [
+    row("none", 0.8, attacker("unchanged", 90, 90, worst=[EVIL])),
+    DEFENDED,
+    *[row(f"noise:{x}", 0.8 - 9 * x, attacker("unchanged", 90 - 900 * x)) for x in (0.01, 0.05)],
+    row("own:<b>", 0.1, attacker("<i>", 1, 2)),
+]
+GATE = [Limit("exact_match", 16, "max", 60), Limit("ndcg@10", None, "min_share", 0.5)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a report that has everything in it."""
+    out = tmp_path_factory.mktemp("report")
+    made = report(*ROWS, regressions=["bits: worse <b>"])
+    made["gate"] = [asdict(verdict) for verdict in judge(GATE, made)]
+    write_report(out, made, "nanov2t audit --out '</code>'")
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Debian's chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, written):
+    """Opens the page; what it asked for, or complained of, fails the test."""
+    contexts, asked, said = [], [], []
+
+    def open_(**settings):
+        contexts.append(browser.new_context(**settings))
+        page = contexts[-1].new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto((written / "report.html").as_uri())
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert set(asked) == {(written / "report.html").as_uri()} and said == []
+
+
+def test_texts_stay_texts_and_the_gate_is_judged(visit):
+    page = visit()
+    assert page.title() == "What embeddings of all-MiniLM-L6-v2 give away"
+    assert page.locator("script").count() == 1 and page.locator("img, td b, td i").count() == 0
+    shown = page.locator(".record").inner_text()
+    assert EVIL["text"].replace("\u202e", "(U+202E)") in shown and EVIL["found"] in shown
+    assert page.locator(".record b.same").all_inner_texts() == ["left", "left"]
+    verdicts = page.locator("#summary .verdict").all_inner_texts()
+    assert "not passed" in verdicts[0] and "3 of 8 limits are broken" in verdicts[0]
+    assert "worse" in verdicts[1] and "bits: worse <b>" in verdicts[1]
+    assert page.locator("#summary td.bad").count() == 3
+
+
+def test_tables_sort_and_are_whole_without_the_script(visit):
+    def glance(page):
+        return page.locator("#summary table", has_text="At a glance")
+
+    def cells(page):
+        return [x.split()[0] for x in glance(page).locator("td:nth-child(2)").all_inner_texts()]
+
+    still = visit(java_script_enabled=False)
+    assert still.locator("th button").count() == 0
+    page = visit()
+    heading = glance(page).get_by_role("button", name="16 tokens")
+    for order, reverse in (("ascending", False), ("descending", True)):
+        heading.click()
+        assert heading.locator("xpath=..").get_attribute("aria-sort") == order
+        assert cells(page) == sorted(cells(still), key=float, reverse=reverse)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1440, "dark")])
+def test_axe_finds_nothing_serious(visit, width, scheme):
+    page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    for summary in page.locator("summary").all()[1:]:
+        summary.click()
+    found = Axe().run(page).response["violations"]
+    grave = {
+        v["id"]: [n["html"][:200] for n in v["nodes"]]
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    }
+    assert grave == {}
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+
+
+def test_the_json_is_of_its_form_and_the_tables_hold_it(written):
+    made = json.loads((written / "report.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(form())
+    jsonschema.validate(made, form())
+    del made["defences"][1]["attackers"][1]["lengths"][0]["control"]
+    with pytest.raises(jsonschema.ValidationError, match="control"):
+        jsonschema.validate(made, form())
+    leakage = pq.read_table(written / "leakage.parquet").to_pylist()
+    rows = [x for x in leakage if (x["defence"], x["attacker"]) == ("bits", "informed")]
+    assert [(x["figure"], x["n"], x["value"], x["low"], x["high"]) for x in rows][::4] == [
+        ("exact_match", 12, 4, 2, 6),
+        ("names", 12, 5, 5, 5),
+    ]
+    assert pq.read_table(written / "retrieval.parquet").num_rows == 3 * len(ROWS)
+    [record] = pq.read_table(written / "records.parquet").to_pylist()
+    assert record["text"] == EVIL["text"] and record["defence"] == "none"
+
+
+def test_marks_stand_where_the_figures_are_and_labels_beside_each_other():
+    few = trade([PLAIN, DEFENDED], 16)
+    assert few.marks[0].x > few.marks[1].x, "more to the right, the better search works"
+    noisy = [row(f"noise:{i}", 0.8, attacker("unchanged", 50)) for i in range(6)]
+    labels = {(mark.label_x, mark.label_y) for mark in trade([PLAIN, *noisy], 16).marks}
+    assert len(labels) == 7, "those of marks in one place do not cover each other"
+    high, low = by_length([PLAIN, DEFENDED], "exact_match", "").marks
+    assert high.y < low.y and high.label_y < low.label_y
+    assert low.title == "bits, 16 tokens: 4.0 (2.0 to 6.0), attacker informed"
+
+
+def test_words_that_are_right_are_told_from_others():
+    assert diff("we met john in oslo", "met in oslo | paul") == {
+        "text": [(False, "we"), (True, "met"), (False, "john"), (True, "in oslo")],
+        "found": [(True, "met in oslo"), (False, "| paul")],
+    }
+    assert visible({"a": ["x\u202ey", 1]}) == {"a": ["x(U+202E)y", 1]}
