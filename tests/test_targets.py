@@ -65,6 +65,11 @@ def test_what_a_user_should_know(vectors, info, scale, rounded, said):
     assert all(part in remark for part, remark in zip(said, remarks, strict=True))
 
 
+def test_an_offset_is_remarked(vectors):
+    remarks = describe_vectors((vectors * 300 + 128).clip(0, 255).round(), UNIT)
+    assert "an offset was added" in remarks[1] and len(remarks) == 3
+
+
 def test_errors_name_the_row(vectors):
     bad = vectors.copy()
     bad[2] = 0

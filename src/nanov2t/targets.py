@@ -97,6 +97,11 @@ def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:
     tolerance = float(_tolerances(vectors).min())
     if rounded := tolerance > TOLERANCE:
         remarks.append(f"rounded to whole numbers (exact from a cosine of {1 - tolerance:.5f} on)")
+    if (vectors >= 0).all():
+        remarks.append(
+            f"without a negative number: unless {embedder.name} makes such, an offset was added, "
+            "as in uint8, and has to be taken off first"
+        )
     if unit:
         remarks.append("of unit length")
     elif embedder.normalized:

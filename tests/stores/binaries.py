@@ -31,6 +31,13 @@ class Sqlite(File):
         return None if row is None else np.array(row, np.float32).tobytes()
 
 
+class SqliteDoubles(Sqlite):
+    """Blobs of float64, as numpy's own numbers are."""
+
+    def cell(self, row):
+        return None if row is None else np.array(row, np.float64).tobytes()
+
+
 class SqliteText(Sqlite):
     suffix, holds = ".sqlite", ("zero", "missing", "length")
 
@@ -110,4 +117,4 @@ class Zarr(Kind):
             cut_file(path, share)
 
 
-BINARIES: list[Kind] = [Sqlite(), SqliteText(), SqliteVec(), Hdf5(), Zarr()]
+BINARIES: list[Kind] = [Sqlite(), SqliteDoubles(), SqliteText(), SqliteVec(), Hdf5(), Zarr()]

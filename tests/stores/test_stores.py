@@ -41,9 +41,20 @@ def test_quantised_numbers_are_recognised(tmp_path, vectors, kind):
     assert np.abs(store.read(0, 9).vectors - vectors[:9] * 30).max() < 1.01
 
 
-def test_unsigned_numbers_are_refused(tmp_path):
-    np.save(tmp_path / "a.npy", np.ones((3, DIM), np.uint8))
-    with pytest.raises(UserError, match="vectors of uint8, not of floats or int8"):
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64"])
+def test_unsigned_numbers_are_read(tmp_path, vectors, kind):
+    values = (vectors * 10 + 100).astype(kind)
+    np.save(tmp_path / "a.npy", values)
+    lists = pa.array(values.tolist(), pa.list_(pa.from_numpy_dtype(kind)))
+    pq.write_table(pa.table({"vector": lists}), tmp_path / "a.parquet")
+    for file in ("a.npy", "a.parquet"):
+        store = open_source(str(tmp_path / file))
+        assert store.kind == kind and np.array_equal(store.read(0, store.count).vectors, values)
+
+
+def test_what_is_no_number_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, DIM), bool))
+    with pytest.raises(UserError, match="vectors of bool, not of floats or whole numbers"):
         open_source(str(tmp_path / "a.npy"))
 
 

@@ -111,11 +111,11 @@ class Store(ABC):
         """Set the attributes; the first rows say how long the vectors are.
 
         Raises:
-            UserError: there are no vectors, or they are of another type than floats and signed
+            UserError: there are no vectors, or they are of another type than floats and
                 integers.
         """
-        if not (kind in ("text", "bfloat16") or kind.startswith(("float", "int"))):
-            raise UserError(f"{name}: vectors of {kind}, not of floats or int8")
+        if not (kind in ("text", "bfloat16") or kind.startswith(("float", "int", "uint"))):
+            raise UserError(f"{name}: vectors of {kind}, not of floats or whole numbers")
         if not count:
             raise NoRows(name)
         self.name, self.kind, self.count = name, kind, count

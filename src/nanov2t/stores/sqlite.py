@@ -18,6 +18,11 @@ VECTORS = re.compile(r"(\w+)\s+(float|int8|bit)\[(\d+)\]", re.IGNORECASE)
 """Columns in what makes a table of sqlite-vec's."""
 VEC0 = re.compile(r"USING\s+VEC0\b", re.IGNORECASE)
 KINDS = {"float": "float32", "int8": "int8", "bit": "bits"}
+USUAL_SIZES = 1e-15, 1e6
+"""Of numbers in vectors. Halves of float64 taken for float32 are mostly smaller or larger, and so
+are pairs of float32 taken for float64."""
+LOOKED_AT = 16
+"""Blobs of a column, to tell what is in them."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Column:
 
 
 class SqliteStore(Store):
-    """A column of blobs of float32, as most tools write them, or of strings that hold lists; or of
-    a table of sqlite-vec's, whose extension is not needed."""
+    """A column of blobs, of float32 as most tools write them or of float64, or of strings that hold
+    lists; or of a table of sqlite-vec's, whose extension is not needed."""
 
     suffixes = (".db", ".sqlite", ".sqlite3")
     forms = ("x.db#TABLE.COLUMN", "x.sqlite#TABLE.COLUMN")
@@ -83,7 +88,7 @@ class SqliteStore(Store):
             return parse_vector(cell)
         kind = np.dtype("float32" if self.column.kind == "text" else self.column.kind)
         if not isinstance(cell, bytes) or len(cell) % kind.itemsize:
-            return "neither a blob of float32 nor a list of numbers"
+            return f"neither a blob of {kind} nor a list of numbers"
         return np.frombuffer(cell, kind)
 
 
@@ -123,20 +128,39 @@ def _columns(db: sqlite3.Connection) -> dict[str, Column]:
 
 
 def _plain_columns(db: sqlite3.Connection, table: str) -> dict[str, Column]:
-    """Those of a table whose first cells are blobs of whole float32, or strings that hold lists."""
+    """Those of a table whose first cells are blobs of whole floats, or strings that hold lists."""
     source = f"{_quoted(table)} NOT INDEXED"
     names = [row[1] for row in db.execute(f"PRAGMA table_info({_quoted(table)})")]
     ids = tuple((name, _quoted(name)) for name in names)
     found = {}
     for name in names:
         cells = _quoted(name)
-        query = f"SELECT {cells} FROM {source} WHERE {cells} IS NOT NULL LIMIT 1"
-        for [cell] in db.execute(query):
-            if isinstance(cell, bytes) and cell and len(cell) % 4 == 0:
-                found[f"{table}.{name}"] = Column("float32", cells, source, ids)
-            elif isinstance(cell, str) and holds_numbers(cell):
-                found[f"{table}.{name}"] = Column("text", cells, source, ids)
+        query = f"SELECT {cells} FROM {source} WHERE {cells} IS NOT NULL LIMIT {LOOKED_AT}"
+        first = [cell for [cell] in db.execute(query)]
+        if first and (kind := _kind(first)):
+            found[f"{table}.{name}"] = Column(kind, cells, source, ids)
     return found
+
+
+def _kind(cells: list[Any]) -> str:
+    """What the cells of a column hold: `float32`, `float64`, `text`, or nothing of use."""
+    if isinstance(cells[0], str):
+        return "text" if holds_numbers(cells[0]) else ""
+    if not isinstance(cells[0], bytes) or not cells[0] or len(cells[0]) % 4:
+        return ""
+    blobs = [cell for cell in cells if isinstance(cell, bytes)]
+    return "float64" if _usual(blobs, "float64") > 0.9 > _usual(blobs, "float32") else "float32"
+
+
+def _usual(blobs: list[bytes], kind: str) -> float:
+    """The share of the numbers in blobs, as they read in a kind of float, that are of a usual
+    size."""
+    size = np.dtype(kind).itemsize
+    numbers = np.frombuffer(b"".join(blob for blob in blobs if len(blob) % size == 0), kind)
+    low, high = USUAL_SIZES
+    with np.errstate(invalid="ignore"):
+        usual = (numbers == 0) | ((np.abs(numbers) > low) & (np.abs(numbers) < high))
+    return float(usual.mean()) if len(numbers) else 0.0
 
 
 def _extension_columns(table: str, sql: str) -> dict[str, Column]:
