@@ -185,7 +185,7 @@ def test_quantised_vectors_find_the_same_texts(store, tmp_path):
             tmp_path / f"{kind}.npy", (values.round() if kind == "int8" else values).astype(kind)
         )
         source = open_source(str(tmp_path / f"{kind}.npy"))
-        remarks = bulk._remarks(source, inverter)
+        remarks = bulk.look_at(source, inverter)
         rows = source.read(0, source.count)
         targets = prepare_targets(rows.vectors, inverter.embedder.info)
         assert (

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from nanov2t.core.errors import UserError
 from nanov2t.stores import base
 from nanov2t.stores.base import Store
-from nanov2t.stores.registry import open_source
+from nanov2t.stores.registry import names_in, open_source
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,9 @@ def test_integer_columns_give_integer_ids(tmp_path, vectors):
     assert store.integer_ids
     check(store, vectors, list(range(0, 2 * N, 2)))
     assert open_source(f"{tmp_path}/a.parquet").name.endswith("#vector")  # by its usual name
+    assert names_in(tmp_path / "a.parquet") == ["vector", "other"]
+    np.save(tmp_path / "a.npy", vectors)
+    assert names_in(tmp_path / "a.npy") == []
 
 
 @pytest.mark.parametrize(

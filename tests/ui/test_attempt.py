@@ -1,6 +1,7 @@
 """What the page makes of a text, without a browser."""
 
 import re
+from threading import Event
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from nanov2t.core.errors import UserError
 from nanov2t.defences import DEFENCES, Setting, make_defence
 from nanov2t.search.state import Round
 from nanov2t.ui.attempt import STRENGTHS, Attempt
-from nanov2t.ui.drawing import complaint, curve, marked, rounds_table, strip
+from nanov2t.ui.desk import Way
+from nanov2t.ui.drawing import complaint, curve, marked, rounds_drawn, strip
 from nanov2t.ui.neighbours import SENTENCES, overlap
+
+WAY = Way("default")
 
 
 @pytest.fixture
@@ -18,25 +22,32 @@ def attempt(desk):
     return Attempt(desk)
 
 
+def shown(attempt, text, defence="none", strength=None, way=WAY):
+    task = attempt.prepare(text, [way], defence, strength)
+    return task, list(attempt.run(task, way, Event()))
+
+
 def test_a_text_is_given_back_from_its_vector(attempt, tiny):
-    states = list(attempt.run("a", "The old ferry", "default", "none", 0.0))
+    task, states = shown(attempt, "The old ferry")
     [found] = tiny.invert(tiny.embedder.encode(["the old ferry"]), rounds=2, beam=2)
-    status, drawn, rounds = states[-1]
+    status, rounds = states[-1]
     assert f"Cosine {found.cosine:.6f}" in status and f"{found.embedder_calls} texts" in status
-    assert drawn.count("<rect") == 384 and rounds.count("<tr>") >= 2
+    assert task.seen == "the old ferry" and rounds.count("<tr>") >= 2
     assert len(states) == len(found.rounds) + 2 and "Searching" in states[0][0]
 
 
 def test_a_defence_changes_the_vector_and_has_its_price(attempt, tiny):
-    *_, (open_, drawn, _) = attempt.run("a", "The old ferry", "default", "none", 0.0)
-    *_, (defended, other, _) = attempt.run("a", "The old ferry", "default", "noise", 0.1)
-    assert drawn != other and open_ != defended
+    plain, (*_, (open_, _)) = shown(attempt, "The old ferry")
+    noisy, (*_, (defended, _)) = shown(attempt, "The old ferry", "noise", 0.1)
+    assert not np.allclose(plain.vector, noisy.vector) and open_ != defended
     kept = [int(re.search(r"(\d+)%", attempt.cost("noise", s))[1]) for s in (0, 0.02, 0.1)]
     assert kept[0] == 100 > kept[1] > kept[2]
-    assert attempt.cost("none", 0.0) == ""
-    for name in STRENGTHS:
-        scale = STRENGTHS[name](384)
-        assert name in DEFENCES and name in attempt.cost(name, scale.usual if scale else 0.0)
+    assert attempt.cost("none", None) == ""
+    assert STRENGTHS.keys() == DEFENCES.keys()
+    for name, strengths in STRENGTHS.items():
+        for strength in strengths(384) or [None]:
+            spec = f"{name}:{strength:g}" if strength else name
+            assert f"{spec}: of the 10 nearest" in attempt.cost(name, strength)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +55,12 @@ def test_a_defence_changes_the_vector_and_has_its_price(attempt, tiny):
 )
 def test_what_holds_no_text_is_refused(attempt, text, said):
     with pytest.raises(UserError, match=said):
-        next(attempt.run("a", text, "fast", "none", 0.0))
+        attempt.prepare(text, [WAY])
 
 
 def test_a_long_text_is_cut_and_that_is_said(attempt):
-    status, *_ = next(attempt.run("a", "word " * 20, "fast", "none", 0.0))
-    assert "Only the first 8 of 20 tokens" in status
+    task, states = shown(attempt, "word " * 20)
+    assert "Only the first 8 of 20 tokens" in states[0][0] and task.seen == "word " * 7 + "word"
 
 
 def test_neighbours_survive_a_rotation_but_not_noise(minilm):
@@ -63,7 +74,7 @@ def test_neighbours_survive_a_rotation_but_not_noise(minilm):
 def test_texts_stay_text():
     evil = "<img src=x onerror=alert(1)> &amp;"
     rounds = [Round(0, evil, 0.5, 1, 0.1), Round(1, evil + "!", 0.6, 2, 0.2)]
-    for html in (marked(evil, ""), rounds_table(rounds, evil), complaint(evil)):
+    for html in (marked(evil, ""), rounds_drawn(rounds, evil), complaint(evil)):
         assert "<img" not in html and "&lt;img" in html and "&amp;amp;" in html
 
 

@@ -1,78 +1,43 @@
 """The page in a real browser."""
 
+import json
 import re
-import shutil
 import time
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from browsing import CHROMIUM, PATIENCE, panel, said
+from playwright.sync_api import expect
 
-from nanov2t.ui.desk import Desk
+from nanov2t.ui.desk import Desk, Way
 from nanov2t.ui.server import open_page
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
-PATIENCE = 60_000
-"""Milliseconds, for busy machines."""
 BUSY = 2
 """Seconds that a busy machine may add."""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def url(tiny):
-    page, url = open_page(Desk(tiny, rounds=2, beam=2), "127.0.0.1", None)
-    yield url
-    page.close()
-
-
-@pytest.fixture
-def visit(browser, url):
-    """Opens the page as another visitor; what it asked for from elsewhere fails the test."""
-    contexts, elsewhere = [], []
-
-    def open_(address=url, **settings):
-        contexts.append(browser.new_context(**settings))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: elsewhere.append(request.url))
-        page.goto(address)
-        page.get_by_label("Text").wait_for()
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    local = re.compile(r"http://127\.0\.0\.1:|data:|blob:")
-    assert elsewhere and [u for u in elsewhere if not local.match(u)] == []
-
-
 def invert(page, text):
-    page.get_by_label("Text").fill(text)
-    page.get_by_role("button", name="Invert").click()
+    page.locator("#text").get_by_label("Text").fill(text)
+    page.get_by_role("button", name="Invert", exact=True).click()
 
 
 def done(page):
-    expect(page.locator("#status")).to_contain_text("texts embedded", timeout=PATIENCE)
-    return page.locator("#status").inner_text()
+    return said(page.locator("#status"), "texts embedded")
 
 
 def test_a_text_comes_back_as_from_python(visit, tiny):
     page = visit()
+    invert(page, " ")
+    expect(page.get_by_role("alert")).to_have_text("the text is empty", timeout=PATIENCE)
     invert(page, "The old ferry")
-    said = done(page)
+    status = done(page)
     [found] = tiny.invert(tiny.embedder.encode(["the old ferry"]), rounds=2, beam=2)
     assert page.locator(".nv-found").inner_text() == found.text
-    assert float(re.search(r"Cosine (\S+),", said)[1]) == pytest.approx(found.cosine, abs=2e-6)
-    shown = page.locator(".nv-rounds tbody tr td:last-child").all_inner_texts()
+    assert float(re.search(r"Cosine (\S+),", status)[1]) == pytest.approx(found.cosine, abs=2e-6)
+    shown = page.locator("#result .nv-text").all_inner_texts()
     assert shown == list(dict.fromkeys(r.text for r in found.rounds))
     assert page.locator(".nv-strip rect").count() == 384
 
@@ -86,18 +51,12 @@ def test_html_stays_text_and_visitors_apart(visit):
     assert "salt" not in first.content() and "onerror" not in second.content()
 
 
-def test_an_empty_text_is_a_complaint(visit):
-    page = visit()
-    invert(page, " ")
-    expect(page.get_by_role("alert")).to_have_text("the text is empty", timeout=PATIENCE)
-
-
 def test_stop(visit, tiny):
-    served, url = open_page(Desk(tiny, rounds=10_000, beam=8), "127.0.0.1", None)
+    served, url = open_page(Desk({"tiny": tiny}, rounds=10_000, beam=8), "127.0.0.1", None)
     page = visit(url)
     invert(page, "the old ferry")
-    page.locator(".nv-rounds").wait_for()
-    page.get_by_role("button", name="Stop").click()
+    page.locator("#result .nv-table").wait_for()
+    page.get_by_role("button", name="Stop").first.click()
     began = time.monotonic()
     expect(page.locator("#status")).to_have_text("Stopped.", timeout=PATIENCE)
     assert time.monotonic() - began < 1 + BUSY
@@ -107,12 +66,85 @@ def test_stop(visit, tiny):
     served.close()
 
 
+def test_a_file_is_inverted_and_deleted(visit, tiny, uploads, tmp_path, command):
+    broken, whole = tmp_path / "broken.csv", tmp_path / "whole.npz"
+    broken.write_text("id,<img src=x>\n1,a\n")
+    vectors = tiny.embedder.encode(["the old ferry", "salt and mules"])
+    np.savez(whole, first=vectors[:1], second=np.stack([*vectors, 0 * vectors[0]]))
+    page = visit()
+    tab = panel(page, "Your vectors")
+    tab.locator("input[type=file]").set_input_files(broken)
+    code, _, error = command("invert", "--vectors", broken)
+    line = error.strip().removeprefix("nanov2t: ").replace(f"{tmp_path}/", "")
+    assert said(tab.get_by_role("alert"), "broken.csv: ") == line and code == 2
+
+    tab.get_by_label("Clear").click()
+    tab.locator("input[type=file]").set_input_files(whole)
+    said(page.locator("#look"), "Choose one after a #: first, second")
+    tab.get_by_label("Column or key").click()
+    tab.get_by_role("option", name="second").click()
+    said(page.locator("#look"), "whole.npz#second: 3 vectors, 384 dimensions")
+    tab.get_by_label("First row").fill("1")
+    tab.get_by_role("button", name="Invert rows").click()
+    said(page.locator("#progress"), "2 rows are done")
+    for name in ("inverted.parquet", "inverted.json"):
+        with page.expect_download() as download:
+            tab.get_by_role("link", name=name).click()
+        download.value.save_as(tmp_path / name)
+    found = json.loads((tmp_path / "inverted.json").read_text())
+    assert pq.read_table(tmp_path / "inverted.parquet").to_pylist() == found
+    [ours] = tiny.invert(vectors[1:], rounds=2, beam=2)
+    assert [row["id"] for row in found] == [1, 2] and found[1]["error"] == "zero"
+    assert (found[0]["inverted"], found[0]["cosine"]) == (ours.text, ours.cosine)
+    assert page.locator("#rows .nv-text").all_inner_texts() == [ours.text, "zero"]
+
+    assert [path.name for path in uploads.rglob("*.*")].count("whole.npz")
+    page.context.close()
+    deadline = time.monotonic() + PATIENCE / 1000
+    while any(path.suffix for path in uploads.rglob("*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [path.name for path in uploads.rglob("*.*")] == []
+
+
+def test_two_ways_side_by_side(visit, tiny):
+    page = visit()
+    tab = panel(page, "Compare")
+    tab.get_by_label("Text").fill("the old ferry")
+    tab.locator("fieldset", has_text="Search, right").get_by_label("exhaustive").check()
+    tab.get_by_role("button", name="Compare").click()
+    said(page.locator("#compared"), "Both are over.")
+    vector = tiny.embedder.encode(["the old ferry"])
+    for side, way in (("left", Way("fast")), ("right", Way("default", "exhaustive"))):
+        inverter = Desk({"tiny": tiny}).inverter_of(way)
+        [found] = inverter.invert(vector, rounds=2, beam=2)
+        place = page.locator(f"#{side}")
+        assert place.locator(".nv-found").inner_text() == found.text
+        assert f"{found.embedder_calls} texts embedded" in place.inner_text()
+    assert "exhaustive search, default effort, other" in place.get_by_role("heading").inner_text()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1440, "dark")])
-def test_axe_finds_nothing_serious(visit, width, scheme):
+def test_axe_finds_nothing_serious(visit, tmp_path, width, scheme):
+    np.save(tmp_path / "one.npy", np.ones((1, 384)))
     page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.keyboard.type("The old ferry")  # the box has the focus
     page.keyboard.press("Enter")
     done(page)
+    check(page)
+    tab = panel(page, "Your vectors")
+    tab.locator("input[type=file]").set_input_files(tmp_path / "one.npy")
+    said(page.locator("#look"), "1 vectors")
+    tab.get_by_role("button", name="Invert rows").press("Enter")
+    said(page.locator("#progress"), "1 rows are done")
+    check(page)
+    tab = panel(page, "Compare")
+    tab.get_by_label("Text").press_sequentially("The old ferry")
+    page.keyboard.press("Enter")
+    said(page.locator("#compared"), "Both are over.")
+    check(page)
+
+
+def check(page):
     page.wait_for_timeout(500)  # colours fade in
     found = Axe().run(page).response["violations"]
     grave = {

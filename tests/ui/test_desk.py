@@ -10,12 +10,12 @@ import pytest
 from nanov2t.core.errors import UserError
 from nanov2t.search.state import Inversion
 from nanov2t.ui.attempt import Attempt
-from nanov2t.ui.desk import Desk
+from nanov2t.ui.desk import Desk, Way
 
 
 def test_rounds_as_they_end_and_the_inversion_last(desk, tiny):
     [vector] = tiny.embedder.encode(["the old ferry"])
-    *rounds, found = desk.search(vector, "default", Event())
+    *rounds, found = desk.search(vector, Way("default"), Event())
     [ours] = tiny.invert(vector[None], rounds=2, beam=2)
     assert (found.text, found.cosine) == (ours.text, ours.cosine)
     assert [r.text for r in rounds] == [r.text for r in ours.rounds]
@@ -24,17 +24,17 @@ def test_rounds_as_they_end_and_the_inversion_last(desk, tiny):
 def test_effort_and_budget_reach_the_search(tiny):
     vector = tiny.embedder.encode(["the old ferry"])[0]
     spent = [
-        list(Desk(tiny, beam=2).search(vector, effort, Event()))[-1]
+        list(Desk({"tiny": tiny}, beam=2).search(vector, Way(effort), Event()))[-1]
         for effort in ("fast", "default")
     ]
     assert len(spent[0].rounds) < len(spent[1].rounds)
 
 
 def test_a_stopped_search_ends_at_once_and_frees_the_inverter(tiny):
-    desk = Desk(tiny, rounds=10_000)
+    desk = Desk({"tiny": tiny}, rounds=10_000)
     vector = tiny.embedder.encode(["the old ferry"])[0]
     with desk.visit("a") as stop:
-        search = desk.search(vector, "default", stop)
+        search = desk.search(vector, Way("default"), stop)
         next(search)
         began = time.monotonic()
         desk.stop("b")  # who has no search
@@ -43,34 +43,57 @@ def test_a_stopped_search_ends_at_once_and_frees_the_inverter(tiny):
         rest = list(search)
     assert time.monotonic() - began < 1 and not any(isinstance(r, Inversion) for r in rest)
     with desk.visit("a") as stop:
-        assert isinstance(list(Desk(tiny, 0, 1).search(vector, "fast", stop))[-1], Inversion)
+        assert isinstance(
+            list(Desk({"tiny": tiny}, 0, 1).search(vector, Way("fast"), stop))[-1], Inversion
+        )
 
 
 def test_a_visitor_who_leaves_ends_the_search(tiny):
-    desk = Desk(tiny, rounds=10_000)
-    run = Attempt(desk).run("a", "the old ferry", "default", "none", 0.0)
-    next(run), next(run)
-    run.close()
+    desk = Desk({"tiny": tiny}, rounds=10_000)
+    with desk.visit("a") as stop:
+        search = desk.search(tiny.embedder.encode(["the old ferry"])[0], Way("default"), stop)
+        next(search)
+        search.close()
     with desk._busy:  # free again at the end of the round
         assert desk._stops == {}
 
 
 def test_a_stop_while_another_searches_or_before_the_first_round(tiny):
-    desk = Desk(tiny, rounds=10_000)
-    attempt = Attempt(desk)
-    first, second = (attempt.run(v, "the old ferry", "default", "none", 0.0) for v in "ab")
-    next(first), next(first), next(second)
-    desk.stop("b")
-    [(status, _, table)] = second
-    assert "Stopped." in status and table == ""
-    first.close()
+    desk = Desk({"tiny": tiny}, rounds=10_000)
+    attempt, way = Attempt(desk), Way("default")
+    task = attempt.prepare("the old ferry", [way])
+    with desk.visit("a") as stop_first, desk.visit("b") as stop_second:
+        first, second = (attempt.run(task, way, stop) for stop in (stop_first, stop_second))
+        next(first), next(first), next(second)
+        desk.stop("b")
+        [(status, table)] = second
+        assert "Stopped." in status and table == ""
+        assert not stop_first.is_set()
+        desk.close()
+        assert stop_first.is_set() and "Stopped." in list(first)[-1][0]
+
+
+def test_searches_one_after_another_in_one_visit(desk, tiny):
+    vector = tiny.embedder.encode(["the old ferry"])[0]
+    with desk.visit("a") as stop:
+        ends = [list(desk.search(vector, Way("fast"), stop))[-1].text for _ in range(2)]
+    assert ends[0] == ends[1]
+
+
+def test_ways_differ_by_inverter_and_search(tiny, bundled):
+    desk = Desk({"tiny": tiny, "bundled": bundled})
+    assert desk.searches == ["beam", "evolution", "exhaustive"]
+    assert desk.inverter_of(Way("fast", "beam", "bundled")).default_rounds == 2
+    assert desk.inverter_of(Way("fast", inverter="bundled")).corrector is bundled.corrector
+    with pytest.raises(UserError, match="evolution"):
+        desk.inverter_of(Way("fast", "evolution"))
 
 
 def test_two_visitors_at_once_get_their_own(desk, tiny):
     vectors = tiny.embedder.encode(["the old ferry", "salt and mules"])
     with ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(lambda i=i: list(desk.search(vectors[i], "default", Event())))
+            pool.submit(lambda i=i: list(desk.search(vectors[i], Way("default"), Event())))
             for i in range(2)
         ]
     for run, found in zip(runs, tiny.invert(vectors, rounds=2, beam=2), strict=True):
@@ -80,4 +103,4 @@ def test_two_visitors_at_once_get_their_own(desk, tiny):
 
 def test_what_cannot_be_inverted_is_said(desk):
     with pytest.raises(UserError, match="vector 0 is zero"):
-        list(desk.search(np.zeros(384, np.float32), "fast", Event()))
+        list(desk.search(np.zeros(384, np.float32), Way("fast"), Event()))

@@ -20,6 +20,7 @@ from rich.console import Console
 from nanov2t.bulk.folder import PART_ROWS, RunFolder
 from nanov2t.bulk.progress import RunProgress
 from nanov2t.bulk.summary import show_summary, summarise
+from nanov2t.bulk.table import as_table, cells_of
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.stores.base import HEAD, Rows, Store
@@ -90,13 +91,7 @@ class BulkRun:
         beam: int,
         limit: int | None,
     ):
-        embedder = inverter.embedder
-        if source.dim != embedder.dim:
-            raise UserError(
-                f"{source.name}: vectors of {source.dim} dimensions, but {embedder.name} makes "
-                f"{embedder.dim}"
-            )
-        self.remarks = _remarks(source, inverter)
+        self.remarks = look_at(source, inverter)
         self._inverter, self._source, self._beam = inverter, source, beam
         self._rounds = inverter.default_rounds if rounds is None else rounds
         self.count = min(source.count, limit or source.count)
@@ -125,31 +120,33 @@ def invert_rows(
     beam: int,
     on_row: Callable[[], None] = lambda: None,
 ) -> pa.Table:
-    """Rows inverted: a table with the columns id, inverted, cosine, stopped, rounds, embedder_calls
-    and error."""
+    """Rows inverted, as a table."""
     good = [i for i in range(len(rows.ids)) if i not in rows.errors]
     cells: list[dict[str, Any]] = [
         {"id": id_, "error": rows.errors.get(i)} for i, id_ in enumerate(rows.ids)
     ]
     for i, found in inverter.stream(rows.vectors[good], rounds, beam):
-        cells[good[i]] |= {
-            "inverted": found.text,
-            "cosine": found.cosine,
-            "stopped": found.stopped,
-            "rounds": len(found.rounds) - 1,
-            "embedder_calls": found.embedder_calls,
-        }
+        cells[good[i]] |= cells_of(found)
         on_row()
-    schema = [
-        ("id", pa.int64() if integer_ids else pa.string()),
-        ("inverted", pa.string()),
-        ("cosine", pa.float64()),
-        ("stopped", pa.string()),
-        ("rounds", pa.int32()),
-        ("embedder_calls", pa.int32()),
-        ("error", pa.string()),
-    ]
-    return pa.Table.from_pylist(cells, pa.schema(schema))
+    return as_table(cells, integer_ids)
+
+
+def look_at(source: Store, inverter: Inverter) -> list[str]:
+    """What is to be said of the vectors of a store, by its first rows.
+
+    Raises:
+        UserError: they are of another dimension than the embedder's.
+    """
+    embedder = inverter.embedder
+    if source.dim != embedder.dim:
+        raise UserError(
+            f"{source.name}: vectors of {source.dim} dimensions, but {embedder.name} makes "
+            f"{embedder.dim}"
+        )
+    rows = source.read(0, min(source.count, HEAD))
+    vectors = np.delete(rows.vectors, list(rows.errors), axis=0)
+    remarks = [f"{source.count:,} vectors", f"{source.dim} dimensions", source.kind]
+    return remarks + describe_vectors(vectors, embedder.info)
 
 
 def _manifest(
@@ -170,11 +167,3 @@ def _manifest(
         "beam": beam,
         "part": PART_ROWS,
     }
-
-
-def _remarks(source: Store, inverter: Inverter) -> list[str]:
-    """What is to be said of the vectors of a store, by its first rows."""
-    rows = source.read(0, min(source.count, HEAD))
-    vectors = np.delete(rows.vectors, list(rows.errors), axis=0)
-    remarks = [f"{source.count:,} vectors", f"{source.dim} dimensions", source.kind]
-    return remarks + describe_vectors(vectors, inverter.embedder.info)

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from nanov2t.cli.searching import SearchArguments
 from nanov2t.core.errors import UserError
+
+if TYPE_CHECKING:
+    from nanov2t.inverter import Inverter
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass
 class Ui(SearchArguments):
-    """Serve a page in the browser: type a text, watch its vector give it back.
+    """Serve a page in the browser: type a text, or bring a file of vectors, and watch the text come
+    back.
 
-    It needs `nanov2t[ui]`, loads nothing from elsewhere, and keeps no text.
+    It needs `nanov2t[ui]`, loads nothing from elsewhere, and keeps no text and no file.
     """
+
+    compare: str | None = None
+    """Another inverter of the same embedder, to be compared with on the page."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets others in, who need no login."""
@@ -26,7 +38,11 @@ class Ui(SearchArguments):
 
     def run(self) -> None:
         self.check(rounds=0, beam=1)
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported
+        with TemporaryDirectory(prefix="nanov2t-") as uploads, _exit_when_terminated():
+            os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
+            self._serve()  # imports Gradio, which looks at them
+
+    def _serve(self) -> None:
         try:
             from nanov2t.ui.desk import Desk
             from nanov2t.ui.server import open_page
@@ -39,7 +55,32 @@ class Ui(SearchArguments):
                 f"nanov2t: whoever reaches {self.host} may use the page: it has no login",
                 file=sys.stderr,
             )
-        desk = Desk(self.load(), self.rounds, self.beam)
+        desk = Desk(self._inverters(), self.rounds, self.beam)
         page, url = open_page(desk, self.host, self.port)
         print(url, flush=True)
-        page.block_thread()
+        try:
+            page.block_thread()
+        finally:
+            desk.close()  # what ends within a round takes the whole process down
+
+    def _inverters(self) -> dict[str, Inverter]:
+        """By the names that they are given."""
+        inverters = {self.inverter: self.load()}
+        if self.compare is not None:
+            from nanov2t.load import load_inverter
+
+            first = inverters[self.inverter]
+            inverters[self.compare] = load_inverter(
+                self.compare, embedder=first.embedder, effort=self.effort, budget=first.budget
+            )
+        return inverters
+
+
+@contextmanager
+def _exit_when_terminated() -> Iterator[None]:
+    """Lets a `kill` end the process as Ctrl-C does, so that no upload stays behind."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -42,6 +42,18 @@ class NoRows(UserError):
         super().__init__(f"{name}: holds no vectors")
 
 
+class Choice(UserError):
+    """A store holds several arrays or columns of vectors, and which one is meant is not clear.
+
+    Attributes:
+        names: of those there are.
+    """
+
+    def __init__(self, said: str, names: list[str]):
+        super().__init__(f"{said}: {', '.join(names)}")
+        self.names = names
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of a store, one after another."""
@@ -191,7 +203,8 @@ def pick(name: str, key: str, names: Iterable[str]) -> str:
     """The one of `names` that holds the vectors: the `key` if one was given.
 
     Raises:
-        UserError: there is no such one, or none was given and there are several.
+        UserError: there are none.
+        Choice: there is no such one, or none was given and there are several.
     """
     names = list(names)
     if not names:
@@ -199,14 +212,14 @@ def pick(name: str, key: str, names: Iterable[str]) -> str:
     if key:
         if key in names:
             return key
-        raise UserError(f"{name}: no vectors {key} in it. Choose after a #: {', '.join(names)}")
+        raise Choice(f"{name}: no vectors {key} in it. Choose after a #", names)
     usual = [usual for usual in USUAL_NAMES if usual in names]
     for ending in USUAL_NAMES:
         within = [n for n in names if n.endswith(f".{ending}")]
         usual += within if len(within) == 1 else []
     if usual or len(names) == 1:
         return (usual or names)[0]
-    raise UserError(f"{name}: which vectors? Choose one after a #: {', '.join(names)}")
+    raise Choice(f"{name}: which vectors? Choose one after a #", names)
 
 
 def need_key(where: str, key: str) -> None:

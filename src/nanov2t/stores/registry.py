@@ -6,7 +6,7 @@ from glob import has_magic
 from pathlib import Path
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Store, reading
+from nanov2t.stores.base import Choice, Store, reading
 from nanov2t.stores.chroma import ChromaStore
 from nanov2t.stores.csv_files import CsvStore
 from nanov2t.stores.faiss import FaissStore
@@ -79,6 +79,18 @@ def open_source(spec: str, ids: str | None = None) -> Store:
         return _open_file(Path(path), key, ids)
     with reading(path):
         return ShardsStore(path, _shards(path), lambda shard: _open_file(shard, key, ids))
+
+
+def names_in(path: Path) -> list[str]:
+    """What may stand after the `#` of a file; none where the file leaves no choice, or cannot be
+    read."""
+    try:
+        open_source(f"{path}#\0")  # nothing is called that, so the answer lists what there is
+    except Choice as choice:
+        return choice.names
+    except UserError:
+        pass
+    return []
 
 
 def sources_table() -> str:

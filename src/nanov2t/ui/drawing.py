@@ -1,65 +1,87 @@
-"""What the page draws: HTML in which every text of a visitor's is escaped."""
+"""What the page draws: HTML in which every text of a visitor's is escaped.
+
+style.css has its look.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nanov2t.search.state import Round
+from nanov2t.search.state import Inversion, Round
 
-STYLE = """
-.nv-strip, .nv-curve { width: 100%; display: block; }
-.nv-strip { height: 2.5rem; }
-.nv-curve { height: 5rem; }
-.nv-curve path { fill: none; stroke: currentColor; stroke-width: 2;
-  vector-effect: non-scaling-stroke; }
-.nv-scroll { overflow-x: auto; }
-.nv-rounds { border-collapse: collapse; width: 100%; }
-.nv-rounds th, .nv-rounds td { text-align: left; vertical-align: top; padding: .25rem .5rem; }
-.nv-rounds td:last-child { min-width: 12rem; overflow-wrap: anywhere; }
-.nv-rounds td:not(:last-child) { font-variant-numeric: tabular-nums; white-space: nowrap; }
-.nv-right { font-weight: 700; text-decoration: underline; text-underline-offset: .2em; }
-[role="tab"][aria-selected="true"] { color: var(--body-text-color) !important; }
-.nv-error { border-left: .3rem solid currentColor; padding-left: .75rem; font-weight: 700; }
-"""
-BLUE, ORANGE = "#2b6cb0", "#c05621"
-"""Seen apart also by the colour-blind, on light and on dark ground."""
+STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+ENDS = {"exact": "Exact", "converged": "Nothing better found", "rounds": "All rounds used"}
 
 
 def strip(vector: np.ndarray) -> str:
-    """A vector [dim] as cells, one a number: blue above zero, orange below, pale near it."""
+    """A vector [dim] as cells, one a number: one colour above zero, one below, pale near it."""
     strength = np.abs(vector) / max(float(np.abs(vector).max()), 1e-12)
     cells = [
-        f'<rect x="{i}" width="1" height="1" fill="{BLUE if x > 0 else ORANGE}" '
+        f'<rect x="{i}" width="1" height="1" class="nv-{"above" if x > 0 else "below"}" '
         f'fill-opacity="{s:.2f}"/>'
         for i, (x, s) in enumerate(zip(vector.tolist(), strength.tolist(), strict=True))
     ]
     said = f"The vector: {len(vector)} numbers, all that the inverter is given"
     return (
+        f'<figure class="nv-figure"><figcaption>{said}</figcaption>'
         f'<svg class="nv-strip" role="img" aria-label="{said}" preserveAspectRatio="none" '
-        f'viewBox="0 0 {len(vector)} 1">{"".join(cells)}</svg>'
+        f'viewBox="0 0 {len(vector)} 1">{"".join(cells)}</svg></figure>'
     )
 
 
-def rounds_table(rounds: Sequence[Round], reference: str) -> str:
-    """The rounds that brought something new, with the words of `reference` marked."""
-    rows = "".join(
-        f"<tr><td>{r.round}</td><td>{r.cosine:.4f}</td><td>{r.seconds:.1f}</td>"
-        f"<td>{r.embedder_calls}</td><td>{marked(r.text, reference)}</td></tr>"
+def rounds_drawn(rounds: Sequence[Round], reference: str) -> str:
+    """The cosine by round, and the rounds that brought something new, with the words of `reference`
+    marked."""
+    rows = [
+        (
+            str(r.round),
+            f"{r.cosine:.4f}",
+            marked(r.text, reference),
+            f"{r.seconds:.1f}",
+            f"{r.embedder_calls:,}",
+        )
         for i, r in enumerate(rounds)
         if not i or r.text != rounds[i - 1].text
-    )
-    heads = "".join(
-        f'<th scope="col">{head}</th>'
-        for head in ("Round", "Cosine", "Seconds", "Embedded", "Best text so far")
+    ]
+    heads = ("Round", "Cosine", "Best text so far", "Seconds", "Embedded")
+    return curve(rounds) + table("Rounds", heads, rows)
+
+
+def rows_drawn(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of vectors that were inverted, by the columns of :mod:`nanov2t.bulk.table`."""
+    cells = [
+        (escape(str(row["id"])), "", escape(row["error"]), "", "")
+        if row["error"]
+        else (
+            escape(str(row["id"])),
+            f"{row['cosine']:.4f}",
+            escape(row["inverted"]),
+            ENDS[row["stopped"]],
+            f"{row['embedder_calls']:,}",
+        )
+        for row in rows
+    ]
+    return table("Rows", ("Row", "Cosine", "Text", "End", "Embedded"), cells)
+
+
+def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells of HTML, the third of which are texts; it scrolls where it is too wide."""
+    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="nv-text">{c}</td>' if i == 2 else f"<td>{c}</td>" for i, c in cells)
+        + "</tr>"
+        for cells in map(enumerate, rows)
     )
     return (
-        '<div class="nv-scroll" tabindex="0" role="region" aria-label="Rounds">'
-        f'<table class="nv-rounds"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div>"
+        f'<div class="nv-scroll" tabindex="0" role="region" aria-label="{name}">'
+        f'<table class="nv-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
@@ -76,6 +98,16 @@ def marked(text: str, reference: str) -> str:
     )
 
 
+def verdict(found: Inversion, reference: str, remark: str = "") -> str:
+    """What was found, and what it took."""
+    facts = (
+        f"{remark}{ENDS[found.stopped]}. Cosine {found.cosine:.6f}, "
+        f"{found.rounds[-1].seconds:.1f} seconds, {found.embedder_calls} texts embedded. "
+        "Words that are right are bold and underlined."
+    )
+    return f'<p class="nv-found">{marked(found.text, reference)}</p>{note(facts)}'
+
+
 def curve(rounds: Sequence[Round]) -> str:
     """The cosine by round; its floor is the worst of them."""
     if len(rounds) < 2:
@@ -83,15 +115,41 @@ def curve(rounds: Sequence[Round]) -> str:
     low = min(r.cosine for r in rounds)
     span = max(1 - low, 1e-9)
     places = [
-        (100 * i / (len(rounds) - 1), 38 * (1 - r.cosine) / span + 1) for i, r in enumerate(rounds)
+        (100 * i / (len(rounds) - 1), 37 * (1 - r.cosine) / span + 2) for i, r in enumerate(rounds)
     ]
     line = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(places))
     said = f"Cosine by round, from {rounds[0].cosine:.4f} to {rounds[-1].cosine:.4f}"
     return (
-        f"<p>{said}:</p>"
+        f'<figure class="nv-figure"><figcaption>{said}; the dashes are 1</figcaption>'
         f'<svg class="nv-curve" role="img" aria-label="{said}" preserveAspectRatio="none" '
-        f'viewBox="0 0 100 40"><path d="{line}"/></svg>'
+        f'viewBox="0 0 100 40"><path class="nv-one" d="M0 2 H100"/>'
+        f'<path class="nv-area" d="{line} V40 H0 Z"/><path d="{line}"/></svg></figure>'
     )
+
+
+def titled(title: str, content: str) -> str:
+    """HTML under a heading."""
+    return f'<h2 class="nv-title">{escape(title)}</h2>{content}'
+
+
+def progress(done: int, count: int, text: str) -> str:
+    """How much of a long work is done."""
+    return (
+        f'<div class="nv-progress" role="progressbar" aria-label="Rows done" aria-valuemin="0" '
+        f'aria-valuemax="{count}" aria-valuenow="{done}">'
+        f'<div style="width: {done / count:.1%}"></div></div>{note(text)}'
+    )
+
+
+def download(name: str, kind: str, content: str) -> str:
+    """A link that saves a file out of the page itself: the server keeps none.
+
+    Args:
+        kind: its media type.
+        content: in base64.
+    """
+    href = f"data:{kind};base64,{content}"
+    return f'<a class="nv-download" download="{name}" href="{href}">Download {name}</a>'
 
 
 def note(text: str) -> str:
