@@ -6,7 +6,9 @@ import pytest
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.inverter import Inverter
-from nanov2t.targets import TOLERANCE, describe_vectors, prepare_targets
+from nanov2t.load import load_inverter
+from nanov2t.pretrained import DEFAULT
+from nanov2t.targets import TOLERANCE, Knowledge, describe_vectors, prepare_targets
 
 UNIT = EmbedderInfo("unit", 384, 256, normalized=True, lowercase=True, fingerprint="")
 FREE = EmbedderInfo("free", 384, 256, normalized=False, lowercase=True, fingerprint="")
@@ -95,3 +97,19 @@ def test_rows_are_counted_through_where_vectors_come_one_by_one(tiny, vectors):
     stream = (vectors[0] if i < 70 else vectors[0] * np.nan for i in range(71))
     with pytest.raises(UserError, match="vector 70 is not finite"):
         list(tiny.stream(stream, rounds=0, beam=1))
+
+
+def test_one_who_knows_the_defence_judges_texts_by_their_defended_vectors(minilm):
+    texts = ["the ferry leaves at nine.", "the ferry left at nine."]
+    plain = minilm.encode(texts)
+    held, knowledge = np.sign(plain), Knowledge(np.sign, lambda vectors: 0.1 * vectors)
+    [target, _] = prepare_targets(held, UNIT, knowledge=knowledge)
+    np.testing.assert_allclose(target.vector, held[0] / np.sqrt(384), atol=1e-6)
+    assert target.agreement(plain)[0] == 1 > target.agreement(plain)[1]
+    for search in ("evolution", "beam"):
+        inverter = load_inverter(DEFAULT, embedder=minilm, search=search)
+        [known], [unknown] = (
+            inverter.invert(held[:1], 0, 1, texts[:1], knowledge=k) for k in (knowledge, None)
+        )
+        assert (known.stopped, known.cosine) == ("exact", 1)
+        assert unknown.cosine < 0.9 and unknown.stopped != "exact"

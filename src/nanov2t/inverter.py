@@ -24,7 +24,7 @@ from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOption
 from nanov2t.search.registry import make_search
 from nanov2t.search.state import Inversion
 from nanov2t.stores.base import digest
-from nanov2t.targets import Defence, Target, check_vectors, prepare_targets
+from nanov2t.targets import Defence, Knowledge, Target, check_vectors, prepare_targets
 
 TOKENS = 32
 """Longest text, where no network says for which it was trained."""
@@ -116,6 +116,7 @@ class Inverter:
         beam: int = BEAM,
         drafts: Sequence[str] | None = None,
         on_round: OnRound | None = None,
+        knowledge: Knowledge | None = None,
     ) -> list[Inversion]:
         """Invert vectors.
 
@@ -127,6 +128,8 @@ class Inverter:
             drafts: start from these texts, one a vector, in place of the hypothesizer's.
             on_round: called with the index of a vector and its best hypothesis after each of its
                 rounds.
+            knowledge: of a defence that the vectors have passed: the search goes by the defended
+                vectors of texts, and so do the cosines of what it finds.
 
         Raises:
             UserError: a vector is of another dimension, zero, or not finite; or the drafts are too
@@ -135,7 +138,7 @@ class Inverter:
         self.check(vectors)
         if drafts is not None and len(drafts) != len(vectors):
             raise UserError(f"{len(drafts)} drafts for {len(vectors)} vectors")
-        found = dict(self.stream(vectors, rounds, beam, drafts, on_round))
+        found = dict(self.stream(vectors, rounds, beam, drafts, on_round, knowledge=knowledge))
         return [found[i] for i in range(len(vectors))]
 
     def hypothesize(self, vectors: np.ndarray) -> list[str]:
@@ -179,15 +182,20 @@ class Inverter:
         drafts: Iterable[str] | None = None,
         on_round: OnRound | None = None,
         batch: int | None = None,
+        knowledge: Knowledge | None = None,
     ) -> Iterator[tuple[int, Inversion]]:
         """Invert vectors [dim] as they come; yields each position and inversion as soon as its
         search is over, so out of order. They are searched `batch` at a time, on which what is found
         does not depend."""
         options = SearchOptions(rounds, beam, batch, self.budget)
-        return self._search.stream(self._targets(vectors, drafts), options, on_round)
+        targets = self._targets(vectors, drafts, knowledge)
+        return self._search.stream(targets, options, on_round)
 
     def _targets(
-        self, vectors: Iterable[np.ndarray], drafts: Iterable[str] | None
+        self,
+        vectors: Iterable[np.ndarray],
+        drafts: Iterable[str] | None,
+        knowledge: Knowledge | None = None,
     ) -> Iterator[Target]:
         given = itertools.repeat(None) if drafts is None else drafts
         rows = zip(vectors, given, strict=False)
@@ -197,4 +205,6 @@ class Inverter:
                 return
             array = np.stack([vector for vector, _ in chunk])
             texts = [draft for _, draft in chunk]
-            yield from prepare_targets(array, self.embedder.info, self.defence, texts, first)
+            yield from prepare_targets(
+                array, self.embedder.info, self.defence, texts, first, knowledge
+            )

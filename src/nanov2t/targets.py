@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.vectors import bad_rows
+from nanov2t.core.vectors import bad_rows, cosine
 from nanov2t.embedders.base import EmbedderInfo
 
 TOLERANCE = 1e-5
@@ -28,15 +28,37 @@ noise, quantisation, a rotation. A row must not depend on the rows beside it."""
 
 
 @dataclass(frozen=True)
+class Knowledge:
+    """What one who holds defended vectors knows of the defence."""
+
+    defend: Defence
+    """Makes the very vectors that the owner's defence makes."""
+    restore: Defence
+    """Defended vectors to estimates of the undefended ones."""
+
+
+@dataclass(frozen=True)
 class Target:
     """A vector as the searches take it."""
 
     vector: np.ndarray
-    """float32 [dim]; of unit length where the embedder's vectors are."""
+    """float32 [dim]; of unit length where the embedder's vectors are. Of a defended vector whose
+    defence is known, the estimate of the undefended one."""
     tolerance: float
     """1 - cosine up to which a text counts as exact."""
     draft: str | None = None
     """The text that the search starts from; None: from the search's own first hypotheses."""
+    held: np.ndarray | None = None
+    """float32 [dim], the defended vector, where the defence is known."""
+    defend: Defence | None = None
+    """That defence: the vectors of texts pass it before they are compared."""
+
+    def agreement(self, vectors: np.ndarray) -> np.ndarray:
+        """The cosines, float64 [n], of the vectors of texts, float32 [n, dim], and what they are to
+        agree with."""
+        if self.defend is None or self.held is None:
+            return cosine(vectors, self.vector[None])
+        return cosine(self.defend(vectors), self.held[None])
 
 
 def check_vectors(vectors: np.ndarray, embedder: EmbedderInfo, first: int = 0) -> None:
@@ -61,6 +83,7 @@ def prepare_targets(
     defence: Defence | None = None,
     drafts: Sequence[str | None] | None = None,
     first: int = 0,
+    knowledge: Knowledge | None = None,
 ) -> list[Target]:
     """Vectors, float [n, dim], to the targets of a search.
 
@@ -69,22 +92,30 @@ def prepare_targets(
         defence: applied to them first, as their owner would.
         drafts: the texts that their searches start from, if any.
         first: the number of the first row in errors.
+        knowledge: of the defence that the vectors have passed already; texts are then judged by
+            their own defended vectors.
 
     Raises:
-        UserError: as :func:`check_vectors`, also of what the defence makes.
+        UserError: as :func:`check_vectors`, also of what the defence or its restoring makes.
     """
     check_vectors(vectors, embedder, first)
     if defence is not None:
         vectors = defence(np.asarray(vectors, np.float32))
         check_vectors(vectors, embedder, first)
     tolerances = _tolerances(vectors)
+    held: Sequence[np.ndarray | None] = [None] * len(vectors)
+    if knowledge is not None:
+        defended = np.asarray(vectors, np.float32)
+        held, vectors = list(defended), knowledge.restore(defended)
+        check_vectors(vectors, embedder, first)
+        tolerances[:] = TOLERANCE  # whatever the defence rounds, it rounds of both
     if embedder.normalized:
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         vectors = np.where(np.abs(lengths - 1) > UNIT, vectors / lengths, vectors)
     vectors = vectors.astype(np.float32)
     drafts = drafts or [None] * len(vectors)
-    rows = zip(vectors, tolerances.tolist(), drafts, strict=True)
-    return [Target(vector, tolerance, draft) for vector, tolerance, draft in rows]
+    rows = zip(vectors, tolerances.tolist(), drafts, held, strict=True)
+    return [Target(*row, None if knowledge is None else knowledge.defend) for row in rows]
 
 
 def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:

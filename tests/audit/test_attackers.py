@@ -47,12 +47,12 @@ def test_noise_is_averaged_away_by_reading_again():
     assert found["informed"] < found["informed, 4 reads"] < found["informed, 16 reads"]
 
 
-def test_only_what_can_be_repeated_verifies_a_guess():
-    verifies = {
-        spec: attackers_of(make_defence(spec, Setting(DIM, 0, PUBLIC)), PUBLIC, ())[1].verifies
+def test_only_what_can_be_repeated_steers_the_search():
+    bits, noise = (
+        attackers_of(make_defence(spec, Setting(DIM, 0, PUBLIC)), PUBLIC, ())[1]
         for spec in ("bits", "noise:0.1")
-    }
-    assert verifies == {"bits": True, "noise:0.1": False}
+    )
+    assert np.array_equal(bits.repeats(SECRET), bits.hold(SECRET)) and noise.repeats is None
 
 
 def test_more_pairs_than_public_texts_are_refused():

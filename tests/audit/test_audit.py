@@ -76,7 +76,9 @@ def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monke
     assert timeless(fresh) == timeless(first) and fresh != first
     sorted((tmp_path / "out" / "found").iterdir())[0].unlink()
     invert, calls = Inverter.invert, []
-    monkeypatch.setattr(Inverter, "invert", lambda *a: calls.append(len(a[1])) or invert(*a))
+    monkeypatch.setattr(
+        Inverter, "invert", lambda *a, **k: calls.append(len(a[1])) or invert(*a, **k)
+    )
     audit(*DEFENDED, "--gate", "gate.yaml")
     assert calls == [2], "only what is missing is inverted again"
     again = json.loads((tmp_path / "out" / "report.json").read_text())

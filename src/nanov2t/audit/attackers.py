@@ -30,8 +30,9 @@ class Attacker:
     hold: Defence
     """Undefended vectors to those that the attacker holds."""
     restore: Restore
-    verifies: bool = False
-    """Whether guesses are defended too, and the one that agrees best is chosen."""
+    repeats: Defence | None = None
+    """Makes the very vectors that are held, where the attacker can: its search then goes by the
+    defended vectors of guesses, and so knows which are right."""
 
 
 READS = (4, 16)
@@ -55,8 +56,8 @@ def attackers_of(
     found = [Attacker("unchanged", "the vectors alone", defence, _as_it_is)]
     if defence.known is not None:
         restore = fit(defence.known(public), public)
-        knows = "how the defence works"
-        found.append(Attacker("informed", knows, defence, restore, defence.repeatable))
+        repeats = defence.known if defence.repeatable else None
+        found.append(Attacker("informed", "how the defence works", defence, restore, repeats))
     if reads := defence.reads:
         for count in READS:
             knows = f"how the defence works, and {count} reads of each vector"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -14,13 +14,14 @@ from nanov2t.audit.attackers import Attacker, attackers_of
 from nanov2t.audit.baseline import SCHEMA
 from nanov2t.audit.judgements import Judgements
 from nanov2t.audit.leakage import Sample, control, leakage, make_sample
-from nanov2t.audit.reading import Reader, Reading
+from nanov2t.audit.reading import Reader
 from nanov2t.audit.utility import Retrieval
 from nanov2t.core.vectors import cosine
-from nanov2t.defences import MadeDefence, Setting, make_defence
+from nanov2t.defences import Setting, make_defence
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.stores.base import digest
+from nanov2t.targets import Knowledge
 
 WORST = 5
 """Records of a length that are shown, those read out best."""
@@ -82,7 +83,7 @@ def audit(
             for sample in samples:
                 progress(f"{spec}: attacker {attacker.name}, {sample.tokens} tokens")
                 shown = 0 if plan.redact else WORST
-                lengths.append(_attack(reader, sample, defence, attacker, shown))
+                lengths.append(_attack(reader, sample, attacker, shown))
             found.append({"name": attacker.name, "knows": attacker.knows, "lengths": lengths})
         mark = digest(defence(public[:WORST]).tobytes()) if defence else ""
         rows.append(
@@ -132,17 +133,18 @@ def _means(reader: Reader, plan: Plan) -> dict[str, Any]:
 def _attack(
     reader: Reader,
     sample: Sample,
-    defence: MadeDefence | None,
     attacker: Attacker,
     shown: int,
 ) -> dict[str, Any]:
     """One attacker's figures on texts of one length, with the `shown` ones read out best."""
     held = attacker.hold(sample.vectors)
-    readings = reader.read(attacker.restore(held))
-    result: dict[str, Any] = {"tokens": sample.tokens, "n": len(readings)}
-    if attacker.verifies and defence is not None:
-        readings, agree = _verified(reader.inverter, defence, held, readings)
-        result["verified"] = 100 * float(agree.mean())
+    result: dict[str, Any] = {"tokens": sample.tokens, "n": len(held)}
+    if attacker.repeats is None:
+        readings = reader.read(attacker.restore(held))
+    else:
+        readings = reader.read(held, Knowledge(attacker.repeats, attacker.restore))
+        agree = [reading.cosine >= AGREES for reading in readings]
+        result["verified"] = 100 * float(np.mean(agree))
     found = [reading.text for reading in readings]
     embedder = reader.inverter.embedder
     scores = leakage(embedder, sample, found)
@@ -156,22 +158,6 @@ def _attack(
             "worst": _worst(embedder.encode(found), sample, found, shown),
         }
     )
-
-
-def _verified(
-    inverter: Inverter, defence: MadeDefence, held: np.ndarray, readings: Sequence[Reading]
-) -> tuple[list[Reading], np.ndarray]:
-    """Of the best guesses at each vector the one whose own defended vector agrees best, and whether
-    it agrees wholly: bool [n]."""
-    chosen, agree = [], []
-    for vector, reading in zip(held, readings, strict=True):
-        guesses = list(dict.fromkeys([reading.text, *reading.hypotheses]))
-        agreement = cosine(defence(inverter.embedder.encode(guesses)), vector[None])
-        calls = reading.embedder_calls + len(guesses)
-        best = int(agreement.argmax())
-        chosen.append(replace(reading, text=guesses[best], embedder_calls=calls))
-        agree.append(bool(agreement[best] >= AGREES))
-    return chosen, np.array(agree)
 
 
 def _worst(

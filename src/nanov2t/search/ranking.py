@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from nanov2t.core.vectors import cosine
 from nanov2t.embedders.base import Embedder
 from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, SearchState
 
@@ -50,7 +49,7 @@ def judge(
     """Texts and their vectors, float32 [dim] each, as hypotheses of a search."""
     if not texts:
         return []
-    cosines = cosine(np.stack(vectors), state.target.vector[None]).tolist()
+    cosines = state.target.agreement(np.stack(vectors)).tolist()
     return [EmbeddedHypothesis(*item) for item in zip(texts, cosines, vectors, strict=True)]
 
 
