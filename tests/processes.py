@@ -48,7 +48,7 @@ def on_two(folder: Path, function: Callable[..., None], *args: str) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    group |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    group |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     said = [folder / f"said{rank}" for rank in range(2)]
     processes = [
         start(path, function, *args, **group, RANK=str(rank), LOCAL_RANK=str(rank))

@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
+import tiny
 import torch
 from safetensors.torch import load_file
 
+from nanov2t.bulk.run import PART_ROWS
 from nanov2t.train.checkpoint import Checkpoints
 from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
 from nanov2t.train.recipes import train
 
 HERE = Path(__file__).parent
+VECTORS = 3 * PART_ROWS + 100
+BAD = {7: "zero", PART_ROWS + 1: "not finite"}
+"""Rows of a store that cannot be inverted, and why."""
 FIXTURES = HERE / "fixtures"
 GENERATOR_INPUTS = (
     "target_embeddings",
@@ -47,6 +53,14 @@ def tiny_config(out: Path = Path("unused"), share: float = 0.5, **settings) -> T
         precision="fp32",
         **settings,
     )
+
+
+def vectors_with_bad_rows(path: Path) -> None:
+    """Save VECTORS random vectors, two of them BAD."""
+    tiny.vectors(path, VECTORS)
+    vectors = np.load(path, mmap_mode="r+")
+    zero, infinite = BAD
+    vectors[zero], vectors[infinite, 5] = 0, np.inf
 
 
 def recorded(folder: str) -> tuple[dict, dict]:

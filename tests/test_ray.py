@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from support import vectors_with_bad_rows
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import PART_ROWS, invert_source
+from nanov2t.bulk.run import invert_source
 from nanov2t.inverter import Inverter
 from nanov2t.stores.registry import open_source
 
 pytestmark = pytest.mark.skipif(not os.environ.get("NANOV2T_RAY"), reason="NANOV2T_RAY is not set")
-N = 3 * PART_ROWS + 100
 
 
 def load_and_die_once(folder: Path, driver: int) -> Inverter:
@@ -40,9 +40,7 @@ def folder(tmp_path_factory) -> Path:
     """An inverter, vectors, two of them bad, and what the local engine makes of them."""
     folder = tmp_path_factory.mktemp("ray")
     tiny.inverter(folder / "inverter", tokens=3)
-    tiny.vectors(folder / "vectors.npy", N)
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r+")
-    vectors[7], vectors[PART_ROWS + 1, 5] = 0, np.nan
+    vectors_with_bad_rows(folder / "vectors.npy")
     source = open_source(str(folder / "vectors.npy"))
     invert_source(load_inverter(folder / "inverter", device="cpu"), source, folder / "local", 0, 1)
     return folder

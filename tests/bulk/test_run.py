@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 from processes import FORKS
+from support import BAD, VECTORS, vectors_with_bad_rows
 
 from nanov2t import load_inverter
 from nanov2t.bulk import run as bulk
@@ -25,8 +26,6 @@ from nanov2t.inverter import Inverter
 from nanov2t.search.options import Budget
 from nanov2t.stores.registry import open_source
 from nanov2t.targets import prepare_targets
-
-N = 3 * PART_ROWS + 100
 
 
 @dataclass
@@ -48,9 +47,7 @@ class Store:
 def store(tmp_path_factory) -> Store:
     folder = tmp_path_factory.mktemp("store")
     tiny.inverter(folder / "inverter", tokens=3)
-    tiny.vectors(folder / "vectors.npy", N)
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r+")
-    vectors[7], vectors[PART_ROWS + 1, 5] = 0, np.nan
+    vectors_with_bad_rows(folder / "vectors.npy")
     return Store(folder / "inverter", folder / "vectors.npy")
 
 
@@ -76,13 +73,12 @@ def test_rows_are_those_of_the_in_memory_search(store, whole):
         "embedder_calls",
         "error",
     ]
-    assert table["id"] == list(range(N))
-    bad = {7: "zero", PART_ROWS + 1: "not finite"}
-    assert {i: error for i, error in enumerate(table["error"]) if error} == bad
+    assert table["id"] == list(range(VECTORS))
+    assert {i: error for i, error in enumerate(table["error"]) if error} == BAD
     assert all(
-        table[name][i] is None for name in ("inverted", "cosine", "stopped", "rounds") for i in bad
+        table[name][i] is None for name in ("inverted", "cosine", "stopped", "rounds") for i in BAD
     )
-    good = [i for i in range(N) if i not in bad]
+    good = [i for i in range(VECTORS) if i not in BAD]
     found = load_inverter(store.inverter, device="cpu").invert(
         np.load(store.vectors)[good], rounds=0, beam=1
     )
@@ -92,7 +88,7 @@ def test_rows_are_those_of_the_in_memory_search(store, whole):
         "_manifest.json",
         *(f"part-{i:08d}.parquet" for i in range(4)),
     ]
-    assert pq.read_table(whole).num_rows == N  # as readers of whole folders do
+    assert pq.read_table(whole).num_rows == VECTORS  # as readers of whole folders do
 
 
 def test_only_missing_parts_are_done_again(store, whole, tmp_path, capsys):
@@ -103,7 +99,7 @@ def test_only_missing_parts_are_done_again(store, whole, tmp_path, capsys):
     assert (tmp_path / "part-00000001.parquet").stat().st_mtime_ns == kept
     assert read(tmp_path).equals(read(whole))
     said = capsys.readouterr()
-    assert f"{N:,} rows" in said.out and "2 with a bad vector" in said.out
+    assert f"{VECTORS:,} rows" in said.out and "2 with a bad vector" in said.out
     assert "384 dimensions, float32, of unit length" in said.err
 
 
@@ -210,7 +206,7 @@ def test_other_dimensions_are_refused_before_anything_is_written(store, tmp_path
 
 def test_a_full_disk_loses_nothing_finished(store, whole, tmp_path):
     store.invert(tmp_path, limit=PART_ROWS)  # so that the manifest and the first part are there
-    manifest = json.loads((tmp_path / "_manifest.json").read_text()) | {"rows": N}
+    manifest = json.loads((tmp_path / "_manifest.json").read_text()) | {"rows": VECTORS}
     (tmp_path / "_manifest.json").write_text(json.dumps(manifest))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))

@@ -1,8 +1,9 @@
-"""What is special to Qdrant and SQLite; test_contract.py tests what holds of all."""
+"""What is special to Qdrant, Milvus and SQLite; test_contract.py tests what holds of all."""
 
 from __future__ import annotations
 
 import pickle
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,6 +63,39 @@ def test_a_server_of_qdrant(qdrant, monkeypatch):
     assert open_source("qdrant:http://localhost:6333#texts.dense").fingerprint != before
     with pytest.raises(UserError, match=r"no vectors none in it. Choose after a #: texts"):
         open_source("qdrant:http://localhost:6333#none")
+
+
+def test_a_server_of_milvus(tmp_path):
+    """A real one, out of the newest wheel that brings one: `pip install milvus`."""
+    milvus, pymilvus = pytest.importorskip("milvus"), pytest.importorskip("pymilvus")
+    server = milvus.MilvusServer()
+    server.set_base_dir(str(tmp_path))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server.listen_port = free.getsockname()[1]
+    vectors, url = random_vectors(), f"http://127.0.0.1:{server.listen_port}"
+    rows = [{"id": f"r{i}", "vector": row} for i, row in enumerate(vectors.tolist())]
+    try:
+        server.start()
+        with closing(pymilvus.MilvusClient(url)) as client:
+            kind = {"id_type": "string", "max_length": 9}
+            client.create_collection("texts", DIM, auto_id=False, **kind)
+            client.insert("texts", rows)
+            client.flush("texts")
+            store = open_source(f"milvus:{url}#texts")
+            found = store.read(0, store.count)
+            order = [int(id_[1:]) for id_ in found.ids]
+            assert sorted(order) == list(range(len(vectors))) and not store.integer_ids
+            assert np.array_equal(found.vectors, vectors[order]) and not found.errors
+            middle = store.read(1000, 1100)
+            assert middle.ids == found.ids[1000:1100]
+            assert np.array_equal(middle.vectors, found.vectors[1000:1100])
+            assert open_source(f"milvus:{url}#texts").fingerprint == store.fingerprint
+            client.delete("texts", ids=["r7"])
+            client.flush("texts")
+            assert open_source(f"milvus:{url}#texts").fingerprint != store.fingerprint
+    finally:
+        server.stop()
 
 
 def test_pickles_of_qdrant_run_no_code(qdrant, tmp_path):

@@ -1,5 +1,5 @@
-"""Mutated files of every kind: each is either read or refused in one line, and a file cut short is
-always refused.
+"""Mutated files of every kind, also of those in the folders of databases: each is either read or
+refused in one line, and a file cut short is always refused.
 
 The mutations of each file are a few hundred; NANOV2T_FUZZ sets another number:
 
@@ -12,6 +12,7 @@ import faulthandler
 import os
 import random
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -19,8 +20,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from binaries import Hdf5, Sqlite, SqliteText, SqliteVec
-from kinds import FaissFlat, FaissGraph, File, Jsonl, Npy, ParquetLists, Safetensors, installed
+from binaries import Hdf5, Sqlite, SqliteText, SqliteVec, Zarr
+from databases import Milvus, Qdrant
+from kinds import (
+    FaissFlat,
+    FaissGraph,
+    File,
+    Jsonl,
+    Kind,
+    Npy,
+    ParquetLists,
+    Safetensors,
+    installed,
+)
 from tables import TABLES
 
 from nanov2t.core.errors import UserError
@@ -83,6 +95,42 @@ def test_mutations_are_read_or_refused(kind: File, tmp_path):
     assert ends.count("refused") > MUTATIONS / 10  # at least most of those that were cut
 
 
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        # What is read when all vectors are: a file that is not may be cut.
+        (Zarr(), ("vectors.zarr/zarr.json", "emb/zarr.json", "emb/c/0/0")),
+        (Qdrant(), ("meta.json", "storage.sqlite")),
+        # Each start of its server takes a second; and it mends what a killed one left half-written.
+        (Milvus(), ()),
+    ],
+    ids=str,
+)
+def test_mutated_folders_are_read_or_refused(kind: Kind, read: tuple[str, ...], tmp_path):
+    if not installed(kind):
+        pytest.skip(f"{kind.client} is not installed")
+    whole, mutated = tmp_path / "whole", tmp_path / "mutated"
+    whole.mkdir()
+    vectors = np.random.default_rng(0).standard_normal((ROWS, 8), np.float32)
+    source = kind.write(whole, vectors.tolist(), NAMES).replace(str(whole), str(mutated))
+    paths = [p.relative_to(whole) for p in sorted(whole.rglob("*")) if p.is_file()]
+    paths = [path for path in paths if (whole / path).stat().st_size]
+    chance = random.Random(0)
+    for i in range(MUTATIONS // 3 if read else MUTATIONS // 100):
+        path = chance.choice(paths)
+        shutil.copytree(whole, mutated)
+        content = (mutated / path).read_bytes()
+        changed = mutate(content, chance)
+        (mutated / path).write_bytes(changed)
+        end = end_of(source)
+        assert end in ("read", "refused"), f"mutation {i} of {path}: {end}"
+        if len(changed) < len(content) and content.startswith(changed) and str(path).endswith(read):
+            assert end == "refused", f"mutation {i}: {path} cut at {len(changed)}, taken for whole"
+        if isinstance(kind, Milvus):
+            kind._forget()
+        shutil.rmtree(mutated)
+
+
 def mutate(content: bytes, chance: random.Random) -> bytes:
     """The content with bytes changed, cut out, doubled or zeroed, mostly near an end, where formats
     keep facts."""
@@ -113,20 +161,25 @@ def read_files(path: Path, contents: list[bytes]) -> list[str]:
     ends = []
     for content in contents:
         path.write_bytes(content)
-        signal.alarm(SECONDS)  # ends the tests of a reader that hangs
-        try:
-            store = open_source(str(path))
-            for start in range(0, store.count, 16):
-                store.read(start, min(start + 16, store.count))
-            ends.append("read")
-        except UserError as error:
-            one_line = str(error) and "\n" not in str(error)
-            ends.append("refused" if one_line else f"refused with {str(error)!r}")
-        except Exception as error:
-            ends.append(repr(error))
-        finally:
-            signal.alarm(0)
+        ends.append(end_of(str(path)))
     return ends
+
+
+def end_of(source: str) -> str:
+    """How reading a source ends."""
+    signal.alarm(SECONDS)  # ends the tests of a reader that hangs
+    try:
+        store = open_source(source)
+        for start in range(0, store.count, 16):
+            store.read(start, min(start + 16, store.count))
+        return "read"
+    except UserError as error:
+        one_line = str(error) and "\n" not in str(error)
+        return "refused" if one_line else f"refused with {str(error)!r}"
+    except Exception as error:
+        return repr(error)
+    finally:
+        signal.alarm(0)
 
 
 def read_indexes(path: Path, contents: list[bytes]) -> list[str]:

@@ -4,7 +4,6 @@ be downloaded replaced by tiny folders, other settings as shipped."""
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +86,6 @@ def sharded(args: list[str]) -> None:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [sys.executable, *launch, "-m", "nanov2t", "train", *args],
-        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,
         timeout=300,

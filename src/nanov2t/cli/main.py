@@ -34,7 +34,11 @@ def train(args: list[str]) -> None:
         raise UserError("train: give a recipe, such as configs/toy.yaml")
     config = _parse(type(default), args[given:], default=default, prog="nanov2t train CONFIG.yaml")
     quiet()
-    print(train_by(config))
+    from nanov2t.evaluation.shared import is_first
+
+    folder = train_by(config)
+    if is_first():
+        print(folder)
 
 
 Command = (

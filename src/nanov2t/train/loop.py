@@ -6,6 +6,7 @@ ends with the weights of one that was not.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -38,7 +39,10 @@ def start(config: RunConfig, unused_weights: bool = False) -> Accelerator:
     if config.tracker and not find_spec(config.tracker):
         raise UserError(f"tracker {config.tracker} is not installed: pip install {config.tracker}")
     plugin = sharding() if config.shard else None
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
     accelerator = Accelerator(
+        # Else, of several processes without GPUs, each would take itself for the only one.
+        cpu=several and not torch.cuda.is_available(),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         log_with=config.tracker or None,
         project_dir=config.out,
