@@ -111,6 +111,11 @@ def test_pickles_of_qdrant_run_no_code(qdrant, tmp_path):
     with pytest.raises(UserError, match="which may run code"):
         open_source(f"qdrant:{tmp_path}/qdrant#texts.dense")
     assert not (tmp_path / "harm").exists()
+    memo = pickle.PROTO + b"\4N" + pickle.LONG_BINPUT + b"\xff\xff\xff\x7f" + pickle.STOP
+    with closing(sqlite3.connect(database)) as db, db:  # of 16 GiB, were it made
+        db.execute("UPDATE points SET point = ?", [memo])
+    with pytest.raises(UserError, match="qdrant"):
+        open_source(f"qdrant:{tmp_path}/qdrant#texts.dense")
 
 
 def test_tables_of_sqlite(tmp_path):

@@ -114,9 +114,13 @@ class _Point:
         self.id, self.vector = (state["__dict__"].get(name) for name in ("id", "vector"))
 
 
-class _Plain(pickle.Unpickler):
+class _Plain(pickle._Unpickler):
     """Makes points out of plain values; a pickle that asks for anything else, which is how one runs
-    code, is refused."""
+    code, is refused.
+
+    It is the unpickler in Python, since the one in C lets a few damaged bytes ask for a memo of
+    gigabytes.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("qdrant_client.http.models.models", "PointStruct"):
