@@ -102,7 +102,8 @@ def by_length(rows: Sequence[Row], metric: str, title: str) -> Panel:
     """What the best attacker of each defence reads, by length."""
     lengths = [x["tokens"] for x in rows[0]["attackers"][0]["lengths"]]
     right = WIDTH - LETTER * LONGEST - 8
-    across = _scale(0, max(len(lengths) - 1, 1), LEFT + 14, right - 14)
+    # A single length stands at the end, beside the labels.
+    across = _scale(min(0, len(lengths) - 2), len(lengths) - 1, LEFT + 14, right - 14)
     up = _percent()
     shape = shapes(rows)
     marks: list[Mark] = []
