@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds, for busy machines."""
 LOCAL = re.compile(r"http://127\.0\.0\.1:|data:|blob:")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,10 +80,22 @@ class Inverter:
         if looking and dictionary is None:
             raise ValueError("networks that look inside an embedder need its dictionary")
         self.max_tokens = TOKENS if network is None else network.config.max_tokens
-        parts = self._parts()
-        self._search, self._first = make_search(search, parts), parts.hypothesizer
+        self._parts = self._make_parts()
+        self._search = make_search(search, self._parts)
 
-    def _parts(self) -> Parts:
+    def with_search(self, search: str, effort: Effort) -> Inverter:
+        """The same networks, of which nothing is copied, at another search and effort.
+
+        Raises:
+            UserError: there is no such search, or the inverter has not what it needs.
+        """
+        other = copy.copy(self)
+        other.search, other.effort = search, effort
+        other._parts = replace(self._parts, effort=effort)
+        other._search = make_search(search, other._parts)
+        return other
+
+    def _make_parts(self) -> Parts:
         """What the search works with."""
         embedder, first, second = self.embedder, self.hypothesizer, self.corrector
         writers: dict[Any, HypothesisWriter] = {
@@ -147,11 +161,13 @@ class Inverter:
         Raises:
             UserError: as :meth:`invert`, or there is no model to guess with.
         """
-        if self.hypothesizer is None or self._first is None:
+        if self.hypothesizer is None or self._parts.hypothesizer is None:
             raise UserError("the inverter has no model that writes first guesses")
         targets = [target.vector for target in self._targets(vectors, None)]
         parts = [targets[i : i + GUESSES] for i in range(0, len(targets), GUESSES)]
-        return [str(text) for part in parts for [text] in self._first.hypothesize(part, 1)]
+        return [
+            str(text) for part in parts for [text] in self._parts.hypothesizer.hypothesize(part, 1)
+        ]
 
     def fingerprint(self) -> str:
         """A hash of all that decides what it writes: its weights, its dictionary and its

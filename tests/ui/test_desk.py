@@ -84,7 +84,8 @@ def test_ways_differ_by_inverter_and_search(tiny, bundled):
     desk = Desk({"tiny": tiny, "bundled": bundled})
     assert desk.searches == ["beam", "evolution", "exhaustive"]
     assert desk.inverter_of(Way("fast", "beam", "bundled")).default_rounds == 2
-    assert desk.inverter_of(Way("fast", inverter="bundled")).corrector is bundled.corrector
+    other = desk.inverter_of(Way("fast", inverter="bundled"))
+    assert other._parts.editor is bundled._parts.editor and bundled.effort == "default"
     with pytest.raises(UserError, match="evolution"):
         desk.inverter_of(Way("fast", "evolution"))
 

@@ -62,16 +62,7 @@ class Desk:
             UserError: the inverter has not what the search needs.
         """
         ours = self.inverters[way.inverter] if way.inverter else self.inverter
-        return Inverter(
-            ours.embedder,
-            ours.tokenizer,
-            ours.hypothesizer,
-            ours.corrector,
-            ours.dictionary,
-            search=way.search or ours.search,
-            effort=way.effort,
-            budget=ours.budget,
-        )
+        return ours.with_search(way.search or ours.search, way.effort)
 
     @property
     def searches(self) -> list[str]:

@@ -60,7 +60,7 @@ def open_page(desk: Desk, host: str, port: int | None) -> tuple[gr.Blocks, str]:
             footer_links=[],
             run_history=False,  # else the browser would keep the texts
             theme=_theme(),
-            css=STYLE,
+            head=f"<style>{STYLE}</style>",  # of `css` Gradio drops what it does not know
             app_kwargs=apps,
         )
     except OSError as error:
