@@ -38,7 +38,8 @@ class MilvusStore(ForwardStore):
     def __init__(self, where: str, key: str, ids: str | None):
         need_key(f"milvus:{where}", key)
         pymilvus = import_client("pymilvus", self.extra)
-        for talks in ("pymilvus", "grpc"):  # of calls that Milvus Lite lacks and gets on without
+        # Of calls that Milvus Lite lacks and gets on without, and of damage, with tracebacks.
+        for talks in ("pymilvus", "grpc", "milvus_lite"):
             logging.getLogger(talks).setLevel(logging.CRITICAL)
         if not where.startswith(("http://", "https://")) and not Path(where).exists():
             raise UserError(f"{where}: no such folder")  # which Milvus Lite would make
