@@ -12,12 +12,15 @@ from nanov2t.cli import main as cli
 def test_a_port_that_is_taken_is_one_line_and_open_hosts_are_warned_of(
     tiny, tmp_path, monkeypatch, capsys, host, warns
 ):
-    tiny.corrector.save_pretrained(tmp_path / "tiny", tiny.tokenizer)
+    inverters = [str(tmp_path / name) for name in ("tiny", "other")]
+    for inverter in inverters:
+        tiny.corrector.save_pretrained(inverter, tiny.tokenizer)
     with socket.socket() as taken:
         taken.bind((host, 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        given = ["--inverter", str(tmp_path / "tiny"), "--host", host, "--port", port]
+        given = ["--inverter", inverters[0], "--compare", inverters[1]]
+        given += ["--host", host, "--port", port]
         monkeypatch.setattr(sys, "argv", ["nanov2t", "ui", *given])
         with pytest.raises(SystemExit) as stop:
             cli.main()

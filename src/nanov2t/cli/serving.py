@@ -38,7 +38,7 @@ class Ui(SearchArguments):
 
     def run(self) -> None:
         self.check(rounds=0, beam=1)
-        with TemporaryDirectory(prefix="nanov2t-") as uploads, _exit_when_terminated():
+        with _exit_when_terminated(), TemporaryDirectory(prefix="nanov2t-") as uploads:
             os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
             self._serve()  # imports Gradio, which looks at them
 
@@ -79,7 +79,12 @@ class Ui(SearchArguments):
 @contextmanager
 def _exit_when_terminated() -> Iterator[None]:
     """Lets a `kill` end the process as Ctrl-C does, so that no upload stays behind."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # another one would cut that short
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
