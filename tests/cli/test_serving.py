@@ -12,6 +12,7 @@ from nanov2t.cli import main as cli
 def test_a_port_that_is_taken_is_one_line_and_open_hosts_are_warned_of(
     tiny, tmp_path, monkeypatch, capsys, host, warns
 ):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # Gradio may come back to it
     inverters = [str(tmp_path / name) for name in ("tiny", "other")]
     for inverter in inverters:
         tiny.corrector.save_pretrained(inverter, tiny.tokenizer)
