@@ -26,7 +26,7 @@ TEXT = "the train to vienna was late again."
 
 @pytest.fixture(scope="module")
 def parts(bundled):
-    return bundled._parts()
+    return bundled._parts
 
 
 def after(parts, texts):
