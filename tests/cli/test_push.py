@@ -18,10 +18,16 @@ from nanov2t.load import load_inverter
 from nanov2t.pretrained import BUNDLED, DEFAULT
 
 CODE = """
-import sys
+import os, sys
 from nanov2t import load_inverter
 from nanov2t.cli.main import main
 
+sys.argv, os.environ["HF_TOKEN"] = ["nanov2t", "push", "run", "me/x"], "hf_wrong"
+try:
+    main()
+except SystemExit as stop:
+    print("refused", stop.code, file=sys.stderr)
+os.environ["HF_TOKEN"] = "hf_test"
 for folder, name in (("run", "me/tiny"), ("looking", "me/looking")):
     sys.argv = ["nanov2t", "push", folder, name]
     main()
@@ -42,22 +48,22 @@ def run(hub, tmp_path):
     settings = {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "home"),
-        "HF_TOKEN": "hf_test",
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
 
-    def run(*args, **changes):
-        command = [sys.executable, *args]
-        env = os.environ | settings | changes
+    def run(code):
+        command, env = [sys.executable, "-c", code], os.environ | settings
         return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
 
     return run
 
 
-def test_what_is_uploaded_is_read_back_from_there(hub, run, tiny, tmp_path):
+def test_what_is_uploaded_is_read_back_and_what_the_hub_refuses_is_one_line(
+    hub, run, tiny, tmp_path
+):
     tiny.corrector.save_pretrained(tmp_path / "run" / "model", tiny.tokenizer)
     records = [{"step": s, "dev_loss": loss} for s, loss in ((10, 3.0), (20, 2.5), (30, 2.75))]
     lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -65,8 +71,11 @@ def test_what_is_uploaded_is_read_back_from_there(hub, run, tiny, tmp_path):
     shutil.copytree(BUNDLED[DEFAULT] / "dictionary", tmp_path / "looking" / "dictionary")
     (tmp_path / "looking" / "README.md").write_text("---\ntags: [x]\n---\nan own card")
 
-    done = run("-c", CODE)
+    done = run(CODE)
     assert done.returncode == 0, done.stderr[-4000:]
+    refusal, _, _ = done.stderr.partition("refused 2\n")
+    assert refusal.startswith("nanov2t: me/x: not uploaded: ") and refusal.count("\n") == 1
+    assert set(hub.repos) == {"me/tiny", "me/looking"}
     ours = [load_inverter(tmp_path / name).fingerprint() for name in ("run", "looking")]
     assert done.stdout.split() == [f"{hub.url}/me/tiny", ours[0], f"{hub.url}/me/looking", ours[1]]
     for request in hub.created.values():  # the client's versions say it in two ways
@@ -80,13 +89,6 @@ def test_what_is_uploaded_is_read_back_from_there(hub, run, tiny, tmp_path):
     assert 'load_inverter("me/tiny")' in text and "dev figures at step 20 | loss 2.5" in text
     assert tiny.embedder.info.fingerprint in text and "longest text | 8 tokens" in text
     assert hub.repos["me/looking"]["README.md"].endswith(b"an own card")
-
-
-def test_what_the_hub_refuses_is_one_line(hub, run, tiny, tmp_path):
-    tiny.corrector.save_pretrained(tmp_path / "tiny", tiny.tokenizer)
-    done = run("-m", "nanov2t", "push", "tiny", "me/x", HF_TOKEN="hf_wrong")
-    assert done.returncode == 2 and not done.stdout and not hub.repos
-    assert "nanov2t: me/x: not uploaded: " in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_what_is_no_inverter_is_not_uploaded(tmp_path):
