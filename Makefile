@@ -2,8 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Without bytecode: Python writes that of the few modules it imports, where pip would write all.
-INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt --editable
 
 $(BIN)/pip:
 	$(PYTHON) -m venv .venv
