@@ -4,6 +4,7 @@ import re
 import shutil
 from contextlib import contextmanager
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
@@ -44,3 +45,15 @@ def said(place, words):
     """What stands at a place, once it holds these words."""
     expect(place).to_contain_text(words, timeout=PATIENCE)
     return place.inner_text()
+
+
+def without_barriers(page):
+    """Nothing that axe calls serious, and nothing to be scrolled sideways."""
+    found = Axe().run(page).response["violations"]
+    grave = {
+        v["id"]: [n["html"][:200] for n in v["nodes"]]
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    }
+    assert grave == {}
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
