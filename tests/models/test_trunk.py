@@ -8,7 +8,7 @@ from transformers import DistilBertConfig, DistilBertModel
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.sentence import SentenceEmbedder
-from nanov2t.models.trunk import MASKED, Cache, Trunk, attention_mask, trunk_config
+from nanov2t.models.trunk import MASKED, Branches, Cache, Trunk, attention_mask, trunk_config
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,31 @@ def test_kept_keys_and_values_stand_for_what_was_read(minilm, trunk, passages):
     torch.testing.assert_close(torch.cat(steps, 1), whole, atol=1e-4, rtol=0)
     caches[0].select(torch.tensor([0, 0]))
     assert caches[0].key.shape[0] == 2 and torch.equal(caches[0].key[0], caches[0].key[1])
+
+
+@torch.inference_mode()
+def test_a_beginning_that_is_kept_once_is_that_of_every_row(minilm, trunk, passages):
+    ids = torch.tensor(minilm.tokenize(passages[:1]))[:, :9]
+    begun = [Cache() for _ in trunk.layers]
+    trunk(trunk.embed(ids[:, :5]), None, begun)
+    repeated = [Cache() for _ in trunk.layers]
+    for copy, cache in zip(repeated, begun, strict=True):
+        copy.extend(cache.key.repeat(3, 1, 1, 1), cache.value.repeat(3, 1, 1, 1))
+    branches = [Branches(cache) for cache in begun]
+    rows, mask = ids[:, 5:8].repeat(3, 1), torch.ones(3, 3, 8).tril(5) > 0
+    mask[1, :, 2] = False
+    for t in (slice(0, 2), slice(2, 3)):  # several words, then one more
+        added = attention_mask(mask[:, t, : 5 + t.stop], torch.float32)
+        x = trunk.embed(rows[:, t], 5 + t.start)
+        expected, made = trunk(x, added, repeated), trunk(x, added, branches)
+        torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
+    assert (made[0] - made[1]).abs().max() > 1e-2  # of which one does not see a word
+    joined = branches[0].joined()
+    torch.testing.assert_close(joined.key, repeated[0].key[:1])
+    for cache in branches:
+        cache.select(torch.tensor([1, 1]))
+    made = trunk(trunk.embed(ids[:, 8:].repeat(2, 1), 8), None, branches)
+    assert torch.equal(made[0], made[1])
 
 
 def test_words_are_neither_trained_nor_saved(minilm, trunk):

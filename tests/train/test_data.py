@@ -166,6 +166,14 @@ def test_token_ids_embed_as_their_text_does(corpus, minilm):
     np.testing.assert_allclose(embed(ids, mask).numpy(), minilm.encode(texts), atol=1e-5)
 
 
+def test_rough_vectors_are_nearly_the_exact_ones(corpus, minilm):
+    crops = Crops(corpus, DataConfig(max_tokens=32, min_tokens=2), minilm.tokenizer, "all", 1)
+    ids, mask, _ = crops.ids(0, 16)
+    exact, rough = (Embed(minilm, minilm.tokenizer, rough=rough)(ids, mask) for rough in (0, 1))
+    assert len(set(mask.sum(1).tolist())) > 3
+    assert (exact * rough).sum(1).min() > 0.998
+
+
 def test_start_vectors_are_cached_and_right(minilm, tmp_path, passages):
     path = tmp_path / "some.txt"
     path.write_text("\n".join(passages[:9]), encoding="utf-8")

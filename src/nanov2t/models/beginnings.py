@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from nanov2t.models.prefix_lm import PREFIX
 from nanov2t.models.reading import Fluency, Reading
-from nanov2t.models.trunk import attention_mask
+from nanov2t.models.trunk import Branches, attention_mask
 
 
 class Beginnings:
@@ -37,10 +37,9 @@ class Beginnings:
         text = torch.tensor([trunk.cls, *ids], device=device)
         seen = torch.ones(rows, PREFIX + rows, dtype=torch.bool, device=device).tril(PREFIX)
         x = self.model.trunk.embed(text[None])
-        self.caches = reading.caches(1)
-        self.model.trunk(x, attention_mask(seen[None], x.dtype), self.caches)
-        for cache in self.caches:
-            cache.select(torch.zeros(rows, dtype=torch.long, device=device))
+        begun = reading.caches()
+        self.model.trunk(x, attention_mask(seen[None], x.dtype), begun)
+        self.caches = [Branches(cache.joined()) for cache in begun]
         self.lengths = torch.arange(rows, device=device)
         self.seen = seen
         self.written = text.new_zeros(rows, 0)

@@ -16,6 +16,8 @@ from nanov2t.models.reading import Reading
 
 ROOM = 4
 """Tokens that a guess may be longer than the texts that the model was trained on."""
+KEPT = 8
+"""Targets whose readings are kept: as many as searches that take turns."""
 
 
 class Guesser:
@@ -26,7 +28,7 @@ class Guesser:
         self.limit = model.config.max_tokens + ROOM
         dtype = search_dtype(self.device)
         self.model = packed(copy.deepcopy(model).to(self.device, dtype))
-        self._last: tuple[bytes, Reading] | None = None
+        self._readings: dict[bytes, Reading] = {}
 
     def hypothesize(self, target: np.ndarray, count: int) -> list[str]:
         """The `count` likeliest texts of a target, float32 [dim], best first. One target at a
@@ -36,9 +38,13 @@ class Guesser:
         return decode_texts(guesses, self.embedder.tokenizer, self.embedder)
 
     def read(self, target: np.ndarray) -> Reading:
-        """What the model makes of a target, float32 [dim]; the last one is kept."""
+        """What the model makes of a target, float32 [dim]; those of the last KEPT are kept."""
         key = target.tobytes()
-        if self._last is None or self._last[0] != key:
+        reading = self._readings.pop(key, None)
+        if reading is None:
             vector = torch.from_numpy(target.astype(np.float32)).to(self.device)
-            self._last = key, Reading(self.model, vector)
-        return self._last[1]
+            reading = Reading(self.model, vector)
+        self._readings[key] = reading
+        if len(self._readings) > KEPT:
+            del self._readings[next(iter(self._readings))]
+        return reading

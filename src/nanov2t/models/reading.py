@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nanov2t.models.prefix_lm import PREFIX, PrefixLM, cover, text_of
-from nanov2t.models.trunk import Cache, attention_mask
+from nanov2t.models.trunk import Branches, Cache, attention_mask
 
 WORDS = 4096
 """Likeliest words of a vector, among which its text is looked for. They hold 97 % of the words of
@@ -66,29 +66,35 @@ class Reading:
         likely[[trunk.cls, trunk.pad]] = -torch.inf
         likely[trunk.sep] = torch.inf
         self.words = likely.topk(min(WORDS, len(likely))).indices
-        self.prefix = model.embed_prefix(self.target)
+        self._table = self._rows(self.words)
+        self._prefix = [Cache() for _ in model.trunk.layers]
+        model.trunk(model.embed_prefix(self.target), None, self._prefix)
 
     def table(self, texts: Sequence[Sequence[int]]) -> Table:
         """The words that end a text, the likeliest ones and those of some texts."""
-        model = self.model
-        known = torch.zeros(len(self.guess), dtype=torch.bool, device=self.words.device)
-        known[self.words] = True
         used = torch.tensor([word for text in texts for word in text], dtype=torch.long)
         used = used.to(self.words.device).unique()
-        words = torch.cat([self.words, used[~known[used]]])
+        kept = self._table
+        rare = used[(kept.places[used] == 0) & (used != self.words[0])]
+        if not len(rare):
+            return kept
+        words, _, *rows = self._rows(rare)
+        places = kept.places.clone()
+        places[words] = torch.arange(len(words), device=words.device) + len(kept.words)
+        joined = (torch.cat(pair) for pair in zip(kept[2:], rows, strict=True))
+        return Table(torch.cat([kept.words, words]), places, *joined)
+
+    def _rows(self, words: Tensor) -> Table:
+        """The table of some words."""
         places = torch.zeros_like(self.guess, dtype=torch.long)
         places[words] = torch.arange(len(words), device=words.device)
+        model = self.model
         tables = (model.trunk.words, model.entries, model.bias, self.guess)
         return Table(words, places, *(table[words] for table in tables))
 
-    def caches(self, rows: int) -> list[Cache]:
-        """Keys and values of the vector's pseudo-tokens, for texts that begin."""
-        caches = [Cache() for _ in self.model.trunk.layers]
-        self.model.trunk(self.prefix, None, caches)
-        every = torch.zeros(rows, dtype=torch.long, device=self.words.device)
-        for cache in caches:
-            cache.select(every)
-        return caches
+    def caches(self) -> list[Branches]:
+        """The vector's pseudo-tokens, behind which any number of texts begin."""
+        return [Branches(cache) for cache in self._prefix]
 
     @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[int]]) -> list[Fluency]:
@@ -97,7 +103,7 @@ class Reading:
         length = len(texts[0])
         if length + 1 > trunk.positions:
             odds = torch.full((length + 1,), UNREADABLE, device=device)
-            states = self.prefix.new_zeros(length + 1, trunk.hidden)
+            states = self._table.embeddings.new_zeros(length + 1, trunk.hidden)
             return [Fluency(odds, states, odds)] * len(texts)
         table = self.table(texts)
         seen = torch.ones(length + 1, PREFIX + length + 1, dtype=torch.bool, device=device)
@@ -107,7 +113,7 @@ class Reading:
             written = F.pad(ids, (1, 0), value=trunk.cls)
             x = model.trunk.embed(written)
             mask = attention_mask(seen.tril(PREFIX)[None], x.dtype)
-            states = model.trunk(x, mask, self.caches(len(ids)))
+            states = model.trunk(x, mask, self.caches())
             logits = model.score_words(states, table.embeddings, table.entries, table.bias)
             guess = table.guess.expand(len(ids), -1)
             odds = cover(logits.float(), guess, table.places[written])
@@ -147,7 +153,7 @@ class Reading:
         """
         model, trunk, device = self.model, self.model.config.trunk, self.words.device
         n, steps, _ = noise.shape
-        table, caches, noise = self.table([]), self.caches(n), noise.to(device)
+        table, caches, noise = self.table([]), self.caches(), noise.to(device)
         guess = table.guess.repeat(n, 1)
         ids = torch.full((n, 1), trunk.cls, device=device)
         for step in range(steps):

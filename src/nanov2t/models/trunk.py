@@ -8,6 +8,7 @@ neither trained, which would be most of a step on a CPU, nor saved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +63,9 @@ class Layer(nn.Module):
         n, t, width = x.shape
         # [3, n, heads, t, width / heads]
         query, key, value = self.qkv(x).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if cache is not None:
-            key, value = cache.extend(key, value)
-        logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        if mask is not None:
-            logits = logits + mask
-        mixed = (logits.softmax(-1) @ value).transpose(1, 2).reshape(n, t, width)
-        x = self.attention_norm(x + self.out(mixed))
+        query = query * query.shape[-1] ** -0.5
+        mixed = (cache or Cache()).attend(query, key, value, mask)
+        x = self.attention_norm(x + self.out(mixed.transpose(1, 2).reshape(n, t, width)))
         wide = F.gelu(self.up(x))
         states: Tensor = self.norm(x + self.down(wide))
         return states
@@ -87,10 +84,60 @@ class Cache:
         self.key, self.value = key, value
         return key, value
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """What scaled queries [n, heads, t, width] make of all keys and values so far, once the
+        new ones, [n, heads, t, width], were added: [n, heads, t, width]."""
+        key, value = self.extend(key, value)
+        logits = query @ key.transpose(-1, -2)
+        if mask is not None:
+            logits = logits + mask
+        mixed: Tensor = logits.softmax(-1) @ value
+        return mixed
+
     def select(self, rows: Tensor) -> None:
         """Keep, repeat or reorder rows, long [m]."""
         if self.key is not None and self.value is not None:
             self.key, self.value = self.key[rows], self.value[rows]
+
+
+class Branches(Cache):
+    """A cache whose rows all begin alike: the keys and values of their beginning, [1, heads, s,
+    width], are kept once, and are no further rows of a product."""
+
+    def __init__(self, begun: Cache):
+        super().__init__()
+        assert begun.key is not None and begun.value is not None
+        self.begun = begun.key[0], begun.value[0]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """See :meth:`Cache.attend`; the mask is of the beginning's keys, then of the row's own."""
+        key, value = self.extend(key, value)
+        first_key, first_value = self.begun
+        n, t = query.shape[0], query.shape[2]
+
+        def all_rows(x: Tensor) -> Tensor:  # [heads, n t, ...]
+            return x.transpose(0, 1).flatten(1, 2)
+
+        def each_row(x: Tensor) -> Tensor:  # [n, heads, t, ...]
+            rows: Tensor = x.unflatten(1, (n, t))
+            return rows.transpose(0, 1)
+
+        first: Tensor = each_row(all_rows(query) @ first_key.transpose(-1, -2))
+        logits = torch.cat([first, query @ key.transpose(-1, -2)], -1)
+        if mask is not None:
+            logits = logits + mask
+        first, own = logits.softmax(-1).split([first_key.shape[1], key.shape[2]], -1)
+        mixed: Tensor = each_row(all_rows(first) @ first_value) + own @ value
+        return mixed
+
+    def joined(self) -> Cache:
+        """All that the first row has seen, as a cache of one row."""
+        seen = Cache()
+        assert self.key is not None and self.value is not None
+        first_key, first_value = self.begun
+        seen.extend(first_key[None], first_value[None])
+        seen.extend(self.key[:1], self.value[:1])
+        return seen
 
 
 class Trunk(nn.Module):
@@ -120,7 +167,9 @@ class Trunk(nn.Module):
         states: Tensor = self.norm(words + self.places[first : first + ids.shape[1]])
         return states
 
-    def forward(self, x: Tensor, mask: Tensor | None, caches: list[Cache] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, caches: Sequence[Cache] | None = None
+    ) -> Tensor:
         """Input states [n, t, hidden] through all layers; see :meth:`Layer.forward`."""
         for i, layer in enumerate(self.layers):
             x = layer(x, mask, caches[i] if caches else None)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
+from nanov2t.train.data import mean_state
 from nanov2t.train.texts import padded
 
 
@@ -53,6 +54,4 @@ class DraftReader:
         ids = padded(cut, pad).to(embedder.model.device)
         mask = ids != pad
         states = embedder.states_of_ids(ids, mask)
-        seen = mask[..., None].float()
-        means = (states.float() * seen).sum(1) / seen.sum(1)
-        return Drafts(ids, mask, states, embedder.of_mean(means))
+        return Drafts(ids, mask, states, embedder.of_mean(mean_state(states.float(), mask)))

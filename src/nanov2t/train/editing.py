@@ -91,7 +91,8 @@ class Editing:
         tokenizer = embedder.tokenizer
         self.source = TextSource(config, tokenizer, accelerator, drafts.going_on, drafts.rounds)
         self.pad, self.longest = tokenizer.pad_token_id, config.data.max_tokens + LONGER
-        self.embed, self.read = Embed(embedder, tokenizer), DraftReader(embedder, self.longest)
+        self.embed = Embed(embedder, tokenizer, rough=True)
+        self.read = DraftReader(embedder, self.longest)
         self.noise = Noise(config.data.noise, embedder.normalized)
         special = tokenizer.all_special_ids
         self.corruption = Corruption(dictionary, special)

@@ -107,7 +107,7 @@ class PrefixTask:
     ):
         self.config, self.dictionary, self.device = config, dictionary, accelerator.device
         self.source = TextSource(config, embedder.tokenizer, accelerator)
-        self.embed = Embed(embedder, embedder.tokenizer)
+        self.embed = Embed(embedder, embedder.tokenizer, rough=True)
         self.noise = Noise(config.data.noise, embedder.normalized)
         self.pad = embedder.tokenizer.pad_token_id
         special = embedder.tokenizer.all_special_ids
