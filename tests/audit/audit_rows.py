@@ -30,6 +30,7 @@ def row(defence, ndcg, *attackers):
 def report(*rows, **more):
     facts = {"schema": SCHEMA, "version": "1", "date": "2026-01-02T03:04+00:00", "seed": 0}
     facts |= {"texts": 12, "public_texts": 12, "gate": None, "regressions": None}
+    facts["train_budget"] = None
     facts["embedder"] = {"name": "all-MiniLM-L6-v2", "dim": 384, "fingerprint": "89ab"}
     facts["inverter"] = {"fingerprint": "cdef", "search": "default", "effort": "fast"}
     facts["inverter"] |= {"rounds": None, "beam": 8}

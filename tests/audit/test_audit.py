@@ -1,6 +1,8 @@
-"""The command: its report, going on after a kill, its gate, and what it refuses."""
+"""The command: its report, going on after a kill, two processes, its gate, and what it refuses."""
 
 import json
+import os
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 from audit_rows import attacker, row
 from audit_rows import report as made
 from judged import beir
+from processes import nanov2t, on_two
 
+from nanov2t.audit import reading
 from nanov2t.audit.baseline import form
 from nanov2t.audit.leakage import control, leakage, make_sample, share
 from nanov2t.core.errors import UserError
@@ -29,23 +33,11 @@ def audit(tiny, tmp_path, monkeypatch, command):
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     (tmp_path / "gate.yaml").write_text("exact_match@4: {max: 70}\nndcg@10: {min_share: 0.1}\n")
 
-    def run(*more):
-        means = [
-            "--inverter",
-            "tiny",
-            "--rounds",
-            "0",
-            "--beam",
-            "1",
-            "--limit",
-            "2",
-            "--lengths",
-            "4",
-        ]
-        given = ["--texts", "texts.txt", "--public", "texts.txt", "--out", "out"]
-        return command("audit", *given, *means, *more)
+    return lambda *more: command(*COMMAND, *more)
 
-    return run
+
+COMMAND = ["audit", "--texts", "texts.txt", "--public", "texts.txt", "--out", "out"]
+COMMAND += ["--inverter", "tiny", "--rounds", "0", "--beam", "1", "--limit", "2", "--lengths", "4"]
 
 
 def timeless(report):
@@ -59,6 +51,7 @@ DEFENDED = ("--defence", "bits", "rotation", "--pairs", "2")
 
 
 def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "PART", 1)
     code, out, err = audit(*DEFENDED, "--gate", "gate.yaml")
     assert code == 0 and out.strip() == "out/report.html", err
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -82,9 +75,29 @@ def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monke
         Inverter, "invert", lambda *a, **k: calls.append(len(a[1])) or invert(*a, **k)
     )
     audit(*DEFENDED, "--gate", "gate.yaml")
-    assert calls == [2], "only what is missing is inverted again"
+    assert calls == [1], "only what is missing is inverted again"
     again = json.loads((tmp_path / "out" / "report.json").read_text())
     assert timeless(again) == timeless(first)
+
+
+def counting(*args):
+    """The command in parts of a vector each; leaves in a file how many this process inverted."""
+    reading.PART, invert, calls = 1, Inverter.invert, []
+    Inverter.invert = lambda *a, **k: calls.append(len(a[1])) or invert(*a, **k)
+    nanov2t(*args)
+    Path(f"calls{os.environ['RANK']}").write_text(str(sum(calls)))
+
+
+def test_two_processes_share_the_work_and_report_what_one_does(audit, tmp_path, monkeypatch):
+    assert on_two(tmp_path, counting, *COMMAND, *DEFENDED).strip() == "out/report.html"
+    first, second = (int((tmp_path / f"calls{rank}").read_text()) for rank in range(2))
+    assert first == second == len(list((tmp_path / "out" / "found").iterdir())) / 2
+    monkeypatch.setattr(reading, "PART", 1)
+    assert audit(*DEFENDED, "--out", "one")[0] == 0
+    two, one = (
+        timeless(json.loads((tmp_path / out / "report.json").read_text())) for out in ("out", "one")
+    )
+    assert two == one
 
 
 def test_a_report_without_texts_by_judgements_of_ones_own(audit, tmp_path):
@@ -123,6 +136,9 @@ def test_an_audit_that_fails(audit, tmp_path):
         (["--gate", "none.yaml"], "none.yaml: cannot be read"),
         (["--baseline", "none.json"], "none.json: cannot be read"),
         (["--limit", "1"], "--limit must be at least 2"),
+        (["--train-budget", "soon"], "budget 'soon' is not a duration"),
+        (["--train-budget", "0s"], "--train-budget must be more than 0s"),
+        (["--train-budget", "9m"], "--train-budget: needs an inverter that looks inside"),
     ],
 )
 def test_what_will_not_do_is_one_line(audit, tmp_path, more, said):

@@ -18,6 +18,7 @@ from nanov2t.train import recipes
 from nanov2t.train.editing import Editing
 from nanov2t.train.hypotheses import LONGER, Hypotheses
 from nanov2t.train.loop import start
+from nanov2t.train.network import build_network
 from nanov2t.train.network_config import (
     EditDrafts,
     EditRecipe,
@@ -25,7 +26,7 @@ from nanov2t.train.network_config import (
     PrefixRecipe,
     TextConfig,
 )
-from nanov2t.train.prefix import PrefixTask
+from nanov2t.train.prefix import PrefixLoss, PrefixTask
 
 PASSAGES = str(HERE / "passages.txt")
 
@@ -119,6 +120,18 @@ def test_noise_is_on_the_vectors_of_texts_alone(config, embedder, studied, kind,
     assert torch.allclose(noisy["targets"].norm(dim=1), torch.ones(len(cosines)), atol=1e-5)
     if task is Editing:
         assert torch.equal(clean["vectors"], noisy["vectors"])
+
+
+def test_a_prefix_model_may_learn_from_changed_vectors(config, embedder, studied):
+    run = config(PrefixRecipe, "run")
+    given, figures = [], []
+    for change in (None, lambda vectors: -vectors):
+        accelerator = start(run)
+        task = PrefixTask(run, embedder, studied.dictionary, accelerator, change)
+        given.append(next(task.micro_batches(0, None)).arguments["targets"])
+        network = build_network(PrefixLM, run, embedder, studied.dictionary)
+        figures.append(task.dev(PrefixLoss(network, studied.dictionary.log_frequency))["loss"])
+    assert torch.equal(given[0], -given[1]) and figures[0] != figures[1]
 
 
 def test_they_go_on_from_a_network_also_a_shipped_one(config, hypothesizer, embedder, studied):

@@ -33,26 +33,35 @@ class Attacker:
     repeats: Defence | None = None
     """Makes the very vectors that are held, where the attacker can: its search then goes by the
     defended vectors of guesses, and so knows which are right."""
+    trains_on: Defence | None = None
+    """Makes defended vectors of public texts, where the attacker trains the inverter on them."""
 
 
 READS = (4, 16)
 """Reads of one vector that are averaged, where each has noise of its own."""
+TRAINED = "what is done to vectors, or can have it done, and trains the inverter on such vectors"
 
 
 def attackers_of(
-    defence: MadeDefence | None, public: np.ndarray, pairs: Sequence[int]
+    defence: MadeDefence | None, public: np.ndarray, pairs: Sequence[int], train_budget: str = ""
 ) -> list[Attacker]:
     """Those who attack a defence.
 
     Args:
         public: float32 [m, dim], undefended vectors of texts that are no secret.
         pairs: for each number, one who has so many texts with their defended vectors.
+        train_budget: how long another one trains, such as `10m`; empty: there is none.
 
     Raises:
         UserError: there are fewer public texts than pairs are asked for.
     """
     if defence is None:
-        return [Attacker("unchanged", "the vectors alone", _as_it_is, _as_it_is)]
+        found = [Attacker("unchanged", "the vectors alone", _as_it_is, _as_it_is)]
+        if train_budget:
+            # So that what the training brings by itself is not taken for the defence's weakness.
+            name, same = f"trained {train_budget}", _as_it_is
+            found.append(Attacker(name, TRAINED, same, same, trains_on=same))
+        return found
     found = [Attacker("unchanged", "the vectors alone", defence, _as_it_is)]
     if defence.known is not None:
         restore = fit(defence.known(public), public)
@@ -70,6 +79,12 @@ def attackers_of(
         known = f"{count} texts with their defended vectors"
         restore = fit(defence(public[:count]), public[:count])
         found.append(Attacker(f"{count} pairs", known, defence, restore))
+    if train_budget:
+        # One who can call a defence with a key, such as a service's, needs no key.
+        call = defence.known or defence
+        repeats = defence.known if defence.repeatable else None
+        name, restore = f"trained {train_budget}", fit(call(public), public)
+        found.append(Attacker(name, TRAINED, defence, restore, repeats, call))
     return found
 
 

@@ -11,10 +11,14 @@ import numpy as np
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import write_whole
+from nanov2t.evaluation.shared import of_first, share_out
 from nanov2t.inverter import Inverter
 from nanov2t.stores.base import digest
 from nanov2t.targets import Knowledge
 
+PART = 8
+"""Vectors whose readings are kept in a file, which is what a kill can cost a process. Each part is
+a search of its own, so that what is found does not depend on the number of processes."""
 FORM = 2
 """Of the files; it grows when readings have other fields."""
 
@@ -31,10 +35,11 @@ class Reading:
 
 
 class Reader:
-    """Inverts vectors; whatever was inverted before by the same means is not inverted again.
+    """Inverts vectors; whatever was inverted before by the same means is not inverted again. The
+    processes of `torchrun` share the rest out.
 
     Args:
-        folder: for what was read, a file for each set of vectors.
+        folder: for what was read, a file for each PART of a set of vectors.
         rounds, beam: of the search.
     """
 
@@ -51,7 +56,7 @@ class Reader:
         )
 
     def read(self, vectors: np.ndarray, knowledge: Knowledge | None = None) -> list[Reading]:
-        """Invert vectors, float32 [n, dim].
+        """Invert vectors, float32 [n, dim], the same in every process.
 
         Args:
             knowledge: of the defence that they have passed, for the search to go by.
@@ -59,11 +64,23 @@ class Reader:
         Raises:
             UserError: a vector cannot be inverted, or the folder not written.
         """
+        parts = [vectors[i : i + PART] for i in range(0, len(vectors), PART)]
+        paths = [self._path(part, knowledge) for part in parts]
+        kept = of_first([_kept(path) for path in paths])
+        missing = [i for i, readings in enumerate(kept) if readings is None]
+        fresh = iter(share_out(lambda i: self._invert(parts[i], paths[i], knowledge), missing))
+        found = [next(fresh) if readings is None else readings for readings in kept]
+        return [reading for readings in found for reading in readings]
+
+    def _path(self, vectors: np.ndarray, knowledge: Knowledge | None) -> Path:
+        """Of the readings of a part."""
         # What the owner's defence and the restoring make of them stands for both.
         known = b"" if knowledge is None else knowledge.restore(vectors).tobytes()
-        path = self.folder / f"{digest(self.means, vectors.tobytes(), known)}.json"
-        if path.exists():
-            return [Reading(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        return self.folder / f"{digest(self.means, vectors.tobytes(), known)}.json"
+
+    def _invert(
+        self, vectors: np.ndarray, path: Path, knowledge: Knowledge | None
+    ) -> list[Reading]:
         found = self.inverter.invert(vectors, self.rounds, self.beam, knowledge=knowledge)
         readings = [
             Reading(x.text, x.cosine, x.embedder_calls, x.rounds[-1].seconds) for x in found
@@ -74,3 +91,10 @@ class Reader:
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
         return readings
+
+
+def _kept(path: Path) -> list[Reading] | None:
+    """The readings in a file, if it is there."""
+    if not path.exists():
+        return None
+    return [Reading(**row) for row in json.loads(path.read_text(encoding="utf-8"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,9 +16,10 @@ from nanov2t.audit.baseline import SCHEMA
 from nanov2t.audit.judgements import Judgements
 from nanov2t.audit.leakage import Sample, control, leakage, make_sample
 from nanov2t.audit.reading import Reader
+from nanov2t.audit.training import Training, retrained, trainable
 from nanov2t.audit.utility import Retrieval
 from nanov2t.core.vectors import cosine
-from nanov2t.defences import Setting, make_defence
+from nanov2t.defences import MadeDefence, Setting, make_defence
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.stores.base import digest
@@ -50,15 +52,21 @@ class Plan:
     """Of the defences."""
     redact: bool = False
     """Whether the report shows no texts."""
+    train_budget: str = ""
+    """How long an attacker trains for each defence, such as `10m`; empty: none does."""
 
 
-def audit(
-    plan: Plan, reader: Reader, progress: Callable[[str], None] = lambda said: None
-) -> dict[str, Any]:
+Progress = Callable[[str], AbstractContextManager[Any]]
+"""Shows what is done, while it is done."""
+
+
+def audit(plan: Plan, reader: Reader, progress: Progress = nullcontext) -> dict[str, Any]:
     """Attack the vectors of texts, plain and defended, and take what retrieval is worth with them.
 
+    The processes of `torchrun` share the searches out, and all have the report in the end.
+
     Args:
-        progress: called with what is done next.
+        progress: called with what is done next. Training shows its own.
 
     Returns:
         The report, as docs/audit.md describes it.
@@ -67,28 +75,22 @@ def audit(
         UserError: texts, lengths, a defence or a number of pairs will not do.
     """
     inverter = reader.inverter
+    if plan.train_budget:
+        trainable(inverter)
     samples = [make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
     retrieval = Retrieval(inverter.embedder, plan.judgements)
     public = _public_vectors(inverter, plan) if plan.defences else np.zeros((0, 0), np.float32)
     setting = Setting(inverter.embedder.dim, plan.seed, public)
     defences = [None, *(make_defence(spec, setting) for spec in plan.defences)]
     pairs = plan.pairs or [min(public.shape)]
-    attackers = [attackers_of(defence, public, pairs) for defence in defences]
+    attackers = [attackers_of(made, public, pairs, plan.train_budget) for made in defences]
     rows = []
     for defence, those in zip(defences, attackers, strict=True):
-        spec = defence.spec if defence else "none"
-        found = []
-        for attacker in those:
-            lengths = []
-            for sample in samples:
-                progress(f"{spec}: attacker {attacker.name}, {sample.tokens} tokens")
-                shown = 0 if plan.redact else WORST
-                lengths.append(_attack(reader, sample, attacker, shown))
-            found.append({"name": attacker.name, "knows": attacker.knows, "lengths": lengths})
+        found = [_attacks(plan, reader, samples, defence, one, progress) for one in those]
         mark = digest(defence(public[:WORST]).tobytes()) if defence else ""
         rows.append(
             {
-                "defence": spec,
+                "defence": defence.spec if defence else "none",
                 "fingerprint": mark,
                 "utility": retrieval.figures(defence),
                 "attackers": found,
@@ -96,6 +98,27 @@ def audit(
         )
     head = {"schema": SCHEMA, "version": version("nanov2t"), "date": _now(), "seed": plan.seed}
     return head | _means(reader, plan) | {"retrieval": retrieval.describe(), "defences": rows}
+
+
+def _attacks(
+    plan: Plan,
+    reader: Reader,
+    samples: Sequence[Sample],
+    defence: MadeDefence | None,
+    attacker: Attacker,
+    progress: Progress,
+) -> dict[str, Any]:
+    """One attacker's figures on texts of all lengths."""
+    if call := attacker.trains_on:
+        training = Training(reader.folder, plan.train_budget, plan.public, plan.lengths, plan.seed)
+        learnt = retrained(reader.inverter, training, lambda v: attacker.restore(call(v)))
+        reader = Reader(learnt, reader.folder, reader.rounds, reader.beam)
+    lengths = []
+    for sample in samples:
+        spec = defence.spec if defence else "none"
+        with progress(f"{spec}: attacker {attacker.name}, {sample.tokens} tokens"):
+            lengths.append(_attack(reader, sample, attacker, 0 if plan.redact else WORST))
+    return {"name": attacker.name, "knows": attacker.knows, "lengths": lengths}
 
 
 def _now() -> str:
@@ -118,7 +141,8 @@ def _means(reader: Reader, plan: Plan) -> dict[str, Any]:
     info = inverter.embedder.info
     return {
         "texts": len(plan.texts),
-        "public_texts": len(plan.public) if plan.defences else 0,
+        "public_texts": len(plan.public) if plan.defences or plan.train_budget else 0,
+        "train_budget": plan.train_budget or None,
         "embedder": {"name": info.name, "dim": info.dim, "fingerprint": info.fingerprint},
         "inverter": {
             "fingerprint": inverter.fingerprint(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import SearchArguments
 from nanov2t.core.errors import UserError
+from nanov2t.train.config import seconds
 
 RECORDS = 200
 PUBLIC = 1024
@@ -22,6 +23,7 @@ class Audit(SearchArguments):
 
     The texts' vectors are attacked, plain and with each defence; docs/audit.md says by whom. OUT
     holds the report, and what was found so far: the same command goes on where it was stopped.
+    `torchrun -m nanov2t audit ...` shares the work out; the report is that of one process.
     """
 
     out: Path
@@ -50,8 +52,11 @@ class Audit(SearchArguments):
     pairs: tuple[int, ...] = ()
     """For each number, an attacker who has so many public texts with their defended vectors; by
     default as many as the vectors have dimensions."""
+    train_budget: str = ""
+    """How long, such as 10m, a further attacker of each defence trains the inverter on defended
+    vectors of the public texts; by default there is none."""
     seed: int = 0
-    """Of what defences draw."""
+    """Of what defences and training draw."""
     gate: Path | None = None
     """YAML file of limits, such as `exact_match@16: {max: 5}`. Where one is broken the exit code
     is 1."""
@@ -70,17 +75,21 @@ class Audit(SearchArguments):
         from nanov2t.audit.reading import Reader
         from nanov2t.audit.report import write_report
         from nanov2t.audit.run import Plan, audit
+        from nanov2t.evaluation.shared import is_first, local_device
 
         self.check(rounds=0, beam=1, limit=2, seed=0)
         if not self.lengths:
             raise UserError("--lengths: give at least one")
+        if not seconds(self.train_budget):
+            raise UserError(f"--train-budget must be more than {self.train_budget}")
         limits = read_gate(self.gate, self.lengths) if self.gate else []
         earlier = read_report(self.baseline) if self.baseline else None
         quiet()
         texts = self._read(self.texts, RECORDS, seed=0)
+        learnt_from = self.defence or self.train_budget
         plan = Plan(
             texts=texts,
-            public=self._read(self.public, PUBLIC, seed=1) if self.defence else (),
+            public=self._read(self.public, PUBLIC, seed=1) if learnt_from else (),
             lengths=sorted(set(self.lengths)),
             limit=self.limit,
             judgements=read_beir(self.queries, self.split) if self.queries else halves(texts),
@@ -88,10 +97,12 @@ class Audit(SearchArguments):
             pairs=sorted(set(self.pairs)),
             seed=self.seed,
             redact=self.redact,
+            train_budget=self.train_budget,
         )
-        reader = Reader(self.load(), self.out / "found", self.rounds, self.beam)
-        with Console(stderr=True).status("auditing") as status:
-            report = audit(plan, reader, status.update)
+        reader = Reader(self.load(local_device()), self.out / "found", self.rounds, self.beam)
+        report = audit(plan, reader, Console(stderr=True, quiet=not is_first()).status)
+        if not is_first():
+            return
         verdicts = judge(limits, report)
         worse = regressions(report, earlier) if earlier else None
         report["gate"] = [asdict(verdict) for verdict in verdicts] if limits else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from nanov2t.inverter import Inverter
 from nanov2t.search.options import BEAM
 from nanov2t.search.state import Inversion
 
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 PART = 64
 """Vectors of a part. Each part is a search of its own, so that what is found for its vectors is, to
 the last bit, the same whichever process does it."""
@@ -42,15 +45,38 @@ def invert_shared(
     Args:
         vectors: float32 [n, dim], the same in every process; like the drafts.
     """
+
+    def part(start: int) -> list[Inversion]:
+        rows = slice(start, start + PART)
+        given = None if drafts is None else drafts[rows]
+        return inverter.invert(vectors[rows], rounds, beam, given)
+
+    parts = share_out(part, range(0, len(vectors), PART))
+    return [inversion for inversions in parts for inversion in inversions]
+
+
+def share_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """What a function makes of each part, in their order. Every process does its share, and all
+    have all of it in the end.
+
+    Args:
+        parts: the same in every process.
+    """
     from accelerate import PartialState
     from accelerate.utils import gather_object
 
     state = PartialState(cpu=not torch.cuda.is_available())
-    starts = range(0, len(vectors), PART)
-    found = []
-    for start in starts[state.process_index :: state.num_processes]:
-        part = slice(start, start + PART)
-        given = None if drafts is None else drafts[part]
-        found.append((start, inverter.invert(vectors[part], rounds, beam, given)))
-    parts: list[tuple[int, list[Inversion]]] = sorted(gather_object(found), key=lambda x: x[0])
-    return [inversion for _, inversions in parts for inversion in inversions]
+    mine = range(state.process_index, len(parts), state.num_processes)
+    done: list[tuple[int, Result]] = gather_object([(i, work(parts[i])) for i in mine])
+    return [result for _, result in sorted(done, key=lambda pair: pair[0])]
+
+
+def of_first(value: Result) -> Result:
+    """The first process's value, in every process: what they all go by where each might see
+    something else, such as a file that is just being written."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=not torch.cuda.is_available())
+    [value] = broadcast_object_list([value])
+    return value

@@ -19,6 +19,7 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.networks import save_network
 from nanov2t.models.prefix_lm import PrefixLM, cover
+from nanov2t.targets import Defence
 from nanov2t.train.data import Embed
 from nanov2t.train.loop import run, start
 from nanov2t.train.network import build_network, load_studied, pace
@@ -46,8 +47,25 @@ def train_prefix(config: PrefixRecipe) -> Path:
     accelerator = start(config)
     embedder, dictionary = load_studied(config, accelerator.device)
     network = build_network(PrefixLM, config, embedder, dictionary)
+    return teach(network, config, embedder, dictionary, accelerator)
+
+
+def teach(
+    network: PrefixLM,
+    config: PrefixRecipe,
+    embedder: Embedder,
+    dictionary: Dictionary,
+    accelerator: Accelerator,
+    change: Defence | None = None,
+) -> Path:
+    """As :func:`train_prefix`, of a network and an embedder at hand.
+
+    Args:
+        accelerator: of :func:`~nanov2t.train.loop.start`.
+        change: what is done to the texts' vectors before the network sees them.
+    """
     loss = PrefixLoss(network, dictionary.log_frequency)
-    task = PrefixTask(config, embedder, dictionary, accelerator)
+    task = PrefixTask(config, embedder, dictionary, accelerator, change)
     return run(task, loss, config, accelerator, pace(config))
 
 
@@ -96,7 +114,11 @@ class PrefixLoss(nn.Module):
 
 
 class PrefixTask:
-    """A task: texts and their vectors."""
+    """A task: texts and their vectors.
+
+    Args:
+        change: see :func:`teach`.
+    """
 
     def __init__(
         self,
@@ -104,7 +126,9 @@ class PrefixTask:
         embedder: Embedder,
         dictionary: Dictionary,
         accelerator: Accelerator,
+        change: Defence | None = None,
     ):
+        self.change = change
         self.config, self.dictionary, self.device = config, dictionary, accelerator.device
         self.source = TextSource(config, embedder.tokenizer, accelerator)
         self.embed = Embed(embedder, embedder.tokenizer, rough=True)
@@ -160,4 +184,7 @@ class PrefixTask:
 
     def _given(self, rows: list[list[int]]) -> dict[str, Any]:
         texts = padded(rows, self.pad).to(self.device)
-        return {"targets": self.embed(texts, (texts != self.pad).long()), "texts": texts}
+        targets = self.embed(texts, (texts != self.pad).long())
+        if self.change is not None:
+            targets = torch.from_numpy(self.change(targets.cpu().numpy())).to(targets)
+        return {"targets": targets, "texts": texts}

@@ -35,12 +35,18 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
 
 def dev_texts(config: TextConfig, tokenizer: Any, limit: int) -> dict[int, list[list[int]]]:
     """The first tokens of `limit` texts that no run trains on, as many as DEV_LENGTHS say, without
-    those that are shorter, by their length."""
+    those that are shorter, by their length.
+
+    Raises:
+        UserError: all of them are shorter.
+    """
     passages = read_passages(config.dev or config.train, "dev")
     texts = list(itertools.islice(passages, limit))
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
     lengths = [min(length, config.max_tokens) for length in DEV_LENGTHS]
     found = {length: [row[:length] for row in rows if len(row) >= length] for length in lengths}
+    if not any(found.values()):
+        raise UserError(f"{config.dev or config.train}: no text has {min(lengths)} tokens")
     return {length: rows for length, rows in found.items() if rows}
 
 
