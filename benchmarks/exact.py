@@ -27,10 +27,13 @@ from nanov2t.embedders.text import decode_texts, reference
 from nanov2t.evaluation.metrics import bleu, exact_match, interval, token_f1
 from nanov2t.inverter import Inverter
 from nanov2t.pretrained import DEFAULT
+from nanov2t.search.options import UNLIMITED, Budget
 from nanov2t.search.state import Inversion
 
 PART = 8
 """Texts that are inverted together."""
+WITHIN = (1_000, 2_000, 5_000, 10_000, 20_000)
+"""Embeddings within which a text was found, or not."""
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Options:
     """Passages that are passed over."""
     inverter: str = DEFAULT
     effort: Literal["fast", "default", "thorough"] = "default"
+    budget: int = 0
+    """Embeddings a text; 0: those of the effort."""
     seed: int = 1
     threads: int = 0
     show: int = 0
@@ -86,6 +91,9 @@ def figures(found: list[Inversion], texts: list[str], seconds: float) -> dict[st
         "n": len(texts),
         "exact": round(float(exact.mean()), 1),
         "exact_ci95": [round(x, 1) for x in interval(exact)],
+        "exact_within": {
+            n: round(float(exact[np.array(calls) <= n].sum()) / len(texts), 1) for n in WITHIN
+        },
         "bleu": round(float(bleu(answers, texts).mean()), 1),
         "token_f1": round(float(token_f1(answers, texts).mean()), 1),
         "1-cosine": round(float(np.mean([1 - inversion.cosine for inversion in found])), 4),
@@ -98,7 +106,8 @@ def figures(found: list[Inversion], texts: list[str], seconds: float) -> dict[st
 def main(options: Options) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
-    inverter = load_inverter(options.inverter, effort=options.effort)
+    budget = Budget(embeddings=options.budget) if options.budget else UNLIMITED
+    inverter = load_inverter(options.inverter, effort=options.effort, budget=budget)
     if options.lines:
         lines = list(read_passages(options.lines))[options.skip :][: options.limit]
         limit, embedder = inverter.max_tokens, inverter.embedder

@@ -7,7 +7,7 @@ import torch
 from nanov2t.search.options import SearchOptions
 from nanov2t.search.population import Population
 from nanov2t.search.proposers.first import FirstGuesses
-from nanov2t.search.proposers.moves import Moves, exchanged, exchanges
+from nanov2t.search.proposers.moves import SWEPT, Moves, disorder, exchanged, exchanges
 from nanov2t.search.proposers.phrases import Phrases
 from nanov2t.search.proposers.splices import (
     Seams,
@@ -58,6 +58,14 @@ def test_a_span_of_one_text_completes_another(parts):
     [texts] = Splices(parts.guesser, parts.editor, 2, 16).propose([state])
     assert TEXT in texts and len(set(texts)) == len(texts) <= 16
     assert not set(texts) & set(state.cosines)
+
+
+def test_spans_of_former_populations_are_spliced_too(parts):
+    splices = Splices(parts.guesser, parts.editor, 4, 32)
+    state = after(parts, ["the train was late."])
+    assert TEXT not in splices.propose([state])[0]
+    state.elite = after(parts, ["we went to vienna again."]).population
+    assert any("vienna" in text for text in splices.propose([state])[0])
 
 
 def test_how_likely_a_splice_is_follows_from_its_parts(parts):
@@ -115,6 +123,23 @@ def test_moves_are_exchanges():
     assert {tuple("dbca"), tuple("bcda"), tuple("cdab"), tuple("abdc")} <= made
 
 
+def test_disorder_is_the_number_of_pairs_whose_order_changes():
+    places = range(5)
+    for exchange in exchanges(5):
+        made = exchanged(tuple(places), *exchange)
+        inversions = sum(made[a] > made[b] for b in places for a in range(b))
+        assert disorder(*exchange) == inversions
+
+
+def test_the_fittest_text_is_moved_about_more_where_nothing_was_gained(parts):
+    state = after(parts, [f"{TEXT} it rained all day and nobody had told us why."])
+    moves = Moves(parts.guesser, parts.editor, 1, 3)
+    [few] = moves.propose([state])
+    state.progress *= 2
+    [many] = moves.propose([state])
+    assert len(few) < len(many) == len(set(many)) == 3 * SWEPT
+
+
 def test_moves_go_where_language_has_the_words(parts):
     """They are likelier than moves at random."""
     state = after(parts, ["to vienna the train was late again."])
@@ -138,6 +163,7 @@ def test_populations_that_stall_start_anew_and_are_then_joined(parts):
     [drawn] = first.propose([state])
     assert 4 < len(drawn) <= 8 and not set(drawn) & set(state.cosines)
     assert state.population == [] and state.progress == []
+    assert state.elite == former[:1]
     Population(parts.embedder, parts.guesser).rank([state], [drawn])
     assert {member.text for member in state.population} == set(drawn)
     state.progress *= 5

@@ -118,6 +118,7 @@ class SearchState:
         exact: the texts that were judged exactly, where others were judged roughly.
         population: of an evolution, the fittest texts since it last started anew, fittest first.
         former: the fittest of the population before that one, to be joined with it.
+        elite: the fittest member of each population that stalled, the last few of them.
         progress: the best fitness of the population after each round since then.
     """
 
@@ -133,6 +134,7 @@ class SearchState:
     exact: set[str] = field(default_factory=set)
     population: list[Member] = field(default_factory=list)
     former: list[Member] = field(default_factory=list)
+    elite: list[Member] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
 
     def spent(self) -> bool:

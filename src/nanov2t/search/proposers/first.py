@@ -13,6 +13,8 @@ from nanov2t.search.state import SearchState
 
 JOINED = 32
 """Members of each of two populations that are joined."""
+ELITE = 8
+"""Members kept, of populations that stalled."""
 LONGER = 3
 """Tokens by which a guess may be longer than the best text so far."""
 
@@ -45,6 +47,9 @@ class FirstGuesses(PopulationProposer):
         if self.guesser is None or stalled(state) < self.patience:
             return []
         state.progress = []
+        known = {member.text for member in state.elite}
+        if state.population[0].text not in known:
+            state.elite = [*state.elite, state.population[0]][-ELITE:]
         if state.former:
             both = [*state.population[:JOINED], *state.former]
             state.population, state.former = sorted(both, key=fittest_first), []

@@ -20,7 +20,8 @@ LONGEST_TEXT = 64
 """Tokens of a text that is spliced. It bounds the memory: one host of that length and donors that
 are as long have 9 million splices."""
 DONORS = 32
-"""Members whose spans are taken."""
+"""Members whose spans are taken, beside the elite of former populations, each of which may have
+found what the others lack."""
 MARGIN = 12
 """Times as many splices as are wanted are looked at, since many of them make texts that are
 known."""
@@ -61,7 +62,7 @@ class Splices(PopulationProposer):
     @torch.inference_mode()
     def suggest(self, state: SearchState) -> list[str]:
         hosts = _short(parents(state, self.count))
-        donors = [member for member in _short(state.population[:DONORS]) if member.ids]
+        donors = [member for member in _short(_donors(state)) if member.ids]
         if not hosts or not donors:
             return []
         listed = _distinct(donors)
@@ -124,6 +125,12 @@ def cosines_of_sums(a: Tensor, b: Tensor, target: Tensor) -> Tensor:
     dot = (a @ target)[:, None] + b @ target
     square = (a**2).sum(1)[:, None] + (b**2).sum(1) + 2 * a @ b.T
     return dot / square.sqrt()
+
+
+def _donors(state: SearchState) -> list[Member]:
+    members = state.population[:DONORS]
+    known = {member.text for member in members}
+    return [*members, *(member for member in state.elite if member.text not in known)]
 
 
 def _short(members: Sequence[Member]) -> list[Member]:
