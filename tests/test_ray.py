@@ -20,6 +20,7 @@ from support import vectors_with_bad_rows
 
 from nanov2t import load_inverter
 from nanov2t.bulk.run import invert_source
+from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.stores.registry import open_source
 
@@ -57,6 +58,25 @@ def test_the_rows_of_the_local_engine_though_a_worker_is_killed(folder):
     invert_to_folder(load, str(folder / "vectors.npy"), None, out, 0, 1, None)
     assert (folder / "killed").exists()
     assert pq.read_table(out).equals(pq.read_table(folder / "local"))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "Connection refused"),
+        ("nowhere.invalid:6379", "not known|resolution"),
+        ("somewhere", "Invalid address format"),
+        ("127.0.0.1:x", "port number"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_one_line(folder, address, said):
+    from nanov2t.ray import invert_to_folder
+
+    load = partial(load_inverter, folder / "inverter", device="cpu")
+    given = (load, str(folder / "vectors.npy"), None, folder / "none", 0, 1, None)
+    with pytest.raises(UserError, match=f"--address {address}: .*({said})") as error:
+        invert_to_folder(*given, address=address)
+    assert "\n" not in str(error.value)
 
 
 def test_a_data_set(folder):

@@ -5,6 +5,7 @@ Actors hold the inverter. One that dies is started again, and its work is done a
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,9 @@ from nanov2t.stores.registry import open_source
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+PATIENCE = 10
+"""Seconds for a cluster to answer."""
+
 
 def invert_to_folder(
     load: Callable[[], Inverter],
@@ -46,14 +50,15 @@ def invert_to_folder(
         address: of the cluster; None: one on this machine, for this run.
 
     Raises:
-        UserError: as of :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed.
+        UserError: as of :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed, or does
+            not answer at the address.
     """
     ray = import_client("ray", "ray")
     from ray.util import ActorPool
 
     begin = partial(_begin, load, vectors, ids, out.absolute(), rounds, beam, limit)
     run = begin()
-    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    _connect(ray, address)
     try:
         known = ray.cluster_resources()
         gpus = int(known.get("GPU", 0))
@@ -135,6 +140,22 @@ class _Batches:
         for name in inverted.column_names[1:]:
             table = table.append_column(name, inverted.column(name))
         return table
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Join a cluster, or start one on this machine.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    try:
+        host, _, port = (address or "").rpartition("/")[2].rpartition(":")
+        if host and port.isdigit():  # where nobody answers, Ray alone would try for minutes
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        place = f"--address {address}" if address else "Ray"
+        raise UserError(f"{place}: {first_line(error)}") from None
 
 
 def _begin(load: Callable[[], Inverter], vectors: str, ids: str | None, *settings: Any) -> BulkRun:

@@ -20,7 +20,18 @@ def test_without_a_terminal_it_says_a_line_now_and_then(monkeypatch, capsys):
         "nanov2t: 1,001 of 3,000",
         "nanov2t: 2,000 of 3,000",
     ]
-    assert all(re.search(r"rows, [\d,.]+ a second, [-\d:]+ left$", line) for line in lines)
+    assert all(re.search(r"rows, [\d,.]+ a (second|minute), [-\d:]+ left$", line) for line in lines)
+
+
+def test_rows_that_take_minutes_have_a_speed_and_an_end(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0)
+    clock = [0.0]
+    monkeypatch.setattr("rich.console.monotonic", lambda: clock[0])
+    with RunProgress(100, finished=0, shown=True) as shown:
+        for clock[0] in (100.0, 180.0, 220.0):
+            shown.row_done()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "nanov2t: 3 of 100 rows, 1.0 a minute, 1:37:00 left"
 
 
 def test_only_one_process_says_anything(monkeypatch, capsys):

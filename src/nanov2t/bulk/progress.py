@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from types import TracebackType
 
@@ -30,6 +31,7 @@ class RunProgress:
             _Speed(),
             progress.TimeRemainingColumn(),
             console=self.console,
+            speed_estimate_period=math.inf,  # a row may take longer than rich's half minute
             disable=not self.console.is_terminal or not shown,
         )
         self._task = self._bar.add_task("", total=count, completed=finished)
@@ -70,13 +72,19 @@ class RunProgress:
         self._logged = now
         task = self._bar.tasks[self._task]
         self.say(
-            f"{task.completed:,} of {task.total:,} rows, {task.speed or 0:,.1f} a second, "
+            f"{task.completed:,} of {task.total:,} rows, {_speed_of(task)}, "
             f"{progress.TimeRemainingColumn().render(task)} left"
         )
 
 
 class _Speed(progress.ProgressColumn):
-    """Rows a second."""
+    """How fast rows are done."""
 
     def render(self, task: progress.Task) -> Text:
-        return Text(f"{task.speed or 0:,.1f} a second")
+        return Text(_speed_of(task))
+
+
+def _speed_of(task: progress.Task) -> str:
+    """Rows a second, or a minute where they take longer."""
+    speed = task.speed or 0
+    return f"{speed:,.1f} a second" if speed >= 1 else f"{60 * speed:,.1f} a minute"
