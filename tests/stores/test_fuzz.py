@@ -1,7 +1,7 @@
 """Mutated files of every kind, also of those in the folders of databases: each is either read or
 refused in one line, and a file cut short is always refused.
 
-The mutations of each file are a few hundred; NANOV2T_FUZZ sets another number:
+NANOV2T_FUZZ sets the number of mutations of each kind:
 
     NANOV2T_FUZZ=2000 pytest tests/stores/test_fuzz.py
 """
@@ -39,7 +39,8 @@ from nanov2t.core.errors import UserError
 from nanov2t.stores.faiss import Index
 from nanov2t.stores.registry import open_source
 
-MUTATIONS = int(os.environ.get("NANOV2T_FUZZ", "300"))
+FILE, FOLDER, SLOW = (int(os.environ.get("NANOV2T_FUZZ", n)) for n in (300, 100, 3))
+"""Mutations of a file, of a folder, and of a database that takes a second to open."""
 ROWS, SECONDS = 40, 30
 NAMES = [f"row {i}" for i in range(ROWS)]
 
@@ -82,7 +83,7 @@ def test_mutations_are_read_or_refused(kind: File, tmp_path):
     path = tmp_path / f"whole{kind.suffix}"
     kind.save(path, vectors.tolist(), NAMES)
     content, chance = path.read_bytes(), random.Random(0)
-    mutations = [mutate(content, chance) for _ in range(MUTATIONS)]
+    mutations = [mutate(content, chance) for _ in range(FILE)]
     mutated = tmp_path / f"mutated{kind.suffix}"
     read_all = read_indexes if isinstance(kind, FaissFlat) else read_files
     ends = read_all(mutated, mutations)
@@ -92,7 +93,7 @@ def test_mutations_are_read_or_refused(kind: File, tmp_path):
         # Whole lines are a whole file: where it was cut between two, nothing can tell.
         if cut and not (kind.suffix in LINES and changed.endswith((b"\n", b"}", b"]", b'"'))):
             assert end == "refused", f"mutation {i}: cut at {len(changed)}, taken for whole"
-    assert ends.count("refused") > MUTATIONS / 10  # at least most of those that were cut
+    assert ends.count("refused") > FILE / 10  # at least most of those that were cut
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_mutated_folders_are_read_or_refused(kind: Kind, read: tuple[str, ...], 
     paths = [p.relative_to(whole) for p in sorted(whole.rglob("*")) if p.is_file()]
     paths = [path for path in paths if (whole / path).stat().st_size]
     chance = random.Random(0)
-    for i in range(MUTATIONS // 3 if read else MUTATIONS // 100):
+    for i in range(FOLDER if read else SLOW):
         path = chance.choice(paths)
         shutil.copytree(whole, mutated)
         content = (mutated / path).read_bytes()
