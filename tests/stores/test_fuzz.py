@@ -40,7 +40,7 @@ from nanov2t.stores.faiss import Index
 from nanov2t.stores.registry import open_source
 
 FILE, FOLDER, SLOW = (int(os.environ.get("NANOV2T_FUZZ", n)) for n in (300, 100, 3))
-"""Mutations of a file, of a folder, and of a database that takes a second to open."""
+"""Mutations of a file, of a folder, and of a database that starts a server for each."""
 ROWS, SECONDS = 40, 30
 NAMES = [f"row {i}" for i in range(ROWS)]
 
