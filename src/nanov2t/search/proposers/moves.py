@@ -51,6 +51,7 @@ class Moves(PopulationProposer):
     def suggest(self, state: SearchState) -> list[str]:
         random = dice(state, self.name)
         texts: dict[str, None] = {}
+        often = SWEPT if stalled(state) else FITTEST
         for place, member in enumerate(parents(state, self.count)):
             n = len(member.ids)
             if not 1 < n <= LONGEST:
@@ -61,7 +62,6 @@ class Moves(PopulationProposer):
             gains -= random.choice(SHORT) * np.sqrt(disorder(*every.T))
             order = np.argsort(-gains, kind="stable")[:LISTED]
             rows = [exchanged(member.ids, *every[i]) for i in order]
-            often = FITTEST if not stalled(state) else SWEPT
             count = self.moves * (1 if place else often)
             texts |= dict.fromkeys(fresh(state, self.editor, rows, count))
         return list(texts)
