@@ -6,7 +6,8 @@ import random
 import pytest
 import torch
 
-from nanov2t.models.editor import DictionaryEditor, apply
+from nanov2t.models.editor import DictionaryEditor
+from nanov2t.models.edits import apply
 from nanov2t.models.physics import FEATURES, Physics
 
 TOKENS = 8

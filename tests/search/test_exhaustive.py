@@ -69,7 +69,8 @@ def test_edits_are_the_corrections_of_an_inverter_without_generator(minilm, sear
     inverter = load_inverter(DEFAULT, embedder=minilm, search=search)
     vectors = minilm.encode(texts)
     found = inverter.invert(vectors, rounds=4)
-    assert [f.text for f in found[:2]] == texts[:2] and found[0].stopped == "exact"
+    exact = [f.text for f in found if f.stopped == "exact"]
+    assert len(exact) >= 2 and set(exact) <= set(texts)
     assert all(len(f.rounds) == 5 for f in found if f.stopped == "rounds")
     for batch in (1, 2):
         again = dict(inverter.stream(vectors, 4, batch=batch))

@@ -1,14 +1,27 @@
 """What the proposers of evolution make of a population."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from nanov2t.models.editor import DictionaryEditor
 from nanov2t.search.options import SearchOptions
-from nanov2t.search.population import Population
+from nanov2t.search.population import Population, foremost, parents
 from nanov2t.search.proposers.first import FirstGuesses
-from nanov2t.search.proposers.moves import SWEPT, Moves, disorder, exchanged, exchanges
+from nanov2t.search.proposers.moves import (
+    SWEPT,
+    Moves,
+    disorder,
+    exchange_gains,
+    exchanged,
+    exchanges,
+    rearranged,
+)
 from nanov2t.search.proposers.phrases import Phrases
+from nanov2t.search.proposers.scored import Scored
 from nanov2t.search.proposers.splices import (
     Seams,
     Splices,
@@ -51,6 +64,18 @@ def test_a_population_is_ordered_by_fitness_and_keeps_the_nearest(parts):
     assert fitness == sorted(fitness, reverse=True)
     assert all(member.fitness < member.cosine for member in state.population)
     assert state.pool[0].text == "the train to vienna was late."
+
+
+def test_parents_are_the_fittest_the_nearest_and_others(parts):
+    state = after(parts, ["the train was late.", "late again", "vienna", "a train", "it rained."])
+    cosines = (0.9, 0.8, 0.95, 0.7, 0.6)
+    pairs = zip(state.population, cosines, strict=True)
+    state.population = [replace(member, cosine=cosine) for member, cosine in pairs]
+    chosen = parents(state, 4)
+    assert chosen[0] is state.population[0] and state.population[2] in chosen
+    assert len({member.text for member in chosen}) == 4
+    foremost_ones = [member.cosine for member in state.population if foremost(state, member)]
+    assert foremost_ones == [0.9, 0.95]
 
 
 def test_a_span_of_one_text_completes_another(parts):
@@ -112,7 +137,7 @@ def test_phrases_in_the_place_of_spans_come_nearer(parts):
 )
 def test_two_spans_change_places(parts, draft):
     """Also such as do not stand side by side."""
-    [texts] = Moves(parts.guesser, parts.editor, 1, 12).propose([after(parts, [draft])])
+    [texts] = Moves(parts.guesser, Scored(parts.editor), 1, 12).propose([after(parts, [draft])])
     assert TEXT in texts
 
 
@@ -131,27 +156,66 @@ def test_disorder_is_the_number_of_pairs_whose_order_changes():
         assert disorder(*exchange) == inversions
 
 
+def test_what_is_gained_is_what_then_stands_side_by_side():
+    after = np.random.default_rng(0).normal(size=(6, 6))
+
+    def total(order):
+        return sum(after[i, j] for i, j in itertools.pairwise([0, *(i + 1 for i in order), 6]))
+
+    after = np.pad(after, ((0, 0), (1, 0)))  # no word is the beginning
+    gains = exchange_gains(after[:, 1:], exchanges(5))
+    orders = [exchanged(tuple(range(5)), *exchange) for exchange in exchanges(5)]
+    found = [total(order) - total(range(5)) for order in orders]
+    np.testing.assert_allclose(gains, found, atol=1e-12)
+
+
+def test_several_exchanges_are_made_together():
+    """Where each alone loses, too."""
+    order = (4, 5, 2, 3, 0, 1, 6, 9, 8, 7)
+    after = np.full((11, 11), -8.0)
+    for i, j in itertools.pairwise([-1, *order, 10]):
+        after[i + 1, j] = 0.0
+    found = rearranged(after, 0.0, np.random.default_rng(0))
+    assert found[0] == order and len(set(found)) == len(found)
+    assert all(sorted(new) == list(range(10)) for new in found)
+
+
+def test_an_edit_network_sees_the_order(parts):
+    """The exchange that makes the text is one of the best twentieth of some 500."""
+    scored, [text] = Scored(parts.editor), parts.editor.encode([TEXT])
+    for draft in ("was late again the train to vienna.", "vienna to the train was late again."):
+        state = after(parts, [draft])
+        order = scored.of(state, state.population)[draft].order
+        np.testing.assert_allclose(np.exp(order).sum(1), 1, rtol=1e-4)
+        [member], every = state.population, exchanges(len(text))
+        gains = exchange_gains(order[:-1, 1:].astype(float), every)
+        right = [exchanged(member.ids, *exchange) == text for exchange in every]
+        assert sum(right) == 1 and (gains > gains[right]).sum() < 25
+
+
 def test_the_fittest_text_is_moved_about_more_where_nothing_was_gained(parts):
     state = after(parts, [f"{TEXT} it rained all day and nobody had told us why."])
-    moves = Moves(parts.guesser, parts.editor, 1, 3)
+    moves = Moves(parts.guesser, Scored(parts.editor), 1, 3)
     [few] = moves.propose([state])
     state.progress *= 2
     [many] = moves.propose([state])
     assert len(few) < len(many) == len(set(many)) == 3 * SWEPT
 
 
-def test_moves_go_where_language_has_the_words(parts):
+def test_moves_go_where_language_has_the_words(parts, bundled):
     """They are likelier than moves at random."""
     state = after(parts, ["to vienna the train was late again."])
     reading = parts.guesser.read(state.target.vector)
 
-    def worth(guesser):
-        [texts] = Moves(guesser, parts.editor, 1, 3).propose([state])
+    def worth(guesser, editor):
+        [texts] = Moves(guesser, Scored(editor), 1, 3).propose([state])
         assert len(set(texts)) == len(texts) == 12
         read = reading.read(parts.editor.encode(texts))
         return np.mean([float(fluency.chosen.sum()) for fluency in read])
 
-    assert worth(parts.guesser) > worth(None) + 5
+    blind = DictionaryEditor(bundled.dictionary, parts.embedder)
+    assert worth(parts.guesser, parts.editor) > worth(None, blind) + 5
+    assert worth(None, parts.editor) > worth(None, blind) + 2
 
 
 def test_populations_that_stall_start_anew_and_are_then_joined(parts):
@@ -179,7 +243,7 @@ def test_nothing_is_proposed_before_there_is_a_population(parts):
     for proposer in (
         Splices(parts.guesser, parts.editor, 2, 16),
         Words(parts.guesser, parts.editor, 2, 16),
-        Moves(parts.guesser, parts.editor, 2, 16),
+        Moves(parts.guesser, Scored(parts.editor), 2, 16),
         Phrases(parts.guesser, parts.editor, 2, 16),
     ):
         assert proposer.propose([state]) == [[]]

@@ -39,9 +39,18 @@ def test_most_drafts_have_few_errors_and_some_have_many(corruption):
     assert drafts[:5] == [corruption.draft(text, np.random.default_rng(i)) for i in range(5)]
 
 
+def test_half_of_the_texts_have_another_order(corruption):
+    text = corruption.words[:12].tolist()
+    orders = [corruption.reordered(text, np.random.default_rng(i)) for i in range(400)]
+    assert all(sorted(order) == sorted(text) for order in orders)
+    assert 0.35 < np.mean([order != text for order in orders]) < 0.55
+    assert orders[:5] == [corruption.reordered(text, np.random.default_rng(i)) for i in range(5)]
+
+
 @pytest.mark.parametrize("text", [[], [2023]])
 def test_the_shortest_texts(corruption, text):
     rng = np.random.default_rng(0)
+    assert corruption.reordered(text, rng) == text
     for kind in KINDS:
         assert all(isinstance(word, int) for word in corruption.err(text, kind, rng))
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE
-from nanov2t.models.editor import Edit, Kind, apply
-from nanov2t.train.labels import IGNORED, collate, row_labels
+from nanov2t.models.edits import Edit, Kind, apply
+from nanov2t.train.labels import IGNORED, collate, following, row_labels
 
 
 def edits_of(labels):
@@ -51,6 +51,28 @@ def test_any_of_the_words_missing_in_a_gap_is_asked_for():
     assert found == {2, 3}
 
 
+@pytest.mark.parametrize(
+    ("draft", "text", "pairs"),
+    [
+        ([1, 2], [1, 2], [(0, 1), (1, 2), (2, 3)]),
+        ([2, 1], [1, 2], [(0, 2), (1, 3), (2, 1)]),
+        ([2, 9, 1], [1, 7, 2], [(0, 3), (1, 4), (3, 1)]),  # 7 is missing, 9 too many
+        ([5, 1, 5], [5, 1, 5], [(0, 1), (0, 3), (1, 2), (1, 4), (2, 1), (2, 3), (3, 2), (3, 4)]),
+        ([9], [1], [(0, 2)]),
+        ([], [1], [(0, 1)]),
+    ],
+)
+def test_what_follows(draft, text, pairs):
+    assert following(draft, text) == pairs
+
+
+def test_a_guide_has_the_edits_and_the_text_the_order():
+    rng = np.random.default_rng(0)
+    found = row_labels([2, 9], [1, 2], rng, guide=[2, 1])
+    assert (found.actions, found.replaced, found.inserted) == ([KEEP, REPLACE], {1: 1}, {})
+    assert found.order == [(0, 1), (1, 3)]
+
+
 def test_labels_stand_where_the_network_looks():
     rng = np.random.default_rng(0)
     rows = [row_labels([1, 9], [1, 2], rng), row_labels([4], [3, 4], rng)]
@@ -63,3 +85,4 @@ def test_labels_stand_where_the_network_looks():
     assert labels.gaps.tolist() == [[0, 0, 0], [1, 0, nothing]]
     assert labels.replaced.T.tolist() == [[0, 2, 2]]
     assert labels.inserted.T.tolist() == [[1, 0, 3]]
+    assert labels.order.T.tolist() == [[0, 0, 1], [0, 1, 3], [1, 0, 1], [1, 1, 2]]

@@ -13,6 +13,7 @@ from nanov2t.search.options import Budget, SearchOptions
 from nanov2t.search.population import Population, PopulationProposer, dice, parents
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
+from nanov2t.search.proposers.scored import Scored
 from nanov2t.targets import prepare_targets
 from nanov2t.train.study import study_embedder
 
@@ -51,7 +52,11 @@ def test_evolution_by_the_dictionary_beats_a_blind_one(embedder, studied):
     inverter = Inverter(embedder, embedder.tokenizer, None, None, dictionary, budget=BUDGET)
     missed = sum(1 - inversion.cosine for inversion in inverter.invert(vectors))
     editor = DictionaryEditor(dictionary, embedder)
-    step = [FirstGuesses(None, editor, 32, 99), Moves(None, editor, 12, 12), AnyWord(editor)]
+    step = [
+        FirstGuesses(None, editor, 32, 99),
+        Moves(None, Scored(editor), 12, 12),
+        AnyWord(editor),
+    ]
     blind = RoundSearch([step], Population(embedder), stop, 32, 8, together=False)
     targets = prepare_targets(vectors, embedder.info)
     blindly = sum(1 - f.cosine for _, f in blind.stream(targets, SearchOptions(budget=BUDGET)))

@@ -2,8 +2,10 @@
 
 A corrector that does not write the text anew: for every word of the draft it says whether to keep,
 replace or delete it, for every gap whether a word is missing, and which word (cf. Gu et al. 2019,
-"Levenshtein Transformer"). Copying, which a small writing corrector learns last, is its default;
-one pass scores every edit of a draft, at the cost of embedding it.
+"Levenshtein Transformer"); and for every word, which other one it should stand in front of, since
+a mean of states tells the words of a text sooner than their order. Copying, which a small writing
+corrector learns last, is its default; one pass scores every edit of a draft, at the cost of
+embedding it.
 
 It starts as the embedder (:class:`~nanov2t.models.trunk.Trunk`). Beside the draft's words it reads
 their true last states h, and what physics knows of the target: the residual R, the wanted state of
@@ -29,6 +31,12 @@ KEEP, REPLACE, DELETE = 0, 1, 2
 TARGET_TOKENS, DIFFERENCE_TOKENS, MISSING_TOKENS = 3, 2, 4
 """Prefix positions: of the target vector, of its difference from the draft's, and the words that
 would be likeliest to be inserted."""
+FOLLOWING = 96
+"""Numbers that tell which token follows which."""
+NEVER = -1e4
+"""Logit of what cannot be."""
+REACH = 6
+"""Tokens of the draft beyond which it does not matter how far apart two of them stand."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,8 @@ class Edits(NamedTuple):
     """float32 [n, t, 3]: logits of KEEP, REPLACE and DELETE."""
     insertion: Tensor
     """float32 [n, t - 1, 2]: logits of no word missing and of a word missing."""
+    order: Tensor
+    """float32 [n, t, t]: log probabilities, in each row, of the tokens that may follow a token."""
 
 
 class EditNetwork(nn.Module):
@@ -80,6 +90,7 @@ class EditNetwork(nn.Module):
         self.read_features = nn.Linear(FEATURES, width)
         self.action = _classifier(width, width, [1.0, 0.0, -1.0])
         self.insertion = _classifier(2 * width, width, [1.0, -1.0])
+        self.order = OrderHead(width)
         self.replaced = WordHead(width, width)
         self.inserted = WordHead(2 * width, width)
         self.bias = nn.Parameter(torch.zeros(trunk.vocabulary))
@@ -139,7 +150,7 @@ class EditNetwork(nn.Module):
         x = x[:, prefix.shape[1] :]
         gaps = torch.cat([x[:, :-1], x[:, 1:]], -1)
         action, insertion = self.action(x).float(), self.insertion(gaps).float()
-        return Edits(x, gaps, found, action, insertion)
+        return Edits(x, gaps, found, action, insertion, self.order(x, mask))
 
     def _prefix(self, targets: Tensor, vectors: Tensor, found: Findings) -> Tensor:
         """[n, TARGET_TOKENS + DIFFERENCE_TOKENS + MISSING_TOKENS, hidden]."""
@@ -217,6 +228,28 @@ class WordHead(nn.Module):
         language = self.norm(F.gelu(self.language(x)))
         state = self.state(x).float()
         return language, state[:, :-1], F.softplus(state[:, -1:])
+
+
+class OrderHead(nn.Module):
+    """States of tokens to which of them should follow which."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.before = nn.Linear(width, FOLLOWING)
+        self.behind = nn.Linear(width, FOLLOWING)
+        self.distance = nn.Parameter(torch.zeros(2 * REACH + 1))
+        self.distance.data[REACH + 1] = 2.0
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """[n, t, width] and bool [n, t] to float32 [n, t, t]: see :class:`Edits`."""
+        before, behind = self.before(x).float(), self.behind(x).float()
+        places = torch.arange(x.shape[1], device=x.device)
+        apart = (places - places[:, None]).clamp(-REACH, REACH) + REACH
+        logits = before @ behind.transpose(1, 2) * (2 / FOLLOWING**0.5)
+        logits = logits + self.distance.float()[apart]
+        barred = ~mask[:, None] | (places == places[:, None]) | (places == 0)
+        order: Tensor = logits.masked_fill(barred, NEVER).log_softmax(-1)
+        return order
 
 
 def start_edit_network(config: EditConfig, log_frequency: Tensor) -> EditNetwork:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nanov2t.models.editor import Edit, Editor, ScoredDraft, apply, conflict
+from nanov2t.models.editor import Editor
+from nanov2t.models.edits import Edit, ScoredDraft, apply, conflict
 from nanov2t.models.guesser import Guesser
 
 EDITS = 64

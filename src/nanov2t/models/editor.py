@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,42 +17,13 @@ from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork, Edits
+from nanov2t.models.edits import Edit, Kind, ScoredDraft
 from nanov2t.models.physics import Findings, Physics
 
 ROWS = {"cpu": 32, "cuda": 512}
 """Drafts that are looked at together."""
 WORDS = 24
 """Words considered at each place."""
-
-
-class Kind(IntEnum):
-    """What an edit does to a draft."""
-
-    REPLACE = 0
-    INSERT = 1
-    DELETE = 2
-    MOVE = 3
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One change of a draft's token ids."""
-
-    kind: Kind
-    place: int
-    """Index of the token replaced, deleted or moved, or before which the new one is inserted."""
-    word: int
-    """Id of the new token; of a move, the index of the token before which the word goes."""
-
-
-@dataclass(frozen=True)
-class ScoredDraft:
-    """A draft and its likeliest edits, best first."""
-
-    ids: tuple[int, ...]
-    edits: list[Edit]
-    odds: np.ndarray
-    """float32 [edits], log odds of each edit against leaving its place as it is, in nats."""
 
 
 class Editor(ABC):
@@ -70,11 +40,9 @@ class Editor(ABC):
     def score(
         self, targets: Sequence[np.ndarray], drafts: Sequence[str], count: int
     ) -> list[ScoredDraft]:
-        """The `count` likeliest edits of each draft, given its target, float32 [dim].
-
-        Drafts of one length are looked at together, so that nothing is padded and what is found of
-        a draft does not depend on the others. Drafts that are too long have no edits.
-        """
+        """The `count` likeliest edits of each draft, given its target, float32 [dim]; none of
+        drafts that are too long. Drafts of one length are looked at together, so that nothing is
+        padded and what is found of a draft does not depend on the others."""
         scored = [ScoredDraft((), [], np.zeros(0, np.float32))] * len(drafts)
         for places, ids, states in self.embedder.states_by_length(drafts):
             found = self.score_states([targets[i] for i in places], ids, states, count)
@@ -150,9 +118,12 @@ class NetworkEditor(Editor):
         odds = Odds(
             *self._replacements(edits, ids, action[..., REPLACE] - action[..., KEEP]),
             *self._insertions(edits, ids, insertion[..., 1] - insertion[..., 0]),
+            _moves(edits.order),
             (action[..., DELETE] - action[..., KEEP])[:, 1:-1],
         )
-        return odds.best(ids[:, 1:-1], count)
+        order = edits.order.cpu().numpy()
+        for draft, row in zip(odds.best(ids[:, 1:-1], count), order, strict=True):
+            yield replace(draft, order=row)
 
     def _replacements(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor]:
         """Log odds [n, t - 2, WORDS] and ids of the likeliest replacements."""
@@ -166,17 +137,23 @@ class NetworkEditor(Editor):
         best = best - total + odds[:, 1:-1].reshape(-1, 1)
         return best.view(n, inner, WORDS), words.view(n, inner, WORDS)
 
-    def _insertions(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log odds [n, t - 1, WORDS] and ids of the likeliest insertions, and log odds [n, t - 1,
-        t - 2] of inserting each of the draft's own words."""
+    def _insertions(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor]:
+        """Log odds [n, t - 1, WORDS] and ids of the likeliest insertions."""
         n, gaps = odds.shape
         rows = torch.arange(n, device=ids.device).repeat_interleave(gaps)
         places = torch.arange(gaps, device=ids.device).repeat(n)
         logits = self.network.insertions(edits, rows, places)
         logits = logits - logits.logsumexp(-1, keepdim=True) + odds.reshape(-1, 1)
         best, words = logits.topk(WORDS, -1)
-        own = logits.gather(1, ids[rows, 1:-1]).view(n, gaps, gaps - 1)
-        return best.view(n, gaps, WORDS), words.view(n, gaps, WORDS), own
+        return best.view(n, gaps, WORDS), words.view(n, gaps, WORDS)
+
+
+def _moves(order: Tensor) -> Tensor:
+    """Log odds [n, t - 1, t - 2] of moving each word to each gap, by what would follow what: order
+    is [n, t, t]."""
+    own = order.diagonal(1, 1, 2)  # of what follows each token now
+    apart = order.diagonal(2, 1, 2) - own[:, :-1] - own[:, 1:]  # where the word is taken away
+    return order[:, :-1, 1:-1] + order[:, 1:-1, 1:].mT - own[..., None] + apart[:, None]
 
 
 class DictionaryEditor(Editor):
@@ -210,13 +187,14 @@ class DictionaryEditor(Editor):
         inserted = found.insertion_gains + prior[found.inserted]
         likely = torch.isin(ids[:, 1:-1], found.inserted)
         moved = torch.where(likely, inserted[:, -1:], -torch.inf)
+        deleted = found.deletion_gains[:, 1:-1] - own
         odds = Odds(
             replaced,
             found.nearest[:, 1:-1],
             inserted[:, None].expand(n, gaps, WORDS),
             found.inserted[:, None].expand(n, gaps, WORDS),
-            moved[:, None].expand(n, gaps, -1),
-            found.deletion_gains[:, 1:-1] - own,
+            (moved + deleted)[:, None].repeat(1, gaps, 1),
+            deleted,
         )
         return odds.best(ids[:, 1:-1], count)
 
@@ -231,16 +209,15 @@ class Odds:
     inserted: Tensor
     """[n, m + 1, WORDS]."""
     insertions: Tensor
-    own_inserted: Tensor
-    """[n, m + 1, m], of each of the draft's own words at each gap."""
+    moved: Tensor
+    """[n, m + 1, m], of each of the draft's words to each gap."""
     deleted: Tensor
     """[n, m]."""
 
     def best(self, ids: Tensor, count: int) -> Iterator[ScoredDraft]:
         """The `count` likeliest edits of each draft, ids long [n, m]."""
         n, m = ids.shape
-        moved = self.own_inserted + self.deleted[:, None]  # [n, gap, word]
-        words = torch.arange(m, device=ids.device)
+        moved, words = self.moved, torch.arange(m, device=ids.device)
         moved[:, words, words] = moved[:, words + 1, words] = -torch.inf  # where it stands already
         deleted = self.deleted if m > 1 else torch.full_like(self.deleted, -torch.inf)
         flat = torch.cat([x.flatten(1) for x in (self.replaced, self.inserted, deleted, moved)], 1)
@@ -267,31 +244,3 @@ class Odds:
             finite = int(best[i].isfinite().sum())
             odds = best[i, :finite].float().cpu().numpy()
             yield ScoredDraft(tuple(ids[i].tolist()), edits[:finite], odds)
-
-
-def apply(ids: Sequence[int], edits: Sequence[Edit]) -> list[int]:
-    """The token ids with edits made that do not conflict."""
-    replaced = {e.place: e.word for e in edits if e.kind == Kind.REPLACE}
-    gone = {e.place for e in edits if e.kind in (Kind.DELETE, Kind.MOVE)}
-    inserted = {e.place: e.word for e in edits if e.kind == Kind.INSERT}
-    inserted |= {e.word: ids[e.place] for e in edits if e.kind == Kind.MOVE}
-    result = []
-    for i in range(len(ids) + 1):
-        if i in inserted:
-            result.append(inserted[i])
-        if i < len(ids) and i not in gone:
-            result.append(replaced.get(i, ids[i]))
-    return result
-
-
-def conflict(a: Edit, b: Edit) -> bool:
-    """Whether two edits touch the same word or fill the same gap."""
-
-    def touched(edit: Edit) -> set[tuple[str, int]]:
-        if edit.kind == Kind.INSERT:
-            return {("gap", edit.place)}
-        if edit.kind == Kind.MOVE:
-            return {("word", edit.place), ("gap", edit.word)}
-        return {("word", edit.place)}
-
-    return bool(touched(a) & touched(b))

@@ -20,6 +20,7 @@ from nanov2t.search.proposers.children import Children
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.phrases import Phrases
+from nanov2t.search.proposers.scored import Scored
 from nanov2t.search.proposers.splices import Splices
 from nanov2t.search.proposers.words import Words
 from nanov2t.search.state import SearchState, Stopped
@@ -76,7 +77,7 @@ FAST = Spending(
     parents=4,
     edits=4,
     combinations=4,
-    moves=3,
+    moves=1,
     splices=32,
     words=16,
     phrases=16,
@@ -92,13 +93,13 @@ def evolution_search(parts: Parts) -> RoundSearch:
     """First guesses, then generations of children."""
     if parts.editor is None:
         raise UserError("search evolution: needs an inverter that looks inside its embedder")
-    effort = EFFORTS[parts.effort]
+    effort, scored = EFFORTS[parts.effort], Scored(parts.editor)
     proposers: list[Proposer] = [
         FirstGuesses(parts.guesser, parts.editor, effort.guesses, PATIENCE),
-        Children(parts.editor, effort.parents, effort.edits, effort.combinations),
+        Children(scored, effort.parents, effort.edits, effort.combinations),
         Splices(parts.guesser, parts.editor, 2 * effort.parents, effort.splices),
         Words(parts.guesser, parts.editor, max(1, effort.parents // 2), effort.words),
-        Moves(parts.guesser, parts.editor, effort.parents, effort.moves),
+        Moves(parts.guesser, scored, effort.parents, effort.moves),
     ]
     if parts.guesser is not None:
         proposers.append(

@@ -25,8 +25,8 @@ SHORTLIST = 96
 """Texts of the highest cosines, of which the fittest are kept."""
 GAIN = 1e-4
 """Difference of fitness that counts as a gain."""
-FITTEST = 4
-"""Times as many edits and moves as of others that are tried of the fittest parent."""
+FOREMOST = 4
+"""Times as many edits and moves as of others that are tried of the foremost parents."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
 
@@ -148,19 +148,30 @@ def dice(state: SearchState, purpose: str) -> np.random.Generator:
 
 
 def parents(state: SearchState, count: int) -> list[Member]:
-    """The fittest member of a population and others of it, the likelier the better they rank; none
-    where there is no population yet."""
+    """The fittest member of a population, another one, that of the highest cosine, and further
+    ones, the likelier the better they rank by fitness or cosine; none where there is no population
+    yet."""
     population = state.population
     if not population:
         return []
-    weights = 1 / (1 + np.arange(len(population)))
+    cosines = np.array([member.cosine for member in population])
+    nearest = np.argsort(-cosines, kind="stable")
+    ranks = np.empty(len(population), dtype=int)
+    ranks[nearest] = np.arange(len(population))
+    weights = 1 / (1 + np.minimum(ranks, np.arange(len(population))))
     drawn = dice(state, "parents").choice(
-        len(population),
-        min(count - 1, len(population)),
-        replace=False,
-        p=weights / weights.sum(),
+        len(population), min(count, len(population)), replace=False, p=weights / weights.sum()
     )
-    return [population[i] for i in dict.fromkeys([0, *drawn.tolist()])]
+    places = [0, *drawn[:1].tolist(), int(nearest[0]), *drawn[1:].tolist()]
+    return [population[i] for i in list(dict.fromkeys(places))[:count]]
+
+
+def foremost(state: SearchState, member: Member) -> bool:
+    """Whether a member, one of the population, is the fittest of it, or that of the highest cosine:
+    near the target a language model's dislike of a text must not keep the search from its
+    neighbours."""
+    population = state.population
+    return member is population[0] or member.cosine == max(m.cosine for m in population)
 
 
 def unseen(state: SearchState, texts: Sequence[str], count: int) -> list[str]:

@@ -18,6 +18,13 @@ ALL = 0.03
 wrong."""
 SPAN = 4
 """Longest span of words that is moved."""
+REORDERED = 0.5
+"""Share of the texts whose words a draft has in another order."""
+ONE_MOVE, TWO_MOVES = 0.35, 0.25
+"""Shares of these in which one pair of spans, or two, have changed places; in the others it is up
+to a third as many as they have words."""
+LONG = 6
+"""Longest span of a pair, as a rule: one of the two may be longer."""
 KINDS = {"replace": 0.5, "delete": 0.18, "insert": 0.15, "swap": 0.08, "move": 0.09}
 """How frequent the errors are."""
 
@@ -46,6 +53,19 @@ class Corruption:
         for _ in range(int(rng.integers(1, most + 1))):
             draft = self.err(draft, str(rng.choice(list(KINDS), p=list(KINDS.values()))), rng)
         return draft
+
+    def reordered(self, text: list[int], rng: np.random.Generator) -> list[int]:
+        """A text, or its words in another order."""
+        if len(text) < 2 or rng.random() >= REORDERED:
+            return text
+        kind, most = rng.random(), max(3, len(text) // 3)
+        moves = 1 if kind < ONE_MOVE else 2 if kind < ONE_MOVE + TWO_MOVES else 0
+        order = tuple(text)
+        for _ in range(moves or int(rng.integers(3, most + 1))):
+            i, j, k, m = sorted(rng.integers(0, len(text) + 1, 4))
+            if min(j - i, m - k) <= LONG:
+                order = (*order[:i], *order[k:m], *order[j:k], *order[i:j], *order[m:])
+        return list(order)
 
     def err(self, draft: list[int], kind: str, rng: np.random.Generator) -> list[int]:
         """The draft with one error more, one of KINDS, or with another where there is no room for

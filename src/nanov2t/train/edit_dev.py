@@ -7,7 +7,8 @@ import torch
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.editor import NetworkEditor, apply
+from nanov2t.models.editor import NetworkEditor
+from nanov2t.models.edits import apply
 from nanov2t.train.corruption import Corruption
 from nanov2t.train.data import Embed
 from nanov2t.train.draft_states import DraftReader
@@ -41,9 +42,13 @@ class EditDev:
         self.embedder, self.dictionary, self.read = embedder, dictionary, read
         self.texts = dev_texts(config.data, embedder.tokenizer, config.eval_limit)
         rng = np.random.default_rng(SEED)
+        self.guides = {
+            length: [corruption.reordered(row, rng) for row in rows]
+            for length, rows in self.texts.items()
+        }
         self.drafts = {
             length: [corruption.draft(row, rng) for row in rows]
-            for length, rows in self.texts.items()
+            for length, rows in self.guides.items()
         }
         self.one_error = {
             length: [self._one_error(row, corruption, rng) for row in rows]
@@ -57,9 +62,9 @@ class EditDev:
 
     def of(self, model: EditLoss) -> dict[str, float]:
         """`loss`, as in training; nats a place (to keep, replace or delete its word and to fill or
-        leave the gap beside it) and nats a word to be put in, over the drafts of all lengths; and,
-        by length, the share of the drafts with one error that the likeliest edit mends, or one of
-        the EDITS likeliest."""
+        leave the gap beside it), nats a word to be put in and nats a token whose follower is looked
+        for, over the drafts of all lengths; and, by length, the share of the drafts with one error
+        that the likeliest edit mends, or one of the EDITS likeliest."""
         figures = self._nats(model)
         editor = NetworkEditor(model.network, self.dictionary, self.embedder)
         for length, rows in self.texts.items():
@@ -83,8 +88,8 @@ class EditDev:
 
     @torch.inference_mode()
     def _nats(self, model: EditLoss) -> dict[str, float]:
-        actions = words = 0.0
-        places = missing = 0
+        actions = words = order = 0.0
+        places = missing = followed = 0
         for length, rows in self.texts.items():
             for first in range(0, len(rows), ROWS):
                 part = slice(first, first + ROWS)
@@ -92,8 +97,10 @@ class EditDev:
                 rng = np.random.default_rng(SEED)
                 labels = collate(
                     [
-                        row_labels(*pair, rng)
-                        for pair in zip(drafts.rows(), rows[part], strict=True)
+                        row_labels(draft, text, rng, guide)
+                        for draft, text, guide in zip(
+                            drafts.rows(), rows[part], self.guides[length][part], strict=True
+                        )
                     ],
                     drafts.ids.shape[1],
                     drafts.ids.device,
@@ -106,10 +113,13 @@ class EditDev:
                     places=1,
                 )
                 actions, words = actions + float(output.actions), words + float(output.words)
+                order += float(output.order)
+                followed += len(labels.order[:2].unique(dim=1).T)
                 places += int((drafts.mask.sum(1) - 2).sum())
                 missing += labels.replaced.shape[1] + labels.inserted.shape[1]
         return {
-            "loss": (actions + words) / max(1, places),
+            "loss": (actions + words + order) / max(1, places),
             "nats_place": actions / max(1, places),
             "nats_word": words / max(1, missing),
+            "nats_order": order / max(1, followed),
         }

@@ -29,6 +29,8 @@ class EditOutput(NamedTuple):
     """Of keeping, replacing or deleting words and of filling gaps or not."""
     words: Tensor
     """Of replacements and insertions."""
+    order: Tensor
+    """Of the tokens that follow tokens."""
     children: list[list[list[int]]]
     """CHILDREN drafts, ids without special tokens, of each of the n; empty if none were asked
     for."""
@@ -70,14 +72,29 @@ class EditLoss(nn.Module):
         ):
             logits = head(edits, at[0], at[1], candidates.words) + candidates.correction
             words = words + _nats(logits, candidates.places(at[2]))
+        order = order_nats(edits.order, labels.order)
         children = (
             [] if noise is None else draw_children(network, edits, ids, mask, candidates, noise)
         )
-        return EditOutput((actions + words) / places, actions.detach(), words.detach(), children)
+        return EditOutput(
+            (actions + words + order) / places,
+            actions.detach(),
+            words.detach(),
+            order.detach(),
+            children,
+        )
 
 
 def _nats(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+
+
+def order_nats(order: Tensor, labels: Tensor) -> Tensor:
+    """Of the tokens that have followers, [n, t, t] and long [3, m]: see Labels."""
+    right = torch.zeros_like(order, dtype=torch.bool)
+    right[labels[0], labels[1], labels[2]] = True
+    known = right.any(-1)
+    return -order[known].masked_fill(~right[known], -torch.inf).logsumexp(-1).sum()
 
 
 @torch.no_grad()

@@ -71,6 +71,10 @@ class Known(NamedTuple):
     """The first step that has them."""
     mine: list[list[int]]
     """This process's."""
+    guides: list[list[int]]
+    """The same words in the order that the drafts have."""
+    written: list[int]
+    """Those whose drafts are hypotheses."""
     every: Tensor
     """long [m], the words of all processes' texts."""
     vectors: Tensor
@@ -119,9 +123,13 @@ class Editing:
         known = self._texts(step)
         drafts = self._going_on(known) if schedule.round[step] else self._begun(known)
         labels = [
-            row_labels(draft, text, rng)
-            for draft, text, rng in zip(
-                drafts.rows(), known.mine, self._generators(3, step), strict=True
+            row_labels(*row)
+            for row in zip(
+                drafts.rows(),
+                known.mine,
+                self._generators(3, step),
+                known.guides,
+                strict=True,
             )
         ]
         # The same in every process, and so not drawn behind what is of its own rows.
@@ -163,6 +171,7 @@ class Editing:
         if self._known is None or self._known.begun != begun:
             texts = self.source.at(step)
             mine = texts[self.source.mine]
+            guides, written = self._guides(mine, begun)
             every = torch.tensor([word for row in texts for word in row], device=self.device)
             ids = padded(mine, self.pad).to(self.device)
             vectors = self.noise(
@@ -171,17 +180,28 @@ class Editing:
                 self.source.mine,
                 [self.config.seed, 5, begun],
             )
-            self._known = Known(begun, mine, every, vectors)
+            self._known = Known(begun, mine, guides, written, every, vectors)
         return self._known
+
+    def _guides(self, texts: list[list[int]], step: int) -> tuple[list[list[int]], list[int]]:
+        """The texts as their drafts will have them, and which of these are to be hypotheses."""
+        share = self.config.drafts.share if self.hypotheses else 0.0
+        guides, written = [], []
+        for i, (text, rng) in enumerate(zip(texts, self._generators(6, step), strict=True)):
+            if rng.random() < share:
+                written.append(i)
+                guides.append(text)
+            else:
+                guides.append(self.corruption.reordered(text, rng))
+        return guides, written
 
     def _begun(self, known: Known) -> Drafts:
         """Texts with errors, and hypotheses."""
         rngs = self._generators(2, known.begun)
-        share = self.config.drafts.share if self.hypotheses else 0.0
-        written = [i for i, rng in enumerate(rngs) if rng.random() < share]
         rows = [
-            self.corruption.draft(text, rng) for text, rng in zip(known.mine, rngs, strict=True)
+            self.corruption.draft(text, rng) for text, rng in zip(known.guides, rngs, strict=True)
         ]
+        written = known.written
         if self.hypotheses and written:
             steps = self.config.data.max_tokens + HYPOTHESIS_LONGER
             noise = torch.stack([self.hypotheses.noise(steps, rngs[i]) for i in written])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE
 
 IGNORED = -100
+BEGIN, END = -1, -2
+"""In place of words: what stands in front of a text and behind it."""
 
 
 class RowLabels(NamedTuple):
@@ -23,6 +26,8 @@ class RowLabels(NamedTuple):
     """Place among the words to the word that belongs there."""
     inserted: dict[int, int]
     """Gap, the number of words before it, to a word that is missing there."""
+    order: list[tuple[int, int]]
+    """Tokens, counted from the special one in front, and what may follow them."""
 
 
 class Labels(NamedTuple):
@@ -36,13 +41,23 @@ class Labels(NamedTuple):
     """long [3, m]: row, token and right word of each replacement"""
     inserted: Tensor
     """long [3, k]: row, gap and word of each insertion"""
+    order: Tensor
+    """long [3, j]: row, token, and a token that may follow it"""
 
 
-def row_labels(draft: Sequence[int], text: Sequence[int], rng: np.random.Generator) -> RowLabels:
-    """By the fewest edits. Where several words are missing in one gap, a random one of them: the
-    others can be inserted in the next round."""
+def row_labels(
+    draft: Sequence[int],
+    text: Sequence[int],
+    rng: np.random.Generator,
+    guide: Sequence[int] | None = None,
+) -> RowLabels:
+    """By the fewest edits that make the text, or a `guide` that has its words in another order, as
+    the draft has them: what is wrong with the order is said by `order` alone. Where several words
+    are missing in one gap, a random one of them: the others can be inserted in the next round."""
+    order = following(draft, text)
     actions, missing = [KEEP] * len(draft), dict[int, list[int]]()
     replaced = {}
+    text = text if guide is None else guide
     distance = _distances(draft, text)
     i, j = len(draft), len(text)
     while i or j:
@@ -59,7 +74,25 @@ def row_labels(draft: Sequence[int], text: Sequence[int], rng: np.random.Generat
             j -= 1
             missing.setdefault(i, []).append(text[j])
     inserted = {gap: words[int(rng.integers(len(words)))] for gap, words in missing.items()}
-    return RowLabels(actions, replaced, inserted)
+    return RowLabels(actions, replaced, inserted, order)
+
+
+def following(draft: Sequence[int], text: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of tokens of a draft, counted from the special token in front of it, of which the
+    second follows the first in the text, or would if the text had only the draft's words. Equal
+    words are not told apart."""
+    places: dict[int, list[int]] = {BEGIN: [0], END: [len(draft) + 1]}
+    for place, word in enumerate(draft, 1):
+        places.setdefault(word, []).append(place)
+    known = [BEGIN, *(word for word in text if word in places), END]
+    pairs = {
+        (i, j)
+        for word, follower in itertools.pairwise(known)
+        for i in places[word]
+        for j in places[follower]
+        if i != j
+    }
+    return sorted(pairs)
 
 
 def _distances(draft: Sequence[int], text: Sequence[int]) -> list[list[int]]:
@@ -86,8 +119,9 @@ def collate(rows: Sequence[RowLabels], width: int, device: torch.device) -> Labe
         (i, place + 1, word) for i, r in enumerate(rows) for place, word in r.replaced.items()
     ]
     inserted = [(i, gap, word) for i, r in enumerate(rows) for gap, word in r.inserted.items()]
-    replaced_at, inserted_at = (
+    order = [(i, token, follower) for i, r in enumerate(rows) for token, follower in r.order]
+    at = (
         torch.tensor(found, dtype=torch.long).reshape(-1, 3).T.to(device)
-        for found in (replaced, inserted)
+        for found in (replaced, inserted, order)
     )
-    return Labels(actions.to(device), gaps.to(device), replaced_at, inserted_at)
+    return Labels(actions.to(device), gaps.to(device), *at)

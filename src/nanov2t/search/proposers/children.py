@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nanov2t.models.editor import Edit, Editor, Kind, ScoredDraft, apply, conflict
+from nanov2t.models.edits import Edit, Kind, ScoredDraft, apply, conflict
 from nanov2t.search.population import (
-    FITTEST,
+    FOREMOST,
     PopulationProposer,
     dice,
+    foremost,
     offset_of,
     parents,
     target_on,
 )
+from nanov2t.search.proposers.scored import Scored
 from nanov2t.search.state import Member, SearchState
 
-KNOWN = 128
-"""Edits that are kept of a parent."""
 MOST = 8
 """Edits that are made together."""
 DRAWN = 6
@@ -33,23 +32,13 @@ GOING = (Kind.REPLACE, Kind.DELETE)
 COMING = (Kind.REPLACE, Kind.INSERT)
 
 
-@dataclass
-class Parent:
-    """A member whose edits were scored."""
-
-    member: Member
-    draft: ScoredDraft
-    tried: int = 0
-    """How many of its edits, from the likeliest on, were tried alone."""
-
-
 class Children(PopulationProposer):
     """Edits of parents by their odds: single ones from the likeliest on, further ones whenever the
     same parent comes again; and sets of edits, drawn by their odds, since a text that is wrong in
     several places seldom gains by mending one of them.
 
     Args:
-        editor: scores the edits of a text.
+        scored: the edits of texts by their odds.
         count: parents of a round.
         edits: single edits of a parent that are tried.
         combinations: sets of edits of a parent that are tried.
@@ -57,48 +46,38 @@ class Children(PopulationProposer):
 
     name = "children"
 
-    def __init__(self, editor: Editor, count: int, edits: int, combinations: int):
-        self.editor, self.count = editor, count
+    def __init__(self, scored: Scored, count: int, edits: int, combinations: int):
+        self.scored, self.editor, self.count = scored, scored.editor, count
         self.edits, self.combinations = edits, combinations
-        self._parents: WeakKeyDictionary[SearchState, dict[str, Parent]] = WeakKeyDictionary()
+        self._tried: WeakKeyDictionary[SearchState, Counter[str]] = WeakKeyDictionary()
 
     def suggest(self, state: SearchState) -> list[str]:
         random = dice(state, self.name)
+        members = parents(state, self.count)
+        drafts = self.scored.of(state, members)
         rows: list[list[int]] = []
-        for place, parent in enumerate(self._score(state, parents(state, self.count))):
-            count = self.edits * (1 if place else FITTEST)
-            rows += self._children(state, parent, count, random)
+        for member in members:
+            if member.text in drafts:
+                count = self.edits * (FOREMOST if foremost(state, member) else 1)
+                rows += self._children(state, member, drafts[member.text], count, random)
         return self.editor.decode(rows)
 
-    def _score(self, state: SearchState, members: Sequence[Member]) -> list[Parent]:
-        """The members with their edits; those that have left the population are forgotten."""
-        known = self._parents.get(state, {})
-        alive = {member.text for member in state.population}
-        known = {text: parent for text, parent in known.items() if text in alive}
-        lengths = defaultdict(list)
-        for member in members:
-            if member.text not in known:
-                lengths[len(member.row)].append(member)
-        for group in lengths.values():
-            hidden = torch.stack([member.states for member in group])
-            ids = torch.tensor([member.row for member in group], device=hidden.device)
-            targets = [state.target.vector] * len(group)
-            drafts = self.editor.score_states(targets, ids, hidden, KNOWN)
-            for member, draft in zip(group, drafts, strict=False):  # none where they are too long
-                known[member.text] = Parent(member, draft)
-        self._parents[state] = known
-        return [known[member.text] for member in members if member.text in known]
-
     def _children(
-        self, state: SearchState, parent: Parent, count: int, random: np.random.Generator
+        self,
+        state: SearchState,
+        member: Member,
+        draft: ScoredDraft,
+        count: int,
+        random: np.random.Generator,
     ) -> list[list[int]]:
-        draft, first = parent.draft, parent.tried
-        parent.tried += count
-        sets = [[edit] for edit in draft.edits[first : parent.tried]]
+        tried = self._tried.setdefault(state, Counter())
+        first = tried[member.text]
+        tried[member.text] += count
+        sets = [[edit] for edit in draft.edits[first : first + count]]
         if draft.edits:
             expected = float((1 / (1 + np.exp(-draft.odds.clip(-30, 30)))).sum())
             drawn = [self._draw(draft, random, expected) for _ in range(DRAWN * self.combinations)]
-            promise = self._promise(state, parent.member, drawn)
+            promise = self._promise(state, member, drawn)
             best = promise.argsort(descending=True, stable=True)[: self.combinations]
             sets += [drawn[i] for i in best.tolist()]
         return [row for row in (apply(draft.ids, edits) for edits in sets) if row]

@@ -7,9 +7,18 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from nanov2t.models.editor import Editor
+from nanov2t.models.edits import ScoredDraft
 from nanov2t.models.guesser import Guesser
-from nanov2t.search.population import FITTEST, PopulationProposer, dice, fresh, parents, stalled
+from nanov2t.search.population import (
+    FOREMOST,
+    PopulationProposer,
+    dice,
+    foremost,
+    fresh,
+    parents,
+    stalled,
+)
+from nanov2t.search.proposers.scored import Scored
 from nanov2t.search.state import Member, SearchState
 
 LONGEST = 48
@@ -21,74 +30,106 @@ CHANCE = 2.0
 SHORT = (0.0, 0.7, 1.4)
 """Nats that a move loses, by chance, for the root of the number of pairs of words whose order it
 changes: a text that is nearly right has its words nearly where they belong."""
-LISTED = 1024
-"""Likeliest moves of a parent, of which the first new ones are tried."""
+ORDER = 1.5
+"""Nats that a nat of the edit network's is worth beside those of the language model."""
+LISTED = 512
+"""Likeliest moves of a parent at each depth, of which the first new ones are tried."""
+DEPTH, BEGUN = 3, 8
+"""Exchanges that are made together at most, and orders to which one more is made."""
 SWEPT = 32
-"""Times as many moves of the fittest text that are tried after a round without gain: what then is
+"""Times as many moves of the foremost texts that are tried after a round without gain: what then is
 wrong is often the order alone, in which a small language model may like the text 8 nats less than
 its rivals, and a move costs nothing but its embedding."""
 
 
 class Moves(PopulationProposer):
-    """Two spans of a text that change places, by how likely a language model finds what then
-    stands side by side: the places where that breaks a text are looked up among the
-    continuations of the text's own beginnings, so that all moves cost one reading. Without a model,
-    moves are drawn at random.
+    """Two spans of a text that change places, by what then stands side by side: how likely a
+    language model finds it, looked up among the continuations of the text's own beginnings, so
+    that all moves cost one reading; and how likely an edit network, which sees what the embedder
+    made of the words where they stand. Without either, moves are drawn at random.
 
     Args:
         guesser: reads.
-        editor: writes token ids.
+        scored: the texts' order by an edit network.
         count: parents of a round.
-        moves: of a parent; of the fittest one many more.
+        moves: of a parent; of those that are looked at closely many more.
     """
 
     name = "moves"
 
-    def __init__(self, guesser: Guesser | None, editor: Editor, count: int, moves: int):
-        self.guesser, self.editor = guesser, editor
+    def __init__(self, guesser: Guesser | None, scored: Scored, count: int, moves: int):
+        self.guesser, self.scored, self.editor = guesser, scored, scored.editor
         self.count, self.moves = count, moves
 
     def suggest(self, state: SearchState) -> list[str]:
         random = dice(state, self.name)
         texts: dict[str, None] = {}
-        often = SWEPT if stalled(state) else FITTEST
-        for place, member in enumerate(parents(state, self.count)):
+        often = SWEPT if stalled(state) else FOREMOST
+        members = parents(state, self.count)
+        drafts = self.scored.of(state, members)
+        for member in members:
             n = len(member.ids)
             if not 1 < n <= LONGEST:
                 continue
-            every = exchanges(n)
-            gains = self._gains(state, member, *every.T)
-            gains += CHANCE * random.gumbel(size=len(every))
-            gains -= random.choice(SHORT) * np.sqrt(disorder(*every.T))
-            order = np.argsort(-gains, kind="stable")[:LISTED]
-            rows = [exchanged(member.ids, *every[i]) for i in order]
-            count = self.moves * (1 if place else often)
+            after = self._after(state, member, drafts.get(member.text))
+            orders = rearranged(after, random.choice(SHORT), random)
+            rows = [tuple(member.ids[i] for i in order) for order in orders]
+            count = self.moves * (often if foremost(state, member) else 1)
             texts |= dict.fromkeys(fresh(state, self.editor, rows, count))
         return list(texts)
 
-    def _gains(
-        self,
-        state: SearchState,
-        member: Member,
-        i: np.ndarray,
-        j: np.ndarray,
-        k: np.ndarray,
-        m: np.ndarray,
-    ) -> np.ndarray:
-        """Nats by which a text becomes likelier, about, float64 [exchanges]."""
-        if self.guesser is None or member.fluency is None:
-            return np.zeros(len(i))
-        reading = self.guesser.read(state.target.vector)
-        words = torch.tensor([*member.ids, self.guesser.model.config.trunk.sep])
-        words = words.to(reading.words.device)
-        [odds] = reading.continuations([(member.ids, member.fluency)], words)
-        after = odds.double().cpu().numpy()  # [beginning, word that follows]
-        own, apart = np.diagonal(after), j < k
-        # What then follows the beginnings that end at i, at m and at j; and at k, if apart.
-        made = after[i, k] + after[m, np.where(apart, j, i)] + after[j, m]
-        gains: np.ndarray = made - own[i] - own[k] - own[m]
-        gains += np.where(apart, after[k, i] - own[j], 0.0)
-        return gains
+    def _after(self, state: SearchState, member: Member, draft: ScoredDraft | None) -> np.ndarray:
+        """Log probabilities of each token, or of the end, after each token, or the beginning,
+        float64 [tokens + 1, tokens + 1]."""
+        after = np.zeros((len(member.ids) + 1, len(member.ids) + 1))
+        if self.guesser is not None and member.fluency is not None:
+            reading = self.guesser.read(state.target.vector)
+            words = torch.tensor([*member.ids, self.guesser.model.config.trunk.sep])
+            words = words.to(reading.words.device)
+            [odds] = reading.continuations([(member.ids, member.fluency)], words)
+            after += odds.double().cpu().numpy()
+        if draft is not None and draft.order is not None:
+            after += ORDER * draft.order[:-1, 1:]
+        return after
+
+
+def rearranged(
+    after: np.ndarray, shyness: float, random: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Orders of a text's tokens, by what is gained and by chance, best first: by one exchange or,
+    since it may take several before anything is gained, by up to DEPTH of them, of which the best
+    go on."""
+    n = len(after) - 1
+    every = exchanges(n)
+    cost = shyness * np.sqrt(disorder(*every.T))
+    found: dict[tuple[int, ...], float] = {}
+    begun = {tuple(range(n)): 0.0}
+    for _ in range(DEPTH):
+        reached: dict[tuple[int, ...], float] = {}
+        for order, gained in begun.items():
+            words, beginnings = [*order, n], [0, *(i + 1 for i in order)]
+            gains = gained + exchange_gains(after[beginnings][:, words], every) - cost
+            gains += CHANCE * random.gumbel(size=len(every))
+            listed = np.argsort(-gains, kind="stable")[: LISTED // len(begun)]
+            for i in listed:
+                new = exchanged(order, *every[i])
+                reached[new] = max(float(gains[i]), reached.get(new, -np.inf))
+        best = sorted(reached, key=lambda order: -reached[order])
+        begun = {order: reached[order] for order in best[:BEGUN]}
+        found = reached | found
+    return sorted(found, key=lambda order: -found[order])
+
+
+def exchange_gains(after: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """By how much what stands side by side becomes likelier, about, float64 [moves]: `after` is of
+    each word after each beginning, [n + 1, n + 1], moves are long [moves, 4]."""
+    i, j, k, m = moves.T
+    own, apart = np.diagonal(after), j < k
+    # What then follows the beginnings that end at i, at m and at j; and at k, if apart.
+    made = after[i, k] + after[m, np.where(apart, j, i)] + after[j, m]
+    gains: np.ndarray = made - own[i] - own[k] - own[m]
+    gains += np.where(apart, after[k, i] - own[j], 0.0)
+    return gains
 
 
 @lru_cache(maxsize=64)
