@@ -24,6 +24,9 @@ ROWS = {"cpu": 32, "cuda": 512}
 """Drafts that are looked at together."""
 WORDS = 24
 """Words considered at each place."""
+MOVED, DOUBT = 0.5, 3.0
+"""What a nat of the order is worth beside the log odds of other edits, and by how many nats a move
+is doubted: moves are many, and would crowd the others out."""
 
 
 class Editor(ABC):
@@ -153,7 +156,8 @@ def _moves(order: Tensor) -> Tensor:
     is [n, t, t]."""
     own = order.diagonal(1, 1, 2)  # of what follows each token now
     apart = order.diagonal(2, 1, 2) - own[:, :-1] - own[:, 1:]  # where the word is taken away
-    return order[:, :-1, 1:-1] + order[:, 1:-1, 1:].mT - own[..., None] + apart[:, None]
+    gains = order[:, :-1, 1:-1] + order[:, 1:-1, 1:].mT - own[..., None] + apart[:, None]
+    return MOVED * gains - DOUBT
 
 
 class DictionaryEditor(Editor):

@@ -25,6 +25,8 @@ SHORTLIST = 96
 """Texts of the highest cosines, of which the fittest are kept."""
 GAIN = 1e-4
 """Difference of fitness that counts as a gain."""
+NEAR = 0.99
+"""Cosine from which on the nearest text is looked at as closely as the fittest."""
 FOREMOST = 4
 """Times as many edits and moves as of others that are tried of the foremost parents."""
 CHECKED = 4
@@ -167,11 +169,12 @@ def parents(state: SearchState, count: int) -> list[Member]:
 
 
 def foremost(state: SearchState, member: Member) -> bool:
-    """Whether a member, one of the population, is the fittest of it, or that of the highest cosine:
-    near the target a language model's dislike of a text must not keep the search from its
+    """Whether a member, one of the population, is the fittest of it, or that of the highest cosine
+    and NEAR: there a language model's dislike of a text must not keep the search from its
     neighbours."""
-    population = state.population
-    return member is population[0] or member.cosine == max(m.cosine for m in population)
+    if member is state.population[0]:
+        return True
+    return member.cosine == max(NEAR, *(other.cosine for other in state.population))
 
 
 def unseen(state: SearchState, texts: Sequence[str], count: int) -> list[str]:
