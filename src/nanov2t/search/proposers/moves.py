@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -68,12 +69,12 @@ class Moves(PopulationProposer):
         members = parents(state, self.count)
         drafts = self.scored.of(state, members)
         for member in members:
-            n = len(member.ids)
-            if not 1 < n <= LONGEST:
+            ids = member.ids
+            if not 1 < len(ids) <= LONGEST:
                 continue
             after = self._after(state, member, drafts.get(member.text))
             orders = rearranged(after, random.choice(SHORT), random)
-            rows = [tuple(member.ids[i] for i in order) for order in orders]
+            rows = [itemgetter(*order)(ids) for order in orders]
             count = self.moves * (often if foremost(state, member) else 1)
             texts |= dict.fromkeys(fresh(state, self.editor, rows, count))
         return list(texts)
@@ -110,8 +111,8 @@ def rearranged(
             words, beginnings = [*order, n], [0, *(i + 1 for i in order)]
             gains = gained + exchange_gains(after[beginnings][:, words], every) - cost
             gains += CHANCE * random.gumbel(size=len(every))
-            listed = np.argsort(-gains, kind="stable")[: LISTED // len(begun)]
-            for i in listed:
+            listed = min(LISTED // len(begun), len(gains))
+            for i in np.argpartition(-gains, listed - 1)[:listed].tolist():
                 new = exchanged(order, *every[i])
                 reached[new] = max(float(gains[i]), reached.get(new, -np.inf))
         best = sorted(reached, key=lambda order: -reached[order])
