@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nanov2t.models.reading import Fluency
 
-FLUENCY = 7e-4
+FLUENCY = 4e-4
 """Cosine that a nat of the text's log probability is worth."""
 Stopped = Literal["exact", "converged", "rounds"]
 """Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
