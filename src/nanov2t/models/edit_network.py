@@ -236,7 +236,7 @@ class OrderHead(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.before = nn.Linear(width, FOLLOWING)
-        self.behind = nn.Linear(width, FOLLOWING)
+        self.behind = nn.Linear(width, FOLLOWING, bias=False)  # a bias would move a whole row
         self.distance = nn.Parameter(torch.zeros(2 * REACH + 1))
         self.distance.data[REACH + 1] = 2.0
 
