@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nanov2t.models.editor import DictionaryEditor
+from nanov2t.models.edits import exchanged
 from nanov2t.search.options import SearchOptions
 from nanov2t.search.population import Population, foremost, parents
 from nanov2t.search.proposers.first import FirstGuesses
@@ -16,7 +17,6 @@ from nanov2t.search.proposers.moves import (
     Moves,
     disorder,
     exchange_gains,
-    exchanged,
     exchanges,
     rearranged,
 )

@@ -68,3 +68,9 @@ def conflict(a: Edit, b: Edit) -> bool:
         return {("word", edit.place)}
 
     return bool(touched(a) & touched(b))
+
+
+def exchanged(ids: tuple[int, ...], i: int, j: int, k: int, m: int) -> tuple[int, ...]:
+    """The tokens with those from i to j and those from k to m, which stand behind them, in each
+    other's place."""
+    return (*ids[:i], *ids[k:m], *ids[j:k], *ids[i:j], *ids[m:])

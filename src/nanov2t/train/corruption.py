@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from nanov2t.models.dictionary import Dictionary
+from nanov2t.models.edits import exchanged
 
 WORDS = 12_000
 """Most frequent words whose neighbours are known."""
@@ -64,7 +65,7 @@ class Corruption:
         for _ in range(moves or int(rng.integers(3, most + 1))):
             i, j, k, m = sorted(rng.integers(0, len(text) + 1, 4))
             if min(j - i, m - k) <= LONG:
-                order = (*order[:i], *order[k:m], *order[j:k], *order[i:j], *order[m:])
+                order = exchanged(order, i, j, k, m)
         return list(order)
 
     def err(self, draft: list[int], kind: str, rng: np.random.Generator) -> list[int]:

@@ -8,7 +8,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 
-from nanov2t.models.edits import ScoredDraft
+from nanov2t.models.edits import ScoredDraft, exchanged
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.population import (
     FOREMOST,
@@ -152,7 +152,3 @@ def disorder(i: np.ndarray, j: np.ndarray, k: np.ndarray, m: np.ndarray) -> np.n
     first, between, second = j - i, k - j, m - k
     pairs: np.ndarray = first * second + between * (first + second)
     return pairs
-
-
-def exchanged(ids: tuple[int, ...], i: int, j: int, k: int, m: int) -> tuple[int, ...]:
-    return (*ids[:i], *ids[k:m], *ids[j:k], *ids[i:j], *ids[m:])
