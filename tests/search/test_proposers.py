@@ -76,6 +76,8 @@ def test_parents_are_the_fittest_the_nearest_and_others(parts):
     assert len({member.text for member in chosen}) == 4
     foremost_ones = [member.cosine for member in state.population if foremost(state, member)]
     assert foremost_ones == [0.9, 0.995]
+    state.population[2] = replace(state.population[2], cosine=0.95)  # too far to be looked at so
+    assert not foremost(state, state.population[2])
 
 
 def test_a_span_of_one_text_completes_another(parts):
