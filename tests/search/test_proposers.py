@@ -31,7 +31,7 @@ from nanov2t.search.proposers.splices import (
     cosines_of_sums,
 )
 from nanov2t.search.proposers.words import Words
-from nanov2t.search.state import SearchState
+from nanov2t.search.state import FLUENCY, SHORT, SearchState
 from nanov2t.targets import prepare_targets
 
 TEXT = "the train to vienna was late again."
@@ -64,6 +64,28 @@ def test_a_population_is_ordered_by_fitness_and_keeps_the_nearest(parts):
     assert fitness == sorted(fitness, reverse=True)
     assert all(member.fitness < member.cosine for member in state.population)
     assert state.pool[0].text == "the train to vienna was late."
+
+
+def test_a_nat_is_worth_less_where_texts_are_longer(parts):
+    assert after(parts, [TEXT, "late again"]).nat == FLUENCY
+    state = after(parts, [" ".join([TEXT] * 4)])
+    [member] = state.population
+    assert state.nat == pytest.approx(FLUENCY * SHORT / len(member.ids))
+    worth = state.nat * float(member.fluency.chosen.sum())
+    assert member.fitness == pytest.approx(member.cosine + worth)
+
+
+@pytest.mark.parametrize("kind", [Splices, Words, Phrases])
+def test_proposals_are_as_likely_as_a_nat_is_worth(parts, kind):
+    means = []
+    for nat in (0.0, 1e-2):
+        state = after(parts, ["the train to vienna was red.", "a bus was late, it seems"])
+        state.nat = nat
+        [texts] = kind(parts.guesser, parts.editor, 2, 12).propose([state])
+        state.population = []
+        Population(parts.embedder, parts.guesser).rank([state], [texts])
+        means.append(np.mean([float(m.fluency.chosen.sum()) for m in state.population]))
+    assert means[0] < means[1]
 
 
 def test_parents_are_the_fittest_the_nearest_and_others(parts):

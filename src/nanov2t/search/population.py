@@ -53,7 +53,10 @@ class Population(Ranking):
             fresh = dict.fromkeys(text for text in texts if text not in state.cosines)
             if state.pool:  # only a draft may be empty
                 fresh.pop("", None)
+            opening = not state.pool
             judged = self._judge(state, list(fresh))
+            if opening:
+                state.weigh_fluency(int(np.median([len(member.ids) for member in judged])))
             state.population = self._fittest(state, [*state.population, *judged])
             self._check(state)
             state.progress.append(state.population[0].fitness)
@@ -92,7 +95,7 @@ class Population(Ranking):
         for places in unread.values():
             fluencies = guesser.read(state.target.vector).read([members[i].ids for i in places])
             for i, fluency in zip(places, fluencies, strict=True):
-                result[i] = replace(members[i], fluency=fluency)
+                result[i] = replace(members[i], fluency=fluency, nat=state.nat)
         return result
 
     def _check(self, state: SearchState) -> None:

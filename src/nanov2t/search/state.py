@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from nanov2t.models.reading import Fluency
 
 FLUENCY = 4e-4
-"""Cosine that a nat of the text's log probability is worth."""
+"""Cosine that a nat of a text's log probability is worth, where texts are SHORT."""
+SHORT = 16
+"""Tokens of a text up to which that holds. The longer a text, the less each of its words moves the
+vector, and a word that belongs there must not cost more than it gains."""
 Stopped = Literal["exact", "converged", "rounds"]
 """Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
 `rounds` (all used)."""
@@ -64,6 +67,8 @@ class Member(Hypothesis):
     """[tokens, hidden], the embedder's last states of them."""
     fluency: Fluency | None = None
     """None until a language model has read it."""
+    nat: float = FLUENCY
+    """Cosine that a nat of its log probability is worth in its search."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -77,7 +82,7 @@ class Member(Hypothesis):
         keeps populations from growing ever longer texts."""
         if self.fluency is None:
             return self.cosine
-        return self.cosine + FLUENCY * float(self.fluency.chosen.sum())
+        return self.cosine + self.nat * float(self.fluency.chosen.sum())
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ class SearchState:
         history: the rounds that are over.
         embedder_calls: texts embedded.
         seconds: time spent on it.
+        nat: cosine that a nat of a text's log probability is worth.
         exact: the texts that were judged exactly, where others were judged roughly.
         population: of an evolution, the fittest texts since it last started anew, fittest first.
         former: the fittest of the population before that one, to be joined with it.
@@ -131,11 +137,16 @@ class SearchState:
     history: list[Round] = field(default_factory=list)
     embedder_calls: int = 0
     seconds: float = 0.0
+    nat: float = FLUENCY
     exact: set[str] = field(default_factory=set)
     population: list[Member] = field(default_factory=list)
     former: list[Member] = field(default_factory=list)
     elite: list[Member] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
+
+    def weigh_fluency(self, tokens: int) -> None:
+        """Say what a nat is worth, for a text that has about so many tokens."""
+        self.nat = FLUENCY * min(1.0, SHORT / max(1, tokens))
 
     def spent(self) -> bool:
         """Whether its budget is used."""

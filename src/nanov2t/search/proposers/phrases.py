@@ -9,7 +9,7 @@ from nanov2t.models.beginnings import Beginnings
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.population import PopulationProposer, fresh, offset_of, parents, target_on
-from nanov2t.search.state import FLUENCY, Member, SearchState
+from nanov2t.search.state import Member, SearchState
 
 WORDS = 3
 """Words of a phrase at most."""
@@ -62,7 +62,7 @@ class Phrases(PopulationProposer):
         gaps = Gaps(member, self.editor.word_states, target_on(state, self.editor.device))
         ends = torch.tensor([*ids, reading.model.config.trunk.sep], device=self.editor.device)
         ends = rows.table.places[ends[gaps.behind.clamp(max=len(ids))]]  # [beginnings, spans]
-        left = FLUENCY * gaps.fluency
+        left = state.nat * gaps.fluency
         found: list[tuple[float, tuple[int, ...]]] = []
         for _ in range(WORDS):
             begun = gaps.sums(rows.written)  # [rows, hidden]
@@ -70,11 +70,11 @@ class Phrases(PopulationProposer):
             words = words + 1  # the first closes the text
             worth = gaps.cosines(rows.lengths, begun, rows.table.words[words])
             worth = (worth + left[rows.lengths][:, None]).amax(-1)  # [rows, CHOICES]
-            kept, chosen = _best(rows.lengths, worth + FLUENCY * (rows.total[:, None] + odds))
+            kept, chosen = _best(rows.lengths, worth + state.nat * (rows.total[:, None] + odds))
             rows.write(kept, words[kept, chosen])
             whole = gaps.cosines(rows.lengths, begun[kept], rows.written[:, -1:])[:, 0]
             seams = rows.odds.gather(1, ends[rows.lengths])  # [rows, spans]
-            whole += left[rows.lengths] + FLUENCY * (rows.total[:, None] + seams)
+            whole += left[rows.lengths] + state.nat * (rows.total[:, None] + seams)
             values, places = whole.flatten().topk(min(MARGIN * self.texts, whole.numel()))
             for value, place in zip(values.tolist(), places.tolist(), strict=True):
                 row, span = divmod(place, whole.shape[1])

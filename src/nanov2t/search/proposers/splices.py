@@ -12,7 +12,7 @@ from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.reading import Reading
 from nanov2t.search.population import PopulationProposer, fresh, parents, target_on
-from nanov2t.search.state import FLUENCY, Member, SearchState
+from nanov2t.search.state import Member, SearchState
 
 LONGEST = 8
 """Tokens of a span."""
@@ -78,7 +78,7 @@ class Splices(PopulationProposer):
             rests = host.states.float().sum(0) - places.sums
             worth = cosines_of_sums(rests, spans.sums, target)
             if seams is not None:
-                worth += FLUENCY * seams.fluency(len(donors) + i, places, spans)
+                worth += state.nat * seams.fluency(len(donors) + i, places, spans)
             best = worth.flatten().topk(min(self.splices * MARGIN, worth.numel()))
             first, last = places.first.tolist(), places.last.tolist()
             for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True):

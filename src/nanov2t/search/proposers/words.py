@@ -11,7 +11,7 @@ from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.population import PopulationProposer, fresh, offset_of, parents, target_on
 from nanov2t.search.proposers.splices import cosines_of_sums
-from nanov2t.search.state import FLUENCY, Member, SearchState
+from nanov2t.search.state import Member, SearchState
 
 MARGIN = 16
 """Times as many texts as are wanted are looked for, since the best ones soon are known."""
@@ -74,7 +74,7 @@ class Words(PopulationProposer):
         for odds, (_, fluency) in zip(reading.continuations(read, self.words), read, strict=True):
             odds += fluency.chosen.sum()
             gains += [odds[:-1] - fluency.chosen[:-1, None], odds]
-        return worth.add_(torch.cat(gains), alpha=FLUENCY)
+        return worth.add_(torch.cat(gains), alpha=state.nat)
 
     def _rests(self, member: Member) -> Tensor:
         """Sums of states that lack only a word's average: those of a member without each token,
