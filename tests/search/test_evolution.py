@@ -11,8 +11,10 @@ from nanov2t.inverter import Inverter
 from nanov2t.load import BUNDLED
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.pretrained import DEFAULT
-from nanov2t.search.options import Budget
+from nanov2t.search.options import Budget, SearchOptions
+from nanov2t.search.population import Population
 from nanov2t.search.state import SearchState
+from nanov2t.targets import prepare_targets
 
 TEXTS = ["my father repairs old clocks.", "the key is under the blue pot.", "call me at 555 - 0147"]
 ROUNDS = 3
@@ -132,6 +134,22 @@ def test_a_draft_is_where_a_search_starts(bundled, vectors):
     draft = "my father repairs ancient clocks."
     [inversion] = bundled.invert(vectors[:1], rounds=4, drafts=[draft])
     assert inversion.rounds[0].text == draft and inversion.stopped == "exact"
+
+
+def test_what_makes_less_difference_than_rounding_is_found(minilm):
+    """Judged roughly, the text seems no nearer than the draft does judged exactly."""
+    text = (
+        "the liver is an organ of the body that stores sugar, makes proteins and removes poisons"
+        " ( such as alcohol and ammonia ) from the blood, bile and lymph"
+    )
+    draft = text.replace(" an ", " a ")
+    exact, near = minilm.encode([text, draft])
+    assert 1e-5 < 1 - near @ exact < 5e-5
+    [target] = prepare_targets(exact[None], minilm.info, None, [draft], 0)
+    state, population = SearchState(0, target, SearchOptions(rounds=5)), Population(minilm)
+    for texts in ([draft], [text]):
+        population.rank([state], [texts])
+        assert state.pool[0].text == texts[0]
 
 
 def test_a_dictionary_alone_finds_what_a_draft_lacks(minilm, vectors):
