@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
     from nanov2t.load import load_inverter
     from nanov2t.models.generator import Generator
+    from nanov2t.search.options import Budget
     from nanov2t.search.state import Inversion
 
-__all__ = ["Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
+__all__ = ["Budget", "Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
 
 _HOME = {
+    "Budget": "search.options",
     "Generator": "models.generator",
     "Inversion": "search.state",
     "Inverter": "inverter",

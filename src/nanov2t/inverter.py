@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import as_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
@@ -83,14 +84,14 @@ class Inverter:
         self._parts = self._make_parts()
         self._search = make_search(search, self._parts)
 
-    def with_search(self, search: str, effort: Effort) -> Inverter:
-        """The same networks, of which nothing is copied, at another search and effort.
+    def with_search(self, search: str, effort: Effort, budget: Budget | None = None) -> Inverter:
+        """The same networks, not copied, with another search, effort and budget.
 
         Raises:
             UserError: there is no such search, or the inverter has not what it needs.
         """
         other = copy.copy(self)
-        other.search, other.effort = search, effort
+        other.search, other.effort, other.budget = search, effort, budget or self.budget
         other._parts = replace(self._parts, effort=effort)
         other._search = make_search(search, other._parts)
         return other
@@ -125,17 +126,20 @@ class Inverter:
 
     def invert(
         self,
-        vectors: np.ndarray,
+        vectors: np.ndarray | Sequence[Sequence[float]],
         rounds: int | None = None,
         beam: int = BEAM,
         drafts: Sequence[str] | None = None,
         on_round: OnRound | None = None,
         knowledge: Knowledge | None = None,
+        *,
+        effort: Effort | None = None,
+        budget: Budget | None = None,
     ) -> list[Inversion]:
         """Invert vectors.
 
         Args:
-            vectors: float32 [n, dim].
+            vectors: float32 [n, dim], or as many lists of numbers.
             rounds: corrections at most, after the first guess; by default the search's.
             beam: size of the pool, and hypotheses that a correction writes; of first guesses there
                 are four times as many, with a beam of one a greedy one.
@@ -144,15 +148,20 @@ class Inverter:
                 rounds.
             knowledge: of a defence that the vectors have passed: the search goes by the defended
                 vectors of texts, and so do the cosines of what it finds.
+            effort, budget: how much to spend on a vector; by default the inverter's.
 
         Raises:
             UserError: a vector is of another dimension, zero, or not finite; or the drafts are too
                 few or too many.
         """
+        vectors = as_rows(vectors)
         self.check(vectors)
         if drafts is not None and len(drafts) != len(vectors):
             raise UserError(f"{len(drafts)} drafts for {len(vectors)} vectors")
-        found = dict(self.stream(vectors, rounds, beam, drafts, on_round, knowledge=knowledge))
+        inverter = self
+        if (effort or self.effort, budget or self.budget) != (self.effort, self.budget):
+            inverter = self.with_search(self.search, effort or self.effort, budget)
+        found = dict(inverter.stream(vectors, rounds, beam, drafts, on_round, knowledge=knowledge))
         return [found[i] for i in range(len(vectors))]
 
     def hypothesize(self, vectors: np.ndarray) -> list[str]:
@@ -205,7 +214,8 @@ class Inverter:
         does not depend."""
         options = SearchOptions(rounds, beam, batch, self.budget)
         targets = self._targets(vectors, drafts, knowledge)
-        return self._search.stream(targets, options, on_round)
+        for i, found in self._search.stream(targets, options, on_round):
+            yield i, replace(found, unseen=self.embedder.unseen(found.text))
 
     def _targets(
         self,

@@ -7,12 +7,13 @@ import pytest
 
 from nanov2t import load_inverter
 from nanov2t.core.errors import UserError
+from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.load import BUNDLED
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import Budget, SearchOptions
-from nanov2t.search.population import Population
+from nanov2t.search.population import CHECKED, Population
 from nanov2t.search.state import SearchState
 from nanov2t.targets import prepare_targets
 
@@ -98,17 +99,48 @@ def test_a_sentence_comes_back_exactly(bundled, vectors):
     assert inversion.cosine >= 1 - 1e-5
 
 
-def test_a_search_stops_when_its_budget_is_spent(minilm, vectors):
-    sparing = load_inverter(DEFAULT, embedder=minilm, budget=Budget.parse("100"))
-    [inversion] = sparing.invert(vectors[2:])
-    assert inversion.stopped == "rounds" and len(inversion.rounds) <= 3
-    before = [r.embedder_calls for r in inversion.rounds][:-1]
-    assert all(calls < 100 for calls in before) and inversion.embedder_calls >= 100
-    hurried = load_inverter(DEFAULT, embedder=minilm, budget=Budget.parse("0.001s"))
-    [inversion] = hurried.invert(vectors[2:])
-    assert inversion.stopped == "rounds" and len(inversion.rounds) == 1
-    with pytest.raises(UserError, match="budget 'much'"):
-        Budget.parse("much")
+@pytest.mark.parametrize("embeddings", [1, 50, 300])
+def test_a_budget_is_kept_within_one_small_batch(bundled, vectors, embeddings):
+    budget = Budget(embeddings=embeddings)
+    [inversion] = bundled.invert(vectors[2:], budget=budget)
+    assert inversion.stopped == "budget"
+    assert embeddings <= inversion.embedder_calls <= embeddings + CHECKED
+
+
+def test_time_ends_a_search(bundled, vectors):
+    [inversion] = bundled.invert(vectors[2:], budget=Budget.parse("0.001s"))
+    assert inversion.stopped == "budget" and len(inversion.rounds) == 1
+
+
+@pytest.mark.parametrize("text", ["much", "0", "0s", "-5", "1.5", ""])
+def test_what_is_no_budget_is_refused(text):
+    with pytest.raises(UserError, match=rf"budget '{text}': expected a number of embeddings"):
+        Budget.parse(text)
+
+
+def test_a_call_may_set_effort_and_budget_and_give_lists(minilm, bundled, vectors):
+    [sparing] = bundled.invert(vectors[2:], effort="fast")
+    loaded = load_inverter(DEFAULT, embedder=minilm, effort="fast")
+    assert key(sparing) == key(loaded.invert(vectors[2:])[0])
+    assert bundled.effort == "default"
+    assert key(bundled.invert(vectors[2:].tolist(), effort="fast")[0]) == key(sparing)
+    with pytest.raises(UserError, match="expected rows of numbers, all of one length"):
+        bundled.invert([[1.0, 2.0], [3.0]])
+
+
+def test_tokens_that_the_embedder_cannot_read_are_counted(minilm, bundled):
+    """Another emoji has the same vector, so such a text is never exact beyond doubt."""
+    text = "thank you \U0001f600 very much"
+    other = text.replace("\U0001f600", "\U0001f383")
+    vectors = minilm.encode([text])
+    assert np.array_equal(vectors, minilm.encode([other])) and minilm.unseen(text) == 1
+    seen = reference(text, minilm.tokenizer, minilm, 32)
+    assert seen == "thank you [UNK] very much"
+    assert np.array_equal(minilm.encode([seen]), vectors)
+    [inversion] = bundled.invert(vectors, rounds=1, drafts=[text])
+    assert inversion.stopped == "exact" and inversion.unseen == 1
+    [inversion] = bundled.invert(vectors, rounds=0)
+    assert inversion.unseen == 0
 
 
 def test_what_is_kept_of_a_search_ends_with_it(bundled, minilm, passages):

@@ -44,6 +44,12 @@ def references_of(inverter: Inverter, texts: list[str]) -> list[str]:
         references.append(
             reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
         )
+        if unseen := inverter.embedder.unseen(references[-1]):
+            print(
+                f"nanov2t: {inverter.embedder.name} cannot read {unseen} of the tokens of text {i};"
+                " texts that differ there have the same vector",
+                file=sys.stderr,
+            )
         if not references[-1]:
             raise UserError(f"text {i} holds nothing that the inverter's tokenizer knows")
     return references

@@ -67,9 +67,10 @@ def show_inversion(
 
 def _verdict(found: Inversion, reference: str | None) -> Group:
     cosine = f"{found.cosine:.4f} (1 - {1 - found.cosine:.1e})"  # a rounded 1.0 hides everything
-    facts = Text(
-        f"{found.stopped}, cosine {cosine}, {found.embedder_calls} texts embedded", style="dim"
-    )
+    stopped: str = found.stopped
+    if found.unseen:
+        stopped += f", apart from {found.unseen} tokens that the embedder cannot read"
+    facts = Text(f"{stopped}, cosine {cosine}, {found.embedder_calls} texts embedded", style="dim")
     if reference is None:
         return Group(facts)
     return Group(Text("recovered ", style="dim") + word_diff(found.text, reference), facts)
@@ -93,6 +94,7 @@ def as_json(found: Inversion) -> dict[str, Any]:
         "cosine": found.cosine,
         "stopped": found.stopped,
         "embedder_calls": found.embedder_calls,
+        "unseen_tokens": found.unseen,
         "rounds": [{"round": r.round, "text": r.text, "cosine": r.cosine} for r in found.rounds],
     }
 

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+
+from nanov2t.core.errors import UserError
+
+
+def as_rows(vectors: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Vectors as an array [n, dim]: an array as it is, lists of numbers as float32.
+
+    Raises:
+        UserError: the rows differ in length, or hold something else than numbers.
+    """
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    try:
+        return np.asarray(vectors, np.float32)
+    except (TypeError, ValueError):
+        raise UserError("vectors: expected rows of numbers, all of one length") from None
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -68,6 +68,10 @@ class Embedder:
         """The text as the embedder sees it, surrounding blanks removed."""
         return text.strip()
 
+    def unseen(self, text: str) -> int:
+        """How many tokens of a text the embedder reads as unknown; 0 where it does not say."""
+        return 0
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts: float32 [n, dim]. The order of the texts and their number never change a
         vector's meaning."""

@@ -78,6 +78,10 @@ class SentenceEmbedder(Embedder):
         seen: str = normalizer.normalize_str(text) if normalizer else text
         return seen.strip()
 
+    def unseen(self, text: str) -> int:
+        [ids] = self.tokenize([text])
+        return ids.count(self.tokenizer.unk_token_id)
+
     def _prompted(self, texts: Sequence[str]) -> list[str]:
         return [self.info.prompt + text for text in texts]
 

@@ -12,7 +12,12 @@ def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) ->
     """What an inverter can be asked for: the text cut to `max_tokens` generator tokens, as the
     embedder sees it."""
     row = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)
-    return decode_texts([row["input_ids"]], tokenizer, embedder)[0]
+    unknown = tokenizer.unk_token
+    if unknown is None:
+        return decode_texts([row["input_ids"]], tokenizer, embedder)[0]
+    # Unknown tokens move the vector, so they stay. An embedder's lower-casing would unmake them.
+    seen = tokenizer.decode(row["input_ids"]).split(unknown)
+    return f" {unknown} ".join(embedder.normalize(part) for part in seen).strip()
 
 
 def decode_texts(rows: Sequence[Sequence[int]], tokenizer: Any, embedder: Embedder) -> list[str]:

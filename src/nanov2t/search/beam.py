@@ -43,9 +43,6 @@ def beam_search(parts: Parts) -> RoundSearch:
 def stop(state: SearchState, exhausted: bool) -> Stopped | None:
     """A search is over when its best text is exact, its rounds are used, or nothing is left to
     try."""
-    assert state.options.rounds is not None
     if state.pool[0].cosine >= 1 - state.target.tolerance:
         return "exact"
-    if len(state.history) > state.options.rounds or state.spent():
-        return "rounds"
-    return "converged" if exhausted else None
+    return state.used_up() or ("converged" if exhausted else None)

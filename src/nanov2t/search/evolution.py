@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from nanov2t.core.errors import UserError
 from nanov2t.search.base import Parts, Proposer
 from nanov2t.search.loop import RoundSearch
-from nanov2t.search.options import UNLIMITED, Effort
+from nanov2t.search.options import Budget, Effort
 from nanov2t.search.population import Population, stalled
 from nanov2t.search.proposers.children import Children
 from nanov2t.search.proposers.first import FirstGuesses
@@ -37,7 +37,7 @@ class Spending:
     """How much is spent on a vector."""
 
     embeddings: int
-    """Texts embedded, about: looked at after every round, where no other budget is given."""
+    """Texts embedded at most, unless a budget says otherwise."""
     guesses: int
     """First guesses, by beam search."""
     rounds: int
@@ -107,13 +107,11 @@ def evolution_search(parts: Parts) -> RoundSearch:
         )
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
-        """A search is over when its best text is exact or its rounds or its budget are used."""
-        assert state.options.rounds is not None
+        """A search is over when its best text is exact, or its rounds or its budget are used."""
         if state.pool[0].cosine >= 1 - state.target.tolerance:
             return "exact"
-        own = state.options.budget == UNLIMITED and state.embedder_calls >= effort.embeddings
-        if len(state.history) > state.options.rounds or state.spent() or own:
-            return "rounds"
+        if used := state.used_up():
+            return used
         over = parts.guesser is None and stalled(state) >= PATIENCE
         return "converged" if exhausted or over else None
 
@@ -124,4 +122,5 @@ def evolution_search(parts: Parts) -> RoundSearch:
         effort.rounds,
         BATCH,
         together=False,
+        default_budget=Budget(embeddings=effort.embeddings),
     )

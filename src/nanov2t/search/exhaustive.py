@@ -61,10 +61,6 @@ class LastRound(Ranking):
 
 def stop(state: SearchState, exhausted: bool) -> Stopped | None:
     """A search is over when its best text is exact or its rounds are used."""
-    assert state.options.rounds is not None
     if abs(state.pool[0].cosine - 1) < state.target.tolerance:
         return "exact"
-    if exhausted:
-        return "converged"
-    over = len(state.history) > state.options.rounds or state.spent()
-    return "rounds" if over else None
+    return "converged" if exhausted else state.used_up()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from nanov2t.search.base import OnRound, Proposer, Search
-from nanov2t.search.options import SearchOptions
+from nanov2t.search.options import UNLIMITED, Budget, SearchOptions
 from nanov2t.search.ranking import Ranking
 from nanov2t.search.state import Inversion, SearchState, Stopped
 from nanov2t.targets import Target
@@ -29,7 +29,7 @@ class RoundSearch(Search):
         steps: the proposers of each step of a round.
         ranking: embeds what is suggested and keeps the best.
         stopping: says when a search is over.
-        default_rounds: corrections at most, where the options do not say.
+        default_rounds, default_budget: limits where the options set none.
         batch: vectors searched at a time, where the options do not say.
         together: whether the texts of all vectors that are searched go through the networks
             together. Where each vector alone fills their batches, apart costs nothing, and what is
@@ -44,10 +44,11 @@ class RoundSearch(Search):
         default_rounds: int,
         batch: int,
         together: bool = True,
+        default_budget: Budget = UNLIMITED,
     ):
         self.steps, self.ranking, self.stopping = steps, ranking, stopping
         self.default_rounds, self.batch = default_rounds, batch
-        self.together = together
+        self.together, self.default_budget = together, default_budget
 
     def stream(
         self,
@@ -57,6 +58,8 @@ class RoundSearch(Search):
     ) -> Iterator[tuple[int, Inversion]]:
         if options.rounds is None:
             options = replace(options, rounds=self.default_rounds)
+        if options.budget == UNLIMITED:
+            options = replace(options, budget=self.default_budget)
         batch = options.batch or self.batch
         waiting = enumerate(targets)
         states: list[SearchState] = []
@@ -90,10 +93,22 @@ class RoundSearch(Search):
                 for by_name, texts in zip(proposed, proposer.propose(states), strict=True):
                     by_name[proposer.name] = texts
             names = [proposer.name for proposer in step]
-            suggested = [[t for name in names for t in by_name[name]] for by_name in proposed]
+            suggested = [
+                within(state.room, [by_name[name] for name in names])
+                for state, by_name in zip(states, proposed, strict=True)
+            ]
             self.ranking.rank(states, suggested)
         for state, by_name in zip(states, proposed, strict=True):
             state.proposed = by_name
 
     def _exhausted(self, state: SearchState) -> bool:
         return all(proposer.exhausted(state) for step in self.steps for proposer in step)
+
+
+def within(room: float, suggested: Sequence[list[str]]) -> list[str]:
+    """The texts of several proposers; if they exceed the room, equally many of each, best first."""
+    texts = list(itertools.chain(*suggested))
+    if len(texts) <= room:
+        return texts
+    rows = itertools.zip_longest(*suggested)
+    return [text for row in rows for text in row if text is not None][: int(room)]

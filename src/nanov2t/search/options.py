@@ -24,22 +24,34 @@ EXHAUSTIVE_ROUNDS = 50
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent on a vector, looked at after every round."""
+    """The most that a search may spend on a vector.
+
+    Attributes:
+        embeddings: texts embedded. A search ends at most a few texts above it.
+        seconds: checked after every round.
+
+    Raises:
+        UserError: a limit is not above zero.
+    """
 
     embeddings: float = float("inf")
     seconds: float = float("inf")
 
+    def __post_init__(self) -> None:
+        if not (self.embeddings >= 1 and self.seconds > 0):
+            raise UserError("budget: must be at least 1 embedding, or a time above zero")
+
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """A number of embeddings, such as `5000`, or a duration, such as `30s` or `2m`.
+        """Read a number of embeddings (`5000`) or a duration (`30s`, `2m`).
 
         Raises:
-            UserError: it is neither.
+            UserError: the text is neither, or zero.
         """
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
-        if not match:
+        match = re.fullmatch(r"(\d+|\d+(?:\.\d+)?(?=[sm]))([sm]?)", text)
+        if not match or not float(match[1]):
             raise UserError(
-                f"budget {text!r}: neither a number of embeddings nor such as 30s or 2m"
+                f"budget {text!r}: expected a number of embeddings (5000) or a duration (30s, 2m)"
             )
         amount = float(match[1])
         if not match[2]:

@@ -21,9 +21,9 @@ FLUENCY = 4e-4
 SHORT = 16
 """Tokens of a text up to which that holds. The longer a text, the less each of its words moves the
 vector, and a word that belongs there must not cost more than it gains."""
-Stopped = Literal["exact", "converged", "rounds"]
-"""Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try), or
-`rounds` (all used)."""
+Stopped = Literal["exact", "converged", "rounds", "budget"]
+"""Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try),
+`rounds` (all used) or `budget` (used up)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ class Inversion:
         embedder_calls: texts embedded for it.
         rounds: the best after each round.
         hypotheses: the best ones at the end, best first.
+        unseen: tokens of `text` that the embedder reads as unknown. Texts that differ in these
+            alone have the same vector.
     """
 
     text: str
@@ -104,6 +106,7 @@ class Inversion:
     embedder_calls: int
     rounds: list[Round]
     hypotheses: list[Hypothesis] = field(default_factory=list)
+    unseen: int = 0
 
 
 @dataclass(eq=False)
@@ -148,10 +151,17 @@ class SearchState:
         """Say what a nat is worth, for a text that has about so many tokens."""
         self.nat = FLUENCY * min(1.0, SHORT / max(1, tokens))
 
-    def spent(self) -> bool:
-        """Whether its budget is used."""
-        budget = self.options.budget
-        return self.embedder_calls >= budget.embeddings or self.seconds >= budget.seconds
+    @property
+    def room(self) -> float:
+        """Texts that the budget still lets it embed."""
+        return max(0, self.options.budget.embeddings - self.embedder_calls)
+
+    def used_up(self) -> Stopped | None:
+        """Whether its budget or its rounds are used up, and which of them."""
+        if not self.room or self.seconds >= self.options.budget.seconds:
+            return "budget"
+        assert self.options.rounds is not None
+        return "rounds" if len(self.history) > self.options.rounds else None
 
     def close_round(self, seconds: float) -> Round:
         """Note the best hypotheses at the end of a round that took `seconds` of this search."""

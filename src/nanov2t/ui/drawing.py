@@ -16,7 +16,12 @@ import numpy as np
 from nanov2t.search.state import Inversion, Round
 
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-ENDS = {"exact": "Exact", "converged": "Nothing better found", "rounds": "All rounds used"}
+ENDS = {
+    "exact": "Exact",
+    "converged": "Nothing better found",
+    "rounds": "All rounds used",
+    "budget": "Budget used",
+}
 
 
 def strip(vector: np.ndarray) -> str:
