@@ -1,0 +1,107 @@
+"""How far a piece of work is, on standard error: a bar on a terminal, else a line a minute.
+
+with progress("inverting", len(vectors)) as tick:
+    for vector in vectors:
+        ...
+        tick()
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich import progress as bars
+from rich.console import Console
+from rich.text import Text
+
+LOG_SECONDS = 60
+"""Time between two lines without a terminal."""
+
+
+@contextmanager
+def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iterator[Tick]:
+    """Show the progress of a piece of work until the block ends.
+
+    Args:
+        what: names it, such as "inverting".
+        total: items of the whole.
+        before: items that were done earlier. They count as done, but not for the speed.
+        shown: False says nothing, as in all processes but the first.
+    """
+    console = Console(stderr=True, quiet=not shown)
+    tick = Tick(what, total, before, console)
+    columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), _State(tick)]
+    hidden = not shown or not console.is_terminal
+    with bars.Progress(*columns, console=console, disable=hidden) as bar:
+        task = bar.add_task(what, total=total, completed=before)
+        tick.on_change = lambda: bar.update(task, completed=tick.done)
+        yield tick
+
+
+class Tick:
+    """Counts items: call it with the number of those just done.
+
+    Attributes:
+        done: items done, those done earlier included.
+    """
+
+    def __init__(self, what: str, total: int, before: int, console: Console):
+        self.what, self.total, self.done = what, total, before
+        self.on_change: Callable[[], object] = lambda: None
+        self._console, self._before = console, before
+        self._began = self._last = self._logged = time.monotonic()
+        self._at_most: float | None = None
+
+    def __call__(self, items: int = 1) -> None:
+        self.done += items
+        self._last = time.monotonic()
+        self._update()
+
+    def expect(self, seconds: float) -> None:
+        """Say how long an item takes at most, for an estimate before any is done."""
+        self._at_most = seconds
+        self._update()
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar."""
+        self._console.print(f"nanov2t: {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def state(self) -> str:
+        """The count, the speed and the time left."""
+        facts = [f"{self.done:,} of {self.total:,}"]
+        done, seconds = self.done - self._before, self._last - self._began
+        left, since = self.total - self.done, time.monotonic() - self._last
+        if done > 0 and seconds > 0:
+            facts.append(_speed(done / seconds))
+            facts.append(f"{_clock(left * seconds / done - since)} left")
+        elif self._at_most is not None:
+            facts.append(f"at most {_clock(left * self._at_most - since)} left")
+        return ", ".join(facts)
+
+    def _update(self) -> None:
+        self.on_change()
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            self.say(f"{self.what}: {self.state()}")
+
+
+class _State(bars.ProgressColumn):
+    def __init__(self, tick: Tick):
+        super().__init__()
+        self._tick = tick
+
+    def render(self, task: bars.Task) -> Text:
+        return Text(self._tick.state())
+
+
+def _speed(items: float) -> str:
+    """Items a second, or a minute where they take longer."""
+    return f"{items:,.1f} a second" if items >= 1 else f"{60 * items:,.1f} a minute"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=max(0, round(seconds))))
