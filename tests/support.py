@@ -7,7 +7,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from nanov2t.bulk.run import PART_ROWS
+from nanov2t.bulk.folder import PART_ROWS
 from nanov2t.train.checkpoint import Checkpoints
 from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
 from nanov2t.train.recipes import train

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nanov2t.bulk.folder import PART_ROWS
-from nanov2t.bulk.progress import RunProgress
-from nanov2t.bulk.run import BulkRun, invert_rows
+from nanov2t.bulk.run import SAVE_SECONDS, BulkRun
+from nanov2t.bulk.summary import finish
+from nanov2t.bulk.table import OpenRows
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.progress import progress
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.search.options import BEAM
@@ -40,6 +43,7 @@ def invert_to_folder(
     beam: int,
     limit: int | None,
     address: str | None = None,
+    request: str = "",
 ) -> None:
     """Invert a store into a folder, or continue such a run, by an actor for each GPU of a cluster,
     or for each CPU where there are none. Files and folder must be the same on every machine.
@@ -48,6 +52,7 @@ def invert_to_folder(
         load: makes the inverter, on every machine anew.
         vectors: what :func:`open_source` opens, with `ids`.
         address: of the cluster; None: one on this machine, for this run.
+        request: as of :class:`nanov2t.bulk.folder.RunFolder`.
 
     Raises:
         UserError: as of :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed, or does
@@ -56,7 +61,7 @@ def invert_to_folder(
     ray = import_client("ray", "ray")
     from ray.util import ActorPool
 
-    begin = partial(_begin, load, vectors, ids, out.absolute(), rounds, beam, limit)
+    begin = partial(_begin, load, vectors, ids, out.absolute(), rounds, beam, limit, request)
     run = begin()
     _connect(ray, address)
     try:
@@ -67,20 +72,21 @@ def invert_to_folder(
             num_cpus=1, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=-1
         )
         workers = ActorPool([actor.remote(begin) for _ in range(count)])
-        with RunProgress(run.count, run.folder.finished_rows, shown=True) as progress:
-            progress.say(f"{vectors.rpartition('@')[2]}: {', '.join(run.remarks)}")
-            progress.say(f"{count} workers of Ray")
-            done = workers.map_unordered(
-                lambda worker, part: worker.invert.remote(part), run.folder.missing
-            )
-            for _ in done:
-                progress.parts_done(run.folder.finished_rows)
+        for part in run.folder.missing:
+            workers.submit(lambda worker, part: worker.invert.remote(part), part)
+        with progress("inverting", run.count, run.folder.finished_rows) as tick:
+            tick.say(f"{vectors.rpartition('@')[2]}: {', '.join(run.remarks)}")
+            tick.say(f"{count} workers of Ray")
+            while workers.has_next():
+                with suppress(TimeoutError):  # then the rows that workers have saved are counted
+                    workers.get_next_unordered(timeout=SAVE_SECONDS)
+                tick(run.folder.finished_rows - tick.done)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise UserError(f"a worker of Ray failed: {first_line(cause)}") from None
     finally:
         ray.shutdown()
-    run.finish()
+    finish(run.folder)
 
 
 def invert_dataset(
@@ -119,7 +125,8 @@ class _Worker:
         self.run = begin()
 
     def invert(self, part: int) -> None:
-        self.run.invert_part(part)
+        with progress("inverting", self.run.count, shown=False) as tick:
+            self.run.invert_part(part, tick)
 
 
 class _Batches:
@@ -135,7 +142,10 @@ class _Batches:
         ]
         found = choose_vectors("data set", batch, self.column, None)
         rows = as_rows(list(range(len(batch))), found.of(batch), self.inverter.embedder.dim)
-        inverted = invert_rows(self.inverter, rows, True, self.rounds, self.beam)
+        inverting = OpenRows(rows, integer_ids=True)
+        for _ in inverting.invert(self.inverter, self.rounds, self.beam):
+            pass
+        inverted = inverting.table()
         table = table.drop_columns(list(dict.fromkeys(found.columns)))
         for name in inverted.column_names[1:]:
             table = table.append_column(name, inverted.column(name))

@@ -6,6 +6,7 @@ import random
 import resource
 import signal
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from support import BAD, VECTORS, vectors_with_bad_rows
 
 from nanov2t import load_inverter
 from nanov2t.bulk import run as bulk
-from nanov2t.bulk.run import PART_ROWS, RunFolder, invert_rows, invert_source
+from nanov2t.bulk.folder import PART_ROWS, RunFolder
+from nanov2t.bulk.run import invert_source
+from nanov2t.bulk.table import OpenRows
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import Budget
@@ -191,7 +194,9 @@ def test_quantised_vectors_find_the_same_texts(store, tmp_path):
         )
         exact = (rows.vectors * vectors).sum(1) / np.linalg.norm(rows.vectors, axis=1)
         assert all(1 - e < target.tolerance for e, target in zip(exact, targets, strict=True))
-        texts.append(invert_rows(inverter, rows, True, 0, 1)["inverted"].to_pylist())
+        inverting = OpenRows(rows, integer_ids=True)
+        assert len(list(inverting.invert(inverter, rounds=0, beam=1))) == len(rows.ids)
+        texts.append(inverting.table()["inverted"].to_pylist())
     # An untrained network's words are close to ties, the more so in bfloat16.
     for other, share in ((texts[1], 0.95), (texts[2], 0.8)):
         assert np.mean([a == b for a, b in zip(texts[0], other, strict=True)]) > share
@@ -237,9 +242,18 @@ def test_a_small_or_read_only_disk_gives_a_line(store, tmp_path, options):
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def work(store: Store, out: Path, rank: int) -> None:
+def work(store: Store, out: Path, rank: int, seconds: float = 0) -> None:
+    """A process of a run, which saves its rows every so many seconds, and never rests after one."""
     os.environ["RANK"] = str(rank)
+    bulk.SAVE_SECONDS = seconds
     store.invert(out)
+
+
+def close(a, b) -> bool:
+    """Whether tables are the same, but for rounding: rows were searched beside others."""
+    a, b = a.to_pydict(), b.to_pydict()
+    cosines = [np.array(table.pop("cosine"), float) for table in (a, b)]
+    return a == b and np.allclose(*cosines, atol=1e-5, equal_nan=True)
 
 
 def test_killed_processes_lose_nothing_and_others_take_over(store, whole, tmp_path):
@@ -257,5 +271,53 @@ def test_killed_processes_lose_nothing_and_others_take_over(store, whole, tmp_pa
     for process in running:
         process.join()
         assert process.exitcode == 0
-    assert read(tmp_path).equals(read(whole))
-    assert not list(tmp_path.glob(".part-*.parquet*"))
+    assert close(read(tmp_path), read(whole))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in whole.iterdir()
+    )
+
+
+def test_a_kill_in_mid_part_costs_only_what_was_not_saved(store, whole, tmp_path, monkeypatch):
+    process = FORKS.Process(target=work, args=(store, tmp_path, 0))
+    process.start()
+    while not (saved := len(list(tmp_path.glob(".part-*.open")))):
+        assert process.is_alive()
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert saved == 1
+    parts = {path: path.stat().st_mtime_ns for path in tmp_path.glob("part-*")}
+    folder = RunFolder(tmp_path, VECTORS, json.loads((tmp_path / "_manifest.json").read_text()))
+    [part] = [p for p in folder.missing if folder.saved(p)]
+    kept = folder.saved(part)
+    assert 0 < len(kept) < PART_ROWS
+    before = folder.finished_rows
+    assert before == len(kept) + sum(len(folder.rows_of(p)) for p in folder.parts)
+    bad = sum(row in folder.rows_of(p) for row in BAD for p in folder.missing)
+
+    searched = []
+    stream = Inverter.stream
+
+    def count(self, vectors, *args, **settings):
+        searched.append(len(vectors))
+        return stream(self, vectors, *args, **settings)
+
+    monkeypatch.setattr(Inverter, "stream", count)
+    store.invert(tmp_path)
+    assert sum(searched) == VECTORS - before - bad
+    assert all(path.stat().st_mtime_ns == when for path, when in parts.items())
+    table = read(tmp_path)
+    assert close(table, read(whole))
+    rows = table.slice(folder.rows_of(part).start, PART_ROWS).to_pylist()
+    assert all(rows[place] | cells == rows[place] for place, cells in kept.items())
+    assert not list(tmp_path.glob(".part-*"))
+
+
+def test_saved_rows_that_cannot_be_read_are_done_again(store, tmp_path):
+    store.invert(tmp_path, limit=10)
+    whole = read(tmp_path)
+    (tmp_path / "part-00000000.parquet").unlink()
+    (tmp_path / ".part-00000000.open").write_bytes(b"PAR1 and no more")
+    store.invert(tmp_path, limit=10)
+    assert read(tmp_path).equals(whole)
+    assert not list(tmp_path.glob(".part-*"))

@@ -1,30 +1,31 @@
 """Whole stores inverted into a folder of Parquet files, by any number of processes, killed at any
 moment.
 
-Each part of the folder is a search of its own, so its rows are the same whoever does it and
-whatever happened before.
+The rows that are done of a part are saved every few seconds, so a kill costs no more than that.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from rich.console import Console
 
-from nanov2t.bulk.folder import PART_ROWS, RunFolder
-from nanov2t.bulk.progress import RunProgress
-from nanov2t.bulk.summary import show_summary, summarise
-from nanov2t.bulk.table import as_table, cells_of
+from nanov2t.bulk.folder import RunFolder, settings_of
+from nanov2t.bulk.summary import finish
+from nanov2t.bulk.table import OpenRows
 from nanov2t.core.errors import UserError
+from nanov2t.core.progress import Tick, progress
+from nanov2t.evaluation.pace import estimate
 from nanov2t.inverter import Inverter
-from nanov2t.stores.base import HEAD, Rows, Store
+from nanov2t.search.state import Round
+from nanov2t.stores.base import HEAD, Store
 from nanov2t.targets import describe_vectors
+
+SAVE_SECONDS = 20.0
+"""Between two times that the finished rows of a part in hand are saved."""
 
 WAIT = 1.0
 """Seconds between two looks at the parts that other processes are doing."""
@@ -37,6 +38,7 @@ def invert_source(
     rounds: int | None,
     beam: int,
     limit: int | None = None,
+    request: str = "",
 ) -> None:
     """Invert a store into `out`, or continue such a run; returns when all parts exist, including
     parts done by other processes.
@@ -45,16 +47,17 @@ def invert_source(
         rounds: corrections at most; None: the search's default.
         beam: size of the sequence beam.
         limit: only the first so many rows.
+        request: as of :class:`RunFolder`.
 
     Raises:
         UserError: the vectors are of another dimension than the embedder's, or `out` cannot be
             written or holds another run.
     """
-    run = BulkRun(inverter, source, out, rounds, beam, limit)
+    run = BulkRun(inverter, source, out, rounds, beam, limit, request)
     folder = run.folder
     first = os.environ.get("RANK", "0") == "0"
-    with RunProgress(run.count, folder.finished_rows, shown=first) as progress:
-        progress.say(f"{source.name}: {', '.join(run.remarks)}")
+    with progress("inverting", run.count, folder.finished_rows, shown=first) as tick:
+        tick.say(f"{source.name}: {', '.join(run.remarks)}")
         while missing := folder.missing:
             waiting = True
             for part in missing:
@@ -62,13 +65,12 @@ def invert_source(
                     if not ours:
                         continue
                     waiting = False
-                    run.invert_part(part, progress.row_done)
-                    progress.parts_done(folder.finished_rows)
+                    run.invert_part(part, tick)
             if waiting:  # for other processes; should one die, its part becomes free
                 time.sleep(WAIT)
-                progress.parts_done(folder.finished_rows)
+                tick(folder.finished_rows - tick.done)
     if first:
-        run.finish()
+        finish(folder)
 
 
 class BulkRun:
@@ -90,45 +92,39 @@ class BulkRun:
         rounds: int | None,
         beam: int,
         limit: int | None,
+        request: str = "",
     ):
         self.remarks = look_at(source, inverter)
         self._inverter, self._source, self._beam = inverter, source, beam
         self._rounds = inverter.default_rounds if rounds is None else rounds
         self.count = min(source.count, limit or source.count)
-        manifest = _manifest(inverter, source, self._rounds, beam, self.count)
-        self.folder = RunFolder(out, self.count, manifest)
+        settings = settings_of(
+            source, self.count, inverter.search, inverter.effort, inverter.budget, beam
+        )
+        manifest = settings | _settings_of(inverter) | {"rounds": self._rounds}
+        self.folder = RunFolder(out, self.count, manifest, request)
 
-    def invert_part(self, part: int, on_row: Callable[[], None] = lambda: None) -> None:
-        """Invert the rows of a part, and write it."""
+    def invert_part(self, part: int, tick: Tick) -> None:
+        """Invert the rows of a part that are not saved yet, and write it."""
         numbers = self.folder.rows_of(part)
-        rows = self._source.read(numbers.start, numbers.stop)
-        integers = self._source.integer_ids
-        table = invert_rows(self._inverter, rows, integers, self._rounds, self._beam, on_row)
-        self.folder.write(part, table)
+        stored = self._source.read(numbers.start, numbers.stop)
+        rows = OpenRows(stored, self._source.integer_ids, self.folder.saved(part))
+        expect = estimate(self._inverter, self._rounds, tick)
+        unsaved, last = 0, time.monotonic()
 
-    def finish(self) -> None:
-        """Tidy the folder, once no part is missing, and print what was found."""
-        self.folder.tidy()
-        show_summary(summarise(list(self.folder.parts.values()), self.count), Console())
+        def on_round(i: int, best: Round) -> None:
+            nonlocal unsaved, last
+            if unsaved and time.monotonic() - last >= SAVE_SECONDS:
+                self.folder.save(part, rows.table())
+                unsaved, last = 0, time.monotonic()
+                tick(self.folder.finished_rows - tick.done)  # other processes' rows among them
+            expect(i, best)
 
-
-def invert_rows(
-    inverter: Inverter,
-    rows: Rows,
-    integer_ids: bool,
-    rounds: int,
-    beam: int,
-    on_row: Callable[[], None] = lambda: None,
-) -> pa.Table:
-    """Rows inverted, as a table."""
-    good = [i for i in range(len(rows.ids)) if i not in rows.errors]
-    cells: list[dict[str, Any]] = [
-        {"id": id_, "error": rows.errors.get(i)} for i, id_ in enumerate(rows.ids)
-    ]
-    for i, found in inverter.stream(rows.vectors[good], rounds, beam):
-        cells[good[i]] |= cells_of(found)
-        on_row()
-    return as_table(cells, integer_ids)
+        for _ in rows.invert(self._inverter, self._rounds, self._beam, on_round):
+            unsaved += 1
+            tick()
+        self.folder.write(part, rows.table())
+        tick(self.folder.finished_rows - tick.done)
 
 
 def look_at(source: Store, inverter: Inverter) -> list[str]:
@@ -149,21 +145,10 @@ def look_at(source: Store, inverter: Inverter) -> list[str]:
     return remarks + describe_vectors(vectors, embedder.info)
 
 
-def _manifest(
-    inverter: Inverter, source: Store, rounds: int, beam: int, count: int
-) -> dict[str, Any]:
-    """All that decides what a run writes."""
+def _settings_of(inverter: Inverter) -> dict[str, Any]:
+    """The settings of a manifest that only the inverter knows."""
     defence = inverter.defence
     return {
-        "source": {"name": source.name, "fingerprint": source.fingerprint},
         "inverter": {"name": inverter.embedder.name, "fingerprint": inverter.fingerprint()},
-        "rows": count,
-        "ids": source.ids,
-        "search": inverter.search,
-        "effort": inverter.effort,
-        "budget": str(inverter.budget),
         "defence": getattr(defence, "__qualname__", defence and type(defence).__qualname__),
-        "rounds": rounds,
-        "beam": beam,
-        "part": PART_ROWS,
     }

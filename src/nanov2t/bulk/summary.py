@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nanov2t.bulk.folder import RunFolder
 from nanov2t.core.errors import UserError, first_line
 
 BINS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
@@ -35,6 +36,12 @@ class Summary:
     """Rows by cosine, int [bins]."""
     samples: list[dict[str, Any]] = field(default_factory=list)
     """Some rows, spread evenly."""
+
+
+def finish(folder: RunFolder) -> None:
+    """Tidy a folder of which no part is missing, and print what was found."""
+    folder.tidy()
+    show_summary(summarise(list(folder.parts.values()), folder.count), Console())
 
 
 def summarise(parts: Sequence[Path], count: int) -> Summary:

@@ -1,13 +1,52 @@
-"""Rows that were inverted, as a table."""
+"""Rows of a run as a table, and as they come to be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nanov2t.search.state import Inversion
+from nanov2t.stores.base import Rows
+
+if TYPE_CHECKING:
+    from nanov2t.inverter import Inverter
+    from nanov2t.search.base import OnRound
+    from nanov2t.search.state import Inversion
+
+
+class OpenRows:
+    """Rows that are being inverted.
+
+    Args:
+        rows: of a store.
+        integer_ids: as of the store.
+        saved: the cells of rows that are done already, by their place.
+    """
+
+    def __init__(
+        self, rows: Rows, integer_ids: bool, saved: Mapping[int, dict[str, Any]] | None = None
+    ):
+        saved = saved or {}
+        self._rows, self._integer_ids = rows, integer_ids
+        self._cells = [
+            {"id": id_, "error": rows.errors.get(i)} | saved.get(i, {})
+            for i, id_ in enumerate(rows.ids)
+        ]
+        self._open = [i for i in range(len(rows.ids)) if i not in rows.errors and i not in saved]
+
+    def invert(
+        self, inverter: Inverter, rounds: int, beam: int, on_round: OnRound | None = None
+    ) -> Iterator[None]:
+        """Invert the rows that are not done; yields after each."""
+        vectors = self._rows.vectors[self._open]
+        for i, found in inverter.stream(vectors, rounds, beam, on_round=on_round):
+            self._cells[self._open[i]] |= cells_of(found)
+            yield
+
+    def table(self) -> pa.Table:
+        """All rows; those that are not done have neither text nor error."""
+        return as_table(self._cells, self._integer_ids)
 
 
 def cells_of(found: Inversion) -> dict[str, Any]:
@@ -34,3 +73,10 @@ def as_table(rows: Sequence[dict[str, Any]], integer_ids: bool) -> pa.Table:
         ("error", pa.string()),
     ]
     return pa.Table.from_pylist(list(rows), pa.schema(schema))
+
+
+def cells_done(table: pa.Table) -> dict[int, dict[str, Any]]:
+    """The cells of the rows of a table that were inverted, by their place."""
+    names = ("inverted", "cosine", "stopped", "rounds", "embedder_calls")
+    rows = enumerate(table.select(names).to_pylist())
+    return {place: row for place, row in rows if row["inverted"] is not None}

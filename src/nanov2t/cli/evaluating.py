@@ -58,8 +58,7 @@ class Evaluate(SearchArguments):
         # Every process embeds them all: in batches of other texts their last digits could differ.
         vectors = inverter.embedder.encode(references)
         inverter.check(vectors)
-        with Console(stderr=True, quiet=not is_first()).status(f"inverting {len(texts)} texts"):
-            found = invert_shared(inverter, vectors, self.rounds, self.beam, drafts)
+        found = invert_shared(inverter, vectors, self.rounds, self.beam, drafts)
         if not is_first():
             return
         result = summarize(found, references)

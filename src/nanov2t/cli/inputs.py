@@ -62,11 +62,12 @@ def read_vectors(spec: str, limit: int | None) -> np.ndarray:
     return rows.vectors
 
 
-def read_rows(spec: str, limit: int | None) -> Rows:
-    """The first `limit` rows of a source, with what is wrong with the bad ones."""
+def read_rows(spec: str, limit: int | None, ids: str | None = None) -> Rows:
+    """The first `limit` rows of a source, with what is wrong with the bad ones; `ids` as of
+    :func:`~nanov2t.stores.registry.open_source`."""
     from nanov2t.stores.registry import open_source
 
-    source = open_source(spec)
+    source = open_source(spec, ids)
     return source.read(0, min(source.count, limit or source.count))
 
 

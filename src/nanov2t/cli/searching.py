@@ -4,6 +4,7 @@ help is instant."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort
 if TYPE_CHECKING:
     import numpy as np
 
+    from nanov2t.bulk.folder import RunFolder
     from nanov2t.inverter import Inverter
+    from nanov2t.stores.base import Rows, Store
 
 
 @dataclass(kw_only=True)
@@ -59,8 +62,12 @@ class SearchArguments:
             device,
             self.search,
             effort=self.effort,
-            budget=UNLIMITED if self.budget is None else Budget.parse(self.budget),
+            budget=self._budget,
         )
+
+    @property
+    def _budget(self) -> Budget:
+        return UNLIMITED if self.budget is None else Budget.parse(self.budget)
 
     def check(self, **least: int) -> None:
         """Refuse options below the least that they may be."""
@@ -89,8 +96,7 @@ class Invert(SearchArguments):
     out: Path | None = None
     """Folder for the results, as Parquet; for vectors by the million."""
     ids: str | None = None
-    """Column of the ids; by default the store's own ids, or the numbers of the rows. Needs
-    --out."""
+    """Column of the ids; by default the store's own ids, or the numbers of the rows."""
     limit: int | None = None
     """Only the first so many vectors."""
     engine: Literal["local", "ray"] = "local"
@@ -109,46 +115,53 @@ class Invert(SearchArguments):
         if self.vectors and self.out:
             self._to_folder(self.vectors, self.out)
             return
-        for name, value, needs in (("out", self.out, "vectors"), ("ids", self.ids, "out")):
-            if value is not None:
-                raise UserError(f"--{name} needs --{needs}")
+        for name, value in (("out", self.out), ("ids", self.ids)):
+            if value is not None and not self.vectors:
+                raise UserError(f"--{name} needs --vectors")
         if self.engine != "local":
             raise UserError(f"--engine {self.engine} needs --vectors and --out")
         texts = read_texts(self.texts)[: self.limit]
-        rows = read_rows(self.vectors, self.limit) if self.vectors else None
+        rows = read_rows(self.vectors, self.limit, self.ids) if self.vectors else None
         inverter = self.load()
         references = references_of(inverter, texts)
         vectors = rows.vectors if rows else inverter.embedder.encode(references)
         errors = rows.errors if rows else {}
         inverter.check(vectors[[i for i in range(len(vectors)) if i not in errors]])
         if self.json or not sys.stdout.isatty():
-            self._to_lines(inverter, vectors, errors, texts)
+            self._to_lines(inverter, vectors, texts, rows)
         else:
-            self._to_terminal(inverter, vectors, errors, references)
+            self._to_terminal(inverter, vectors, references, rows)
         if self.vectors and rows:
             refuse_bad(self.vectors, rows)
 
     def _to_lines(
-        self, inverter: Inverter, vectors: np.ndarray, errors: dict[int, str], texts: list[str]
+        self, inverter: Inverter, vectors: np.ndarray, texts: list[str], rows: Rows | None
     ) -> None:
         from nanov2t.cli.report import as_json, in_order
+        from nanov2t.core.progress import progress
+        from nanov2t.evaluation.pace import watched
 
+        errors = rows.errors if rows else {}
         good = vectors[[i for i in range(len(vectors)) if i not in errors]]
-        found = in_order(inverter.stream(good, self.rounds, self.beam))
-        for i in range(len(vectors)):
-            line: dict[str, Any] = {"text": texts[i] if texts else None}
-            if i in errors:
-                line |= {"inverted": None, "error": errors[i]}
-            else:
-                line |= as_json(next(found)[1])
-            print(json.dumps(line, ensure_ascii=False), flush=True)
+        # On a terminal the lines themselves show how far it is.
+        shown = len(good) > 1 and sys.stderr.isatty() and not sys.stdout.isatty()
+        with progress("inverting", len(good), shown=shown) as tick:
+            found = in_order(watched(inverter, good, self.rounds, self.beam, tick))
+            for i in range(len(vectors)):
+                line: dict[str, Any] = {"id": rows.ids[i]} if rows else {}
+                line["text"] = texts[i] if texts else None
+                if i in errors:
+                    line |= {"inverted": None, "error": errors[i]}
+                else:
+                    line |= as_json(next(found)[1])
+                print(json.dumps(line, ensure_ascii=False), flush=True)
 
     def _to_terminal(
         self,
         inverter: Inverter,
         vectors: np.ndarray,
-        errors: dict[int, str],
         references: list[str],
+        rows: Rows | None,
     ) -> None:
         from rich.console import Console
 
@@ -156,23 +169,50 @@ class Invert(SearchArguments):
 
         console = Console()
         for i, vector in enumerate(vectors):
-            if i in errors:
-                console.print(f"vector {i}: {errors[i]}\n", style="red", markup=False)
+            if rows:
+                console.print(f"id {rows.ids[i]}", style="dim", markup=False, highlight=False)
+            if rows and i in rows.errors:
+                console.print(f"{rows.errors[i]}\n", style="red", markup=False)
                 continue
             reference = references[i] if references else None
             show_inversion(inverter, vector, reference, self.rounds, self.beam, console)
 
     def _to_folder(self, vectors: str, out: Path) -> None:
-        from nanov2t.bulk.run import invert_source
-        from nanov2t.evaluation.shared import local_device
+        from nanov2t.bulk.summary import finish
         from nanov2t.stores.registry import open_source
 
+        source = open_source(vectors, self.ids)
+        request = self._request()
+        if folder := self._finished(source, out, request):
+            if os.environ.get("RANK", "0") == "0":
+                finish(folder)
+            return
+        options = (out, self.rounds, self.beam, self.limit)
         if self.engine == "ray":
             from nanov2t.ray import invert_to_folder
 
-            options = (out, self.rounds, self.beam, self.limit)
-            invert_to_folder(self.load, vectors, self.ids, *options, address=self.address)
+            invert_to_folder(self.load, vectors, self.ids, *options, self.address, request)
             return
-        source = open_source(vectors, self.ids)
-        inverter = self.load(local_device())
-        invert_source(inverter, source, out, self.rounds, self.beam, self.limit)
+        from nanov2t.bulk.run import invert_source
+        from nanov2t.evaluation.shared import local_device
+
+        invert_source(self.load(local_device()), source, *options, request)
+
+    def _request(self) -> str:
+        """How the run is asked for, as a hash."""
+        from nanov2t.bulk.folder import request_of
+
+        models = ("inverter", "hypothesizer", "embedder")
+        others = {*models, "texts", "vectors", "out", "engine", "address", "json"}
+        options = {name: value for name, value in vars(self).items() if name not in others}
+        return request_of(options, [getattr(self, name) for name in models])
+
+    def _finished(self, source: Store, out: Path, request: str) -> RunFolder | None:
+        """The folder, if it is finished; other settings are refused before a model is loaded."""
+        from nanov2t.bulk.folder import finished_folder, settings_of
+
+        count = min(source.count, self.limit or source.count)
+        settings = settings_of(source, count, self.search, self.effort, self._budget, self.beam)
+        if self.rounds is not None:
+            settings["rounds"] = self.rounds
+        return finished_folder(out, settings, request)

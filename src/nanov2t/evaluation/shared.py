@@ -9,6 +9,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from nanov2t.core.progress import progress
+from nanov2t.evaluation.pace import watched
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import BEAM
 from nanov2t.search.state import Inversion
@@ -40,18 +42,22 @@ def invert_shared(
     drafts: Sequence[str] | None = None,
 ) -> list[Inversion]:
     """As :meth:`Inverter.invert`; every process inverts its share, and all have all of them in the
-    end.
+    end. The first process shows the progress of its share.
 
     Args:
         vectors: float32 [n, dim], the same in every process; like the drafts.
     """
+    starts = range(0, len(vectors), PART)
+    share = sum(min(PART, len(vectors) - starts[i]) for i in _own(starts))
 
     def part(start: int) -> list[Inversion]:
         rows = slice(start, start + PART)
         given = None if drafts is None else drafts[rows]
-        return inverter.invert(vectors[rows], rounds, beam, given)
+        found = dict(watched(inverter, vectors[rows], rounds, beam, tick, given))
+        return [found[i] for i in range(len(found))]
 
-    parts = share_out(part, range(0, len(vectors), PART))
+    with progress("inverting", share, shown=is_first()) as tick:
+        parts = share_out(part, starts)
     return [inversion for inversions in parts for inversion in inversions]
 
 
@@ -62,13 +68,18 @@ def share_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Res
     Args:
         parts: the same in every process.
     """
-    from accelerate import PartialState
     from accelerate.utils import gather_object
 
-    state = PartialState(cpu=not torch.cuda.is_available())
-    mine = range(state.process_index, len(parts), state.num_processes)
-    done: list[tuple[int, Result]] = gather_object([(i, work(parts[i])) for i in mine])
+    done: list[tuple[int, Result]] = gather_object([(i, work(parts[i])) for i in _own(parts)])
     return [result for _, result in sorted(done, key=lambda pair: pair[0])]
+
+
+def _own(parts: Sequence[Part]) -> range:
+    """The places of the parts that are this process's share."""
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    return range(state.process_index, len(parts), state.num_processes)
 
 
 def of_first(value: Result) -> Result:
