@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from nanov2t.bulk.folder import PART_ROWS
 from nanov2t.bulk.run import SAVE_SECONDS, BulkRun
-from nanov2t.bulk.summary import finish
+from nanov2t.bulk.summary import show_folder
 from nanov2t.bulk.table import OpenRows
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.progress import progress
@@ -86,7 +86,8 @@ def invert_to_folder(
         raise UserError(f"a worker of Ray failed: {first_line(cause)}") from None
     finally:
         ray.shutdown()
-    finish(run.folder)
+    run.folder.tidy()
+    show_folder(run.folder)
 
 
 def invert_dataset(

@@ -163,6 +163,10 @@ def test_export_shrinks_and_keeps(run, tiny, tmp_path, folder):
         (("invert", "x", "--nonsense"), "--nonsense"),
         (("invert", "x", "--engine", "ray"), "--engine ray needs --vectors and --out"),
         (("invert", "x", "--address", "a:1"), "--address needs --engine ray"),
+        (("invert", "x", "--ids", "key"), "--ids needs --vectors"),
+        (("invert", "x", "--out", "found"), "--out needs --vectors"),
+        (("invert", "--vectors", "v.npy", "--out", "fine.txt"), "fine.txt: cannot be made"),
+        (("invert", "--vectors", "v.npy", "--out", "fine.txt/found"), "found: cannot be made"),
         (("invert", "--vectors", "none.npy"), "none.npy: no such file"),
         (("invert", "--vectors", "text.npy"), "text.npy: cannot be read"),
         (("invert", "--vectors", "truncated.npy"), "truncated.npy: cannot be read"),
@@ -180,7 +184,10 @@ def test_export_shrinks_and_keeps(run, tiny, tmp_path, folder):
             "half: a folder without test.hyps",
         ),
         (("evaluate", "--texts", "half"), "half: cannot be read"),
-        (("evaluate", "--texts", "fine.txt", "--out", "fine.txt"), "fine.txt: File exists"),
+        (
+            ("evaluate", "--texts", "fine.txt", "--out", "fine.txt"),
+            "fine.txt: cannot be made: File exists",
+        ),
         (("invert", "x", "--search", "none"), "search none: not one of default, beam, evolution"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
         (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),
@@ -208,6 +215,7 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     vectors = tiny.embedder.encode(["a", "b", "c"])
     np.save("truncated.npy", vectors)
+    np.save("v.npy", vectors)
     os.truncate("truncated.npy", 1000)
     np.save("objects.npy", np.array([{}], object))
     np.save("wide.npy", np.ones((2, 385)))
@@ -253,7 +261,7 @@ def test_bad_vectors_are_lines_with_an_error_and_stop_nothing(run, folder, tmp_p
     assert len(lines) == len(vectors)
     for i, (line, before) in enumerate(zip(lines, whole.splitlines(), strict=True)):
         why = ("not finite", "zero", "not finite", "zero")[bad.index(i)] if i in bad else None
-        failed = {"text": None, "inverted": None, "error": why}
+        failed = {"id": i, "text": None, "inverted": None, "error": why}
         assert line == (failed if i in bad else json.loads(before))
 
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from nanov2t.bulk.table import cells_done
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.files import write_whole
+from nanov2t.core.files import make_folder, write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.models.hub import locate
 from nanov2t.pretrained import BUNDLED
@@ -49,9 +49,9 @@ class RunFolder:
     def __init__(self, out: Path, count: int, manifest: dict[str, Any], request: str = ""):
         self.out, self.count = out, count
         path = out / MANIFEST
+        make_folder(out)
         with self._writing():
             if not path.exists():
-                out.mkdir(parents=True, exist_ok=True)
                 with FileLock(out / "._manifest.lock"):
                     if not path.exists():
                         content = json.dumps(manifest | {"request": request}, indent=2)
@@ -89,7 +89,8 @@ class RunFolder:
         """Whether the part is this process's to do: no other one is at it, nor has done it."""
         lock = FileLock(self.out / f".part-{part:08d}.lock")
         with self._writing(), suppress(Timeout):
-            lock.acquire(blocking=False)
+            if not self._path(part).exists():
+                lock.acquire(blocking=False)
         try:
             yield lock.is_locked and not self._path(part).exists()
         finally:
@@ -125,7 +126,7 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what killed processes left behind; only once nothing is missing."""
         with self._writing():
-            for path in [*self.out.glob(".part-*"), *self.out.glob("._manifest*")]:
+            for path in [*self.out.glob(".*part-*"), *self.out.glob("._manifest*")]:
                 path.unlink(missing_ok=True)
 
     def _path(self, part: int) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nanov2t.bulk.folder import RunFolder, settings_of
-from nanov2t.bulk.summary import finish
+from nanov2t.bulk.summary import show_folder
 from nanov2t.bulk.table import OpenRows
 from nanov2t.core.errors import UserError
 from nanov2t.core.progress import Tick, progress
@@ -69,8 +69,9 @@ def invert_source(
             if waiting:  # for other processes; should one die, its part becomes free
                 time.sleep(WAIT)
                 tick(folder.finished_rows - tick.done)
+    folder.tidy()  # the last process to end leaves nothing behind
     if first:
-        finish(folder)
+        show_folder(folder)
 
 
 class BulkRun:

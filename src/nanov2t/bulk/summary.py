@@ -38,9 +38,8 @@ class Summary:
     """Some rows, spread evenly."""
 
 
-def finish(folder: RunFolder) -> None:
-    """Tidy a folder of which no part is missing, and print what was found."""
-    folder.tidy()
+def show_folder(folder: RunFolder) -> None:
+    """Print what was found in a finished run."""
     show_summary(summarise(list(folder.parts.values()), folder.count), Console())
 
 

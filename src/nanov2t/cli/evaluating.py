@@ -43,8 +43,9 @@ class Evaluate(SearchArguments):
         from rich.console import Console
 
         from nanov2t.cli.report import figures
+        from nanov2t.core.files import make_folder
         from nanov2t.evaluation.evaluate import summarize
-        from nanov2t.evaluation.results import make_folder, write_results
+        from nanov2t.evaluation.results import write_results
         from nanov2t.evaluation.shared import invert_shared, is_first, local_device
         from nanov2t.evaluation.words import guesses_words, word_figures
 

@@ -79,8 +79,6 @@ class Draft:
     """What makes the vectors, where the inverter does not say."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from nanov2t.evaluation.shared import is_first, local_device
         from nanov2t.load import load_inverter
         from nanov2t.train.drafting import write_drafts
@@ -92,10 +90,8 @@ class Draft:
             raise UserError(f"{self.texts} is a file: name its drafts with --split, such as train")
         quiet()
         inverter = load_inverter(self.inverter, embedder=self.embedder, device=local_device())
-        console = Console(stderr=True, quiet=not is_first())
         for split in self.split:
-            with console.status(f"drafting {split}"):
-                path = write_drafts(inverter, self.texts, split, out, self.column)
+            path = write_drafts(inverter, self.texts, split, out, self.column)
             if is_first():
                 print(path)
 

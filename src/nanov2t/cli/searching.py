@@ -178,15 +178,17 @@ class Invert(SearchArguments):
             show_inversion(inverter, vector, reference, self.rounds, self.beam, console)
 
     def _to_folder(self, vectors: str, out: Path) -> None:
-        from nanov2t.bulk.summary import finish
+        from nanov2t.bulk.summary import show_folder
+        from nanov2t.core.files import make_folder
         from nanov2t.stores.registry import open_source
 
         source = open_source(vectors, self.ids)
         request = self._request()
         if folder := self._finished(source, out, request):
             if os.environ.get("RANK", "0") == "0":
-                finish(folder)
+                show_folder(folder)
             return
+        make_folder(out)
         options = (out, self.rounds, self.beam, self.limit)
         if self.engine == "ray":
             from nanov2t.ray import invert_to_folder

@@ -13,6 +13,18 @@ from pathlib import Path
 from nanov2t.core.errors import UserError
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder if there is none, before anything is spent on what goes there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made: {error.strerror}") from None
+
+
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file beside `path` under a name of this process's own, then let it take its place.
 

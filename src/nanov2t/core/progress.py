@@ -35,7 +35,8 @@ def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iter
     tick = Tick(what, total, before, console)
     columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), _State(tick)]
     hidden = not shown or not console.is_terminal
-    with bars.Progress(*columns, console=console, disable=hidden) as bar:
+    # What is printed to a pipe meanwhile must not come out on the terminal.
+    with bars.Progress(*columns, console=console, redirect_stdout=False, disable=hidden) as bar:
         task = bar.add_task(what, total=total, completed=before)
         tick.on_change = lambda: bar.update(task, completed=tick.done)
         yield tick

@@ -45,18 +45,6 @@ GROUP = 100
 """Texts written at a time: the hypotheses of all their rounds are many small objects."""
 
 
-def make_folder(out: Path) -> None:
-    """Make the folder before anything is spent on what goes there.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror}") from None
-
-
 def write_results(
     out: Path,
     result: Mapping[str, Any],

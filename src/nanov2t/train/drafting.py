@@ -16,6 +16,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.files import write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.core.passages import read_rows
+from nanov2t.core.progress import progress
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.stores.base import file_fingerprint
@@ -51,14 +52,20 @@ def write_drafts(
         if path.exists():
             return path
         parts.mkdir(exist_ok=True)
+        total = sum(1 for _ in read_rows(source, split, column)) if state.is_main_process else 0
+        done = {int(file.stem) for file in parts.glob("[0-9]*.jsonl")}
+        before, shown = min(total, PART * len(done)), state.is_main_process
         rows = enumerate(read_rows(source, split, column))
-        for number in itertools.count():
-            part = list(itertools.islice(rows, PART))
-            if not part:
-                break
-            file = parts / f"{number:08d}.jsonl"
-            if number % state.num_processes == state.process_index and not file.exists():
-                write_whole(file, _draft(inverter, part).encode())
+        with progress(f"drafting {split}", total, before, shown) as tick:
+            for number in itertools.count():
+                part = list(itertools.islice(rows, PART))
+                if not part:
+                    break
+                if number in done:
+                    continue
+                if number % state.num_processes == state.process_index:
+                    write_whole(parts / f"{number:08d}.jsonl", _draft(inverter, part).encode())
+                tick(len(part))
         state.wait_for_everyone()
         if state.is_main_process:
             _join(parts, path)

@@ -1,0 +1,31 @@
+"""A store with an inverter, and the rows of a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from nanov2t import load_inverter
+from nanov2t.bulk.run import invert_source
+from nanov2t.stores.registry import open_source
+
+
+@dataclass
+class Store:
+    inverter: Path
+    vectors: Path
+
+    def invert(self, out: Path, **settings) -> None:
+        settings = {"rounds": 0, "beam": 1} | settings
+        invert_source(
+            load_inverter(self.inverter, device="cpu"),
+            open_source(str(self.vectors)),
+            out,
+            **settings,
+        )
+
+
+def read(out: Path):
+    return pq.read_table(sorted(out.glob("part-*.parquet")))
