@@ -88,9 +88,10 @@ class Kill:
             path.name for path in (folder / "alone").iterdir()
         ), "something was left behind"
         assert ours["id"].to_pylist() == list(range(self.limit)), "rows are lost or twice"
+        pairs = zip(ours["inverted"].to_pylist(), theirs["inverted"].to_pylist(), strict=True)
         print(
-            f"{killed} kills, {ours.num_rows} rows, equal to those of a run left alone: "
-            f"{ours.equals(theirs)}"
+            f"{killed} kills, {ours.num_rows} rows, {sum(a == b for a, b in pairs)} with the texts "
+            "of a run left alone"
         )
 
 
