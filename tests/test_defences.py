@@ -61,6 +61,15 @@ def test_every_defence_is_tested():
     assert {spec.partition(":")[0] for spec in SPECS} == set(DEFENCES)
 
 
+def test_noise_is_the_same_whatever_the_last_bits_are(vectors, setting):
+    noise = make_defence("noise:0.1", setting)
+    nearly = vectors + np.float32(1e-8)
+    assert not np.array_equal(nearly, vectors)
+    apart = np.abs(noise(nearly) - noise(vectors)).max(1)
+    assert (apart < 1e-6).mean() > 0.9, "a number at the edge of a step may fall on either side"
+    assert np.abs(noise(vectors) - vectors - (noise(vectors[::-1]) - vectors[::-1])).max() > 0.1
+
+
 def test_what_is_lost_is_what_they_say(vectors, setting):
     def defended(spec):
         return make_defence(spec, setting)(vectors)
@@ -103,7 +112,9 @@ def test_a_function_in_the_current_folder(vectors, setting, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_defence.py").write_text("def thrice(v):\n    return 3 * v\n")
     (tmp_path / "broken_defence.py").write_text("def thrice(v)\n")
-    np.testing.assert_allclose(make_defence("own_defence:thrice", setting)(vectors), 3 * vectors)
+    own = make_defence("own_defence:thrice", setting)
+    np.testing.assert_allclose(own(vectors), 3 * vectors)
+    assert own.source == (tmp_path / "own_defence.py").read_bytes()
     with pytest.raises(UserError, match="broken_defence:thrice: expected ':'"):
         make_defence("broken_defence:thrice", setting)
 

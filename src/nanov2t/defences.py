@@ -22,6 +22,9 @@ from nanov2t.core.vectors import bad_rows
 from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
 
+COARSE = 16
+"""Steps up to a vector's largest number, to which the numbers are cut that seed its noise."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -63,6 +66,8 @@ class MadeDefence:
     reads: Callable[[int, bool], Defence] | None = None
     """Where noise is drawn anew at every read: the mean of so many reads, the owner's or, if the
     flag is set, those that `known` is the first of."""
+    source: bytes = b""
+    """The code of the module where the defence is one's own."""
 
     @property
     def repeatable(self) -> bool:
@@ -82,8 +87,8 @@ def make_defence(spec: str, setting: Setting) -> MadeDefence:
     """
     name, _, text = spec.partition(":")
     if name not in DEFENCES:
-        own = _own(spec)
-        return MadeDefence(spec, own, own)
+        own, source = _own(spec)
+        return MadeDefence(spec, own, own, source=source)
     kind = DEFENCES[name]
     value = _parameter(spec, text, kind, setting.dim)
     if not kind.drawn:
@@ -112,8 +117,8 @@ def _parameter(spec: str, text: str, kind: Kind, dim: int) -> float:
     return value
 
 
-def _own(spec: str) -> Defence:
-    """The function that `module:function` names."""
+def _own(spec: str) -> tuple[Defence, bytes]:
+    """The function that `module:function` names, and the code of its module."""
     module, _, function = spec.partition(":")
     if not function:
         names = ", ".join(f"{n}:X" if k.parameter else n for n, k in DEFENCES.items())
@@ -121,7 +126,8 @@ def _own(spec: str) -> Defence:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing there hides a library
     try:
-        found = getattr(importlib.import_module(module), function)
+        home = importlib.import_module(module)
+        found = getattr(home, function)
     except Exception as error:
         # Whatever their module may raise.
         raise UserError(f"defence {spec}: {first_line(error)}") from None
@@ -136,15 +142,18 @@ def _own(spec: str) -> Defence:
             raise UserError(f"defence {spec}: what it makes of vector {row} is {reason}")
         return changed
 
-    return apply
+    code = getattr(home, "__file__", None)  # none is there of what is built into Python
+    return apply, b"" if code is None else Path(code).read_bytes()
 
 
 def _noise(scale: float, setting: Setting) -> Defence:
     def apply(vectors: np.ndarray) -> np.ndarray:
-        # By the row's own numbers, so that it does not depend on the rows beside it.
+        # By the row's own numbers, so that it does not depend on the rows beside it; by few digits
+        # of them, since the last ones differ between processors.
+        coarse = (COARSE * vectors / np.abs(vectors).max(1, keepdims=True)).astype(np.int8)
         drawn = [
             np.random.default_rng([setting.seed, zlib.crc32(row.tobytes())]).normal(size=len(row))
-            for row in vectors
+            for row in coarse
         ]
         noisy: np.ndarray = vectors + np.float32(scale) * np.array(drawn, np.float32)
         return noisy

@@ -29,12 +29,15 @@ def row(defence, ndcg, *attackers):
 
 def report(*rows, **more):
     facts = {"schema": SCHEMA, "version": "1", "date": "2026-01-02T03:04+00:00", "seed": 0}
-    facts |= {"texts": 12, "public_texts": 12, "gate": None, "regressions": None}
+    facts |= {"texts": 15, "public_texts": 12, "gate": None, "regressions": None}
     facts["train_budget"] = None
     facts["embedder"] = {"name": "all-MiniLM-L6-v2", "dim": 384, "fingerprint": "89ab"}
     facts["inverter"] = {"fingerprint": "cdef", "search": "default", "effort": "fast"}
     facts["inverter"] |= {"rounds": None, "beam": 8}
-    facts["retrieval"] = {"judgements": "halves", "queries": 12, "documents": 12}
+    facts["retrieval"] = {"judgements": "halves", "queries": 12, "documents": 20, "left_out": {}}
+    kinds = {"names": {"before": 15, "whole": 12}, "dates": {"before": 4, "whole": 0}}
+    sample = {"tokens": 16, "n": 12, "left_out": {"shorter than 16 tokens": 3}, "kinds": kinds}
+    facts["samples"] = [sample]
     return facts | {"defences": list(rows)} | more
 
 

@@ -2,11 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from audit_rows import attacker, row
 from audit_rows import report as made
@@ -70,9 +71,9 @@ def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monke
     fresh = json.loads((tmp_path / "fresh" / "report.json").read_text())
     assert timeless(fresh) == timeless(first) and fresh != first
     sorted((tmp_path / "out" / "found").iterdir())[0].unlink()
-    invert, calls = Inverter.invert, []
+    stream, calls = Inverter.stream, []
     monkeypatch.setattr(
-        Inverter, "invert", lambda *a, **k: calls.append(len(a[1])) or invert(*a, **k)
+        Inverter, "stream", lambda *a, **k: calls.append(len(a[1])) or stream(*a, **k)
     )
     audit(*DEFENDED, "--gate", "gate.yaml")
     assert calls == [1], "only what is missing is inverted again"
@@ -80,10 +81,27 @@ def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monke
     assert timeless(again) == timeless(first)
 
 
+def test_another_process_whose_arithmetic_rounds_otherwise_finds_what_was_read(audit, tmp_path):
+    defences = ("--defence", "bits", "noise:0.01", "--pairs", "2")
+    code, _, err = audit(*defences)
+    first, kept = json.loads((tmp_path / "out" / "report.json").read_text()), found(tmp_path)
+    assert code == 0 and kept, err
+    other = os.environ | {"PYTHONHASHSEED": "7", "MKL_CBWR": "COMPATIBLE"}
+    again = [sys.executable, "-m", "nanov2t", *COMMAND, *defences]
+    subprocess.run(again, env=other, check=True, capture_output=True)
+    assert found(tmp_path) == kept, "nothing is searched again"
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert timeless(report) == timeless(first)
+
+
+def found(folder):
+    return sorted(path.name for path in (folder / "out" / "found").iterdir())
+
+
 def counting(*args):
     """The command in parts of a vector each; leaves in a file how many this process inverted."""
-    reading.PART, invert, calls = 1, Inverter.invert, []
-    Inverter.invert = lambda *a, **k: calls.append(len(a[1])) or invert(*a, **k)
+    reading.PART, stream, calls = 1, Inverter.stream, []
+    Inverter.stream = lambda *a, **k: calls.append(len(a[1])) or stream(*a, **k)
     nanov2t(*args)
     Path(f"calls{os.environ['RANK']}").write_text(str(sum(calls)))
 
@@ -106,9 +124,13 @@ def test_a_report_without_texts_by_judgements_of_ones_own(audit, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "Withheld" in page and "fisher" not in page and "fisher" not in json.dumps(report)
-    assert pq.read_table(tmp_path / "out" / "records.parquet").num_rows == 0
-    assert report["retrieval"] == {"judgements": "own", "queries": 2, "documents": 3}
-    assert report["defences"][0]["utility"]["recall@10"]["value"] == 1
+    assert report["retrieval"] == {
+        "judgements": "own",
+        "queries": 2,
+        "documents": 3,
+        "left_out": {"documents without text": 1, "queries to which no document is relevant": 1},
+    }
+    assert list(report["defences"][0]["utility"]) == ["ndcg@10"]
     assert "judgements of\n    own." in page and "second half" not in page
 
 
@@ -116,11 +138,11 @@ def test_an_audit_that_fails(audit, tmp_path):
     report = made(row("none", 1, attacker("unchanged", 100)))
     report["defences"][0]["utility"]["ndcg@10"] = {"value": 1.5, "ci95": [1.5, 1.5]}
     (tmp_path / "before.json").write_text(json.dumps(report))
-    (tmp_path / "gate.yaml").write_text("recall@10: {min: 1.1}\n")
+    (tmp_path / "gate.yaml").write_text("exact_match: {max: 0}\n")
     code, out, err = audit("--gate", "gate.yaml", "--baseline", "before.json")
     gate, regression = err.splitlines()[-2:]
     assert code == 1 and out.strip() == "out/report.html"
-    assert gate.startswith("none: recall@10 is down to")
+    assert gate.startswith("none: exact_match@4 is up to")
     assert regression.startswith("none: ndcg@10 is") and regression.endswith("at least 1.5")
     assert "fisher" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
@@ -147,11 +169,22 @@ def test_what_will_not_do_is_one_line(audit, tmp_path, more, said):
     assert not (tmp_path / "out" / "report.json").exists()
 
 
-def test_texts_that_are_too_short_are_left_out(tiny):
-    sample = make_sample(tiny, ["too short", *TEXTS], 8, limit=2)
+def test_texts_that_are_left_out_and_items_that_are_cut_off_are_counted(tiny):
+    late = "The letter that we sent in spring was signed by Corey Jones on 2024-05-01."
+    sample = make_sample(tiny, ["too short", *TEXTS[:1], late, *TEXTS[1:]], 8, limit=2)
     assert len(sample.references) == 2 and sample.references[0].startswith("norma fisher")
     assert [item.text for item in sample.items[0]] == ["norma fisher", "1"]
-    with pytest.raises(UserError, match="fewer than two"):
+    told = sample.describe()
+    assert told["n"] == 2 and {why: n for why, n in told["left_out"].items() if n} == {
+        "shorter than 8 tokens": 1,
+        "beyond --limit": 2,
+    }
+    assert told["kinds"] == {
+        "names": {"before": 2, "whole": 1},
+        "dates": {"before": 1, "whole": 0},
+        "numbers": {"before": 1, "whole": 1},
+    }
+    with pytest.raises(UserError, match="1 of 1 texts long enough, and at least 2"):
         make_sample(tiny, TEXTS[:1], 8, limit=2)
 
 

@@ -1,9 +1,9 @@
 """A gate passes what is within its limits, and names what is not."""
 
 import pytest
-from audit_rows import DEFENDED, PLAIN
+from audit_rows import DEFENDED, PLAIN, report
 
-from nanov2t.audit.judging import judge, read_gate, strongest
+from nanov2t.audit.judging import judge, read_gate, refuse_untold, strongest
 from nanov2t.core.errors import UserError
 
 
@@ -53,10 +53,37 @@ def test_the_strongest_is_so_by_figure():
         ("exact_match@8: {max: 5}", "texts of 8 tokens are not audited"),
         ("exact_match: {min: 5}", "no limit min, only max"),
         ("exact_match: {max: five}", "is no number: five"),
-        ("dates: {max: 5}", "the texts hold nothing of that kind"),
+        ("exact_match: {max: 101}", "max is 101, but exact_match runs from 0 to 100"),
+        ("names: {max: .nan}", "max is nan, but names runs from 0 to 100"),
+        ("cosine: {max: 90}", "max is 90, but cosine runs from -1 to 1"),
+        ("ndcg@10: {min: 90}", "min is 90, but ndcg@10 runs from 0 to 1"),
+        ("ndcg@10: {min_share: 97}", "min_share is 97, but ndcg@10 runs from 0 to 1"),
     ],
 )
 def test_a_limit_that_cannot_be_judged_is_one_line(tmp_path, text, said):
     with pytest.raises(UserError, match=said) as error:
         judged(tmp_path, text, PLAIN)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "documents", "said"),
+    [
+        ("recall@10: {min: 0.5}", 19, "recall@10: 19 documents are too few to tell, it takes 20"),
+        ("recall@10: {min: 0.5}", 20, None),
+        ("ndcg@10: {min: 0.5}", 19, None),
+        ("names: {max: 5}", 20, None),
+        ("dates@16: {max: 5}", 20, "dates@16: nothing to judge: all 4 are cut off"),
+        ("emails: {max: 5}", 20, "emails: nothing to judge: the texts hold none"),
+    ],
+)
+def test_limits_on_figures_that_there_will_not_be_are_refused(tmp_path, text, documents, said):
+    (tmp_path / "gate.yaml").write_text(text)
+    limits, head = read_gate(tmp_path / "gate.yaml", [16]), report(PLAIN)
+    head["retrieval"]["documents"] = documents
+    if said is None:
+        refuse_untold(limits, head)
+        return
+    with pytest.raises(UserError) as error:
+        refuse_untold(limits, head)
+    assert str(error.value) == f"gate: {said}"

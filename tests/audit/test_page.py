@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 
 import jsonschema
-import pyarrow.parquet as pq
 import pytest
 from audit_rows import DEFENDED, PLAIN, attacker, report, row
 from browsing import CHROMIUM, browsing, without_barriers
@@ -104,22 +103,33 @@ def test_axe_finds_nothing_serious(visit, width, scheme):
     without_barriers(page)
 
 
-def test_the_json_is_of_its_form_and_the_tables_hold_it(written):
+def test_the_json_is_of_its_form(written):
     made = json.loads((written / "report.json").read_text())
     jsonschema.Draft202012Validator.check_schema(form())
     jsonschema.validate(made, form())
     del made["defences"][1]["attackers"][1]["lengths"][0]["control"]
     with pytest.raises(jsonschema.ValidationError, match="control"):
         jsonschema.validate(made, form())
-    leakage = pq.read_table(written / "leakage.parquet").to_pylist()
-    rows = [x for x in leakage if (x["defence"], x["attacker"]) == ("bits", "informed")]
-    assert [(x["figure"], x["n"], x["value"], x["low"], x["high"]) for x in rows][::4] == [
-        ("exact_match", 12, 4, 2, 6),
-        ("names", 12, 5, 5, 5),
+
+
+def test_the_page_says_what_was_left_out_and_what_the_cut_left(written):
+    page = (written / "report.html").read_text()
+    left_out = "16 tokens: 12 of 15 texts are attacked; left out: 3 shorter than 16 tokens"
+    assert f"<li>{left_out}</li>" in page
+    first = page.split("<tbody>")[3].split("</tr>")[0]
+    assert first.count("of 12 of 15") == 1 and first.count(">all 4 cut off<") == 1
+    assert first.count("none there") == 3
+
+
+def test_of_a_small_corpus_only_ndcg_is_shown(tmp_path):
+    small = report(PLAIN, DEFENDED)
+    small["defences"] = [
+        row | {"utility": {"ndcg@10": row["utility"]["ndcg@10"]}} for row in (PLAIN, DEFENDED)
     ]
-    assert pq.read_table(written / "retrieval.parquet").num_rows == 3 * len(ROWS)
-    [record] = pq.read_table(written / "records.parquet").to_pylist()
-    assert record["text"] == EVIL["text"] and record["defence"] == "none"
+    jsonschema.validate(small, form())
+    write_report(tmp_path, small, "")
+    page = (tmp_path / "report.html").read_text()
+    assert "top 10 kept" not in page and "So few documents" in page
 
 
 def test_marks_stand_where_the_figures_are_and_labels_beside_each_other():

@@ -15,7 +15,7 @@ from nanov2t.audit.utility import MEASURES
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.stores.base import import_client
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the report's form; it grows when a key changes its meaning or goes."""
 
 
@@ -52,7 +52,7 @@ def regressions(report: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[s
         old = before.get(row["defence"])
         if old is None:
             continue
-        for name in MEASURES:
+        for name in (x for x in MEASURES if x in row["utility"] and x in old["utility"]):
             value, low = row["utility"][name]["value"], old["utility"][name]["ci95"][0]
             if value < low:
                 lines.append(f"{row['defence']}: {name} is {value:.4g}, before at least {low:.4g}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanov2t.core.errors import UserError, first_line
@@ -23,6 +23,8 @@ class Judgements:
     documents: list[str]
     relevant: list[dict[int, int]]
     """For each query the grades of documents, by their places."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many texts, queries or documents were left out, by the reason."""
 
 
 def halves(texts: Sequence[str]) -> Judgements:
@@ -39,7 +41,8 @@ def halves(texts: Sequence[str]) -> Judgements:
         raise UserError("fewer than two of the texts have two words, so none can be searched")
     first = [" ".join(words[: len(words) // 2]) for words in split]
     second = [" ".join(words[len(words) // 2 :]) for words in split]
-    return Judgements(HALVES, first, second, [{i: 1} for i in range(len(split))])
+    left_out = {"texts of fewer than two words": len(texts) - len(split)}
+    return Judgements(HALVES, first, second, [{i: 1} for i in range(len(split))], left_out)
 
 
 def read_beir(folder: Path, split: str) -> Judgements:
@@ -56,6 +59,7 @@ def read_beir(folder: Path, split: str) -> Judgements:
         for key, row in _rows(folder / "corpus.jsonl")
     }
     queries = {key: row["text"].strip() for key, row in _rows(folder / "queries.jsonl")}
+    left_out = {"documents without text": sum(not text for text in documents.values())}
     documents = {key: text for key, text in documents.items() if text}
     places = {key: i for i, key in enumerate(documents)}
     path = folder / "qrels" / f"{split}.tsv"
@@ -70,7 +74,9 @@ def read_beir(folder: Path, split: str) -> Judgements:
     if len(relevant) < 2:
         raise UserError(f"{path}: judges fewer than two queries")
     asked = [queries[key] for key in relevant]
-    return Judgements(folder.name, asked, list(documents.values()), list(relevant.values()))
+    left_out["queries to which no document is relevant"] = len(queries) - len(asked)
+    found = list(documents.values()), list(relevant.values())
+    return Judgements(folder.name, asked, *found, left_out)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

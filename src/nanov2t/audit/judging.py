@@ -11,7 +11,7 @@ import yaml
 
 from nanov2t.audit.kinds import KINDS
 from nanov2t.audit.leakage import SCORES
-from nanov2t.audit.utility import MEASURES
+from nanov2t.audit.utility import MEASURES, TELLING, measured
 from nanov2t.core.errors import UserError, first_line
 
 
@@ -59,8 +59,42 @@ def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
                 raise UserError(f"{path}: {name}: no limit {rule}, only {', '.join(allowed)}")
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise UserError(f"{path}: {name}: {rule} is no number: {value}")
+            low, high = _scale(metric)
+            if not low <= value <= high:
+                scale = f"{metric} runs from {low} to {high}"
+                raise UserError(f"{path}: {name}: {rule} is {value:g}, but {scale}")
             limits.append(Limit(metric, tokens, rule, float(value)))
     return limits
+
+
+def refuse_untold(limits: Sequence[Limit], head: Mapping[str, Any]) -> None:
+    """Refuse limits on figures that an audit will not have.
+
+    Args:
+        head: of the report: its `samples` and `retrieval`.
+
+    Raises:
+        UserError: there is such a limit.
+    """
+    documents = head["retrieval"]["documents"]
+    for limit in limits:
+        if limit.metric in MEASURES and limit.metric not in measured(documents):
+            few = f"{documents} documents are too few to tell, it takes {TELLING}"
+            raise UserError(f"gate: {limit.name}: {few}")
+        asked = [x for x in head["samples"] if limit.tokens in (None, x["tokens"])]
+        kinds = [x["kinds"][limit.metric] for x in asked if limit.metric in x["kinds"]]
+        if limit.metric in KINDS and not any(kind["whole"] for kind in kinds):
+            cut = max((kind["before"] for kind in kinds), default=0)
+            why = f"all {cut} are cut off" if cut else "the texts hold none"
+            raise UserError(f"gate: {limit.name}: nothing to judge: {why}")
+
+
+def _scale(metric: str) -> tuple[int, int]:
+    """The ends of a figure's scale; shares of it run from 0 to 1, as do the figures that have
+    them."""
+    if metric == "cosine":
+        return -1, 1
+    return (0, 1) if metric in MEASURES else (0, 100)
 
 
 def _metric(path: Path, name: str, lengths: Sequence[int]) -> tuple[str, int | None]:
@@ -110,11 +144,7 @@ class Verdict:
 
 def judge(limits: Sequence[Limit], report: Mapping[str, Any]) -> list[Verdict]:
     """A verdict for each limit. The figures are those of every defence or, where none was audited,
-    of the plain vectors; and of a figure's 95 % interval the worse end counts.
-
-    Raises:
-        UserError: a limit is on a kind that the texts do not hold.
-    """
+    of the plain vectors; and of a figure's 95 % interval the worse end counts."""
     plain, *defended = report["defences"]
     return [
         verdict
@@ -130,8 +160,6 @@ def _leakage(limit: Limit, row: Mapping[str, Any]) -> list[Verdict]:
     lengths = [x["tokens"] for x in row["attackers"][0]["lengths"]]
     asked = [n for n in lengths if limit.tokens in (None, n)]
     found = [(n, *best) for n in asked if (best := strongest(row, n, limit.metric))]
-    if not found:
-        raise UserError(f"gate: {limit.name}: the texts hold nothing of that kind")
     verdicts = []
     for tokens, attacker, figure in found:
         high, name = figure["ci95"][1], f"{limit.metric}@{tokens}"

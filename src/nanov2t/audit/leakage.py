@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,21 @@ import numpy as np
 
 from nanov2t.audit.kinds import KINDS, Item, find_items, holds
 from nanov2t.core.errors import UserError
+from nanov2t.core.progress import progress
 from nanov2t.core.vectors import cosine
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import reference
 from nanov2t.evaluation import metrics
+from nanov2t.evaluation.shared import is_first
 from nanov2t.inverter import Inverter
 
 SCORES = ("exact_match", "bleu", "token_f1", "cosine")
+BLANK = "of which the embedder sees nothing"
+BEYOND = "beyond --limit"
+EMBEDDED = 256
+"""Texts embedded between two signs of progress."""
+DIGITS = 4
+"""Behind the point of every figure. Further ones differ between processors."""
 NORMAL = 1.96
 """Standard deviations on both sides of the mean that hold 95 % of a normal distribution."""
 
@@ -31,7 +40,18 @@ class Sample:
     vectors: np.ndarray
     """float32 [n, dim], of the references, undefended."""
     items: list[list[Item]]
-    """What each of them holds whole, as the embedder sees it."""
+    """What each of them still holds whole after the cut, as the embedder sees it."""
+    before: Counter[str]
+    """Items of each kind that the texts held before the cut."""
+    left_out: dict[str, int]
+    """How many texts were left out, by the reason."""
+
+    def describe(self) -> dict[str, Any]:
+        """What is attacked, what was left out, and what the cut left of each kind of content."""
+        whole = Counter(item.kind for items in self.items for item in items)
+        kinds = {k: {"before": self.before[k], "whole": whole[k]} for k in KINDS if self.before[k]}
+        counts = {"tokens": self.tokens, "n": len(self.references)}
+        return counts | {"left_out": self.left_out, "kinds": kinds}
 
 
 def make_sample(inverter: Inverter, texts: Sequence[str], tokens: int, limit: int) -> Sample:
@@ -45,17 +65,48 @@ def make_sample(inverter: Inverter, texts: Sequence[str], tokens: int, limit: in
         raise UserError(f"--lengths {tokens}: the inverter writes 1 to {inverter.max_tokens}")
     references: list[str] = []
     items: list[list[Item]] = []
+    before: Counter[str] = Counter()
+    left_out = dict.fromkeys((short := f"shorter than {tokens} tokens", BLANK, BEYOND), 0)
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         cut = reference(text, tokenizer, embedder, tokens)
         if len(ids) < tokens or not cut or len(references) == limit:
+            left_out[short if len(ids) < tokens else BEYOND if cut else BLANK] += 1
             continue
         whole = [Item(i.kind, embedder.normalize(i.text)) for i in find_items(text)]
         references.append(cut)
         items.append([item for item in whole if holds(cut, item.text)])
+        before.update(item.kind for item in whole)
     if len(references) < 2:
-        raise UserError(f"--lengths {tokens}: fewer than two of the texts are so long")
-    return Sample(tokens, references, embedder.encode(references), items)
+        few = f"{len(references)} of {len(texts)} texts long enough, and at least 2 are needed"
+        raise UserError(f"--lengths {tokens}: {few}")
+    return Sample(tokens, references, embedder.encode(references), items, before, left_out)
+
+
+def left_out(report: Mapping[str, Any]) -> list[str]:
+    """Lines that say which texts, queries and documents an audit leaves out, and why."""
+    lines = []
+    for sample in report["samples"]:
+        if reasons := _reasons(sample):
+            count = f"{sample['n']} of {report['texts']} texts are attacked"
+            lines.append(f"{sample['tokens']} tokens: {count}; left out: {reasons}")
+    if reasons := _reasons(report["retrieval"]):
+        lines.append(f"search: left out: {reasons}")
+    return lines
+
+
+def _reasons(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{n:,} {why}" for why, n in row["left_out"].items() if n)
+
+
+def embed(embedder: Embedder, texts: Sequence[str], what: str) -> np.ndarray:
+    """The vectors of many texts, float32 [n, dim], with the progress on stderr."""
+    with progress(what, len(texts), shown=is_first()) as tick:
+        parts = []
+        for i in range(0, len(texts), EMBEDDED):
+            parts.append(embedder.encode(texts[i : i + EMBEDDED]))
+            tick(len(parts[-1]))
+    return np.concatenate(parts)
 
 
 def leakage(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[str, Any]:
@@ -102,9 +153,13 @@ def share(values: np.ndarray) -> dict[str, Any]:
     middle = (p + NORMAL**2 / (2 * n)) / (1 + NORMAL**2 / n)
     half = NORMAL / (1 + NORMAL**2 / n) * (p * (1 - p) / n + NORMAL**2 / (4 * n**2)) ** 0.5
     ends = [100 * max(0.0, middle - half), 100 * min(1.0, middle + half)]
-    return {"value": 100 * p, "ci95": ends}
+    return _rounded(100 * p, ends)
 
 
 def figure(values: np.ndarray) -> dict[str, Any]:
     """The mean of values [n] and its 95 % bootstrap interval."""
-    return {"value": float(values.mean()), "ci95": metrics.interval(values)}
+    return _rounded(float(values.mean()), metrics.interval(values))
+
+
+def _rounded(value: float, ends: Sequence[float]) -> dict[str, Any]:
+    return {"value": round(value, DIGITS), "ci95": [round(end, DIGITS) for end in ends]}

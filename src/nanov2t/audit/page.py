@@ -16,11 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nanov2t.audit import charts
 from nanov2t.audit.judging import strongest
 from nanov2t.audit.kinds import KINDS
-from nanov2t.audit.leakage import SCORES
+from nanov2t.audit.leakage import SCORES, left_out
 from nanov2t.audit.utility import MEASURES
 
 INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
 """Categories of characters that change lines or their direction without being seen."""
+TITLES = dict(zip(MEASURES, ("nDCG@10", "recall@10", "top 10 kept"), strict=True))
 Report = Mapping[str, Any]
 
 
@@ -62,8 +63,9 @@ def page(report: Report, command: str) -> str:
         worst=worst(rows),
         strongest=strongest,
         kept=kept,
+        left_out=left_out(report),
         KINDS=KINDS,
-        MEASURES=MEASURES,
+        MEASURES={name: TITLES[name] for name in rows[0]["utility"]},
         SCORES=SCORES,
     )
 

@@ -1,5 +1,4 @@
-"""What an audit leaves in its folder: report.json for programs, report.html to read and hand on,
-and tables."""
+"""What an audit leaves in its folder: report.json for programs, report.html to read and hand on."""
 
 from __future__ import annotations
 
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from nanov2t.audit.page import page
-from nanov2t.audit.tables import write_tables
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import write_whole
 
@@ -31,7 +29,6 @@ def write_report(out: Path, report: Mapping[str, Any], command: str) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
-        write_tables(out, report)
         write_whole(shown, page(report, command).encode())
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}") from None

@@ -24,6 +24,8 @@ from nanov2t.train.loop import start
 from nanov2t.train.network_config import NetworkSteps, PrefixRecipe, TextConfig
 from nanov2t.train.prefix import teach
 
+FORM = 2
+"""Of what is trained; it grows when it is trained otherwise."""
 STEPS_A_SECOND = 20
 """Of the budget: more than most devices take, so that the budget ends the training."""
 RATE = 2e-4
@@ -41,6 +43,8 @@ SENTENCES = 0.5
 class Training:
     """How an attacker trains."""
 
+    attack: str
+    """Names the defence, and what it was made from: what was trained is found again by it."""
     folder: Path
     """For what was trained, and for checkpoints."""
     budget: str
@@ -84,9 +88,8 @@ def retrained(inverter: Inverter, training: Training, change: Restore) -> Invert
         scaled: np.ndarray = changed / np.linalg.norm(changed, axis=1, keepdims=True)
         return scaled.astype(np.float32)
 
-    probe = unit(inverter.embedder.encode(list(training.texts[:DEV_TEXTS])))
     facts = (training.budget, training.lengths, training.seed, "\n".join(training.texts))
-    key = of_first(digest(inverter.fingerprint(), probe.tobytes(), *facts))
+    key = digest(FORM, inverter.fingerprint(), training.attack, *facts)
     kept = training.folder / f"trained-{key}"
     if not of_first(kept.is_dir()):
         run = training.folder / f"training-{key}"

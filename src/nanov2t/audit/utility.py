@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanov2t.audit.judgements import Judgements
-from nanov2t.audit.leakage import figure
+from nanov2t.audit.leakage import embed, figure
 from nanov2t.embedders.base import Embedder
 from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
@@ -16,6 +16,9 @@ from nanov2t.targets import Defence
 TOP = 10
 """Documents of a ranking that are looked at."""
 MEASURES = (f"ndcg@{TOP}", f"recall@{TOP}", f"overlap@{TOP}")
+TELLING = 2 * TOP
+"""Documents from which on all of MEASURES are taken. Among fewer, a random ranking has more than
+half of every ten best, so that only nDCG, which looks at the order, tells anything."""
 QUERIES = 64
 """Ranked at a time, so that memory does not grow with their number."""
 
@@ -30,19 +33,21 @@ class Retrieval:
     def __init__(self, embedder: Embedder, judgements: Judgements):
         import_client("ir_measures", "audit")
         self.judgements = judgements
-        self.queries = embedder.encode(judgements.queries)
-        self.documents = embedder.encode(judgements.documents)
+        self.queries = embed(embedder, judgements.queries, "embedding the queries")
+        self.documents = embed(embedder, judgements.documents, "embedding the documents")
         self.plain = _ranked(self.queries, self.documents)
 
     def describe(self) -> dict[str, Any]:
         """What is searched with what."""
         counts = {"queries": len(self.queries), "documents": len(self.documents)}
-        return {"judgements": self.judgements.name} | counts
+        left_out = {"left_out": self.judgements.left_out}
+        return {"judgements": self.judgements.name} | counts | left_out
 
     def figures(self, defence: Defence | None) -> dict[str, Any]:
         """With both sides defended: means over the queries, with 95 % intervals. `ndcg@10` and
         `recall@10` run from 0 to 1, as does `overlap@10`, the share of the undefended ten best
-        that are among the defended ten best."""
+        that are among the defended ten best. Among fewer documents than TELLING there is only
+        `ndcg@10`."""
         from ir_measures import Qrel, R, ScoredDoc, iter_calc, nDCG
 
         ranked = self.plain
@@ -66,10 +71,16 @@ class Retrieval:
             len(set(a) & set(b)) / len(a)
             for a, b in zip(ranked.tolist(), self.plain.tolist(), strict=True)
         ]
-        return {
+        figures = {
             name: figure(np.array([by_query[q] for q in sorted(by_query)]))
             for name, by_query in values.items()
         } | {MEASURES[2]: figure(np.array(shared))}
+        return {name: figures[name] for name in measured(len(self.documents))}
+
+
+def measured(documents: int) -> tuple[str, ...]:
+    """Those of MEASURES that tell something among so many documents."""
+    return MEASURES if documents >= TELLING else MEASURES[:1]
 
 
 def _ranked(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ class Audit(SearchArguments):
     """
 
     out: Path
-    """Folder for report.html, report.json, tables as Parquet, and what was found."""
+    """Folder for report.html, report.json, and what was found."""
     texts: str | None = None
     """The texts, as in `nanov2t evaluate`; by default synthetic records with names, dates, e-mail
     addresses, phone numbers and other numbers."""
@@ -67,8 +67,6 @@ class Audit(SearchArguments):
     """Show no texts in the report."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from nanov2t.audit.baseline import read_report, regressions
         from nanov2t.audit.judgements import halves, read_beir
         from nanov2t.audit.judging import judge, read_gate
@@ -96,11 +94,12 @@ class Audit(SearchArguments):
             defences=self.defence,
             pairs=sorted(set(self.pairs)),
             seed=self.seed,
+            limits=limits,
             redact=self.redact,
             train_budget=self.train_budget,
         )
         reader = Reader(self.load(local_device()), self.out / "found", self.rounds, self.beam)
-        report = audit(plan, reader, Console(stderr=True, quiet=not is_first()).status)
+        report = audit(plan, reader, _say if is_first() else lambda line: None)
         if not is_first():
             return
         verdicts = judge(limits, report)
@@ -121,3 +120,7 @@ class Audit(SearchArguments):
         if source is None:
             return make_records(count, seed)
         return list(read_passages(source, self.split, self.column))
+
+
+def _say(line: str) -> None:
+    print(f"nanov2t: {line}", file=sys.stderr)
