@@ -1,5 +1,7 @@
 """What should not leak is found in texts, and the synthetic records hold it."""
 
+from datetime import datetime
+
 import pytest
 
 from nanov2t.audit.kinds import KINDS, Item, find_items, holds
@@ -35,3 +37,14 @@ def test_an_item_is_held_whole_or_not_at_all():
     assert not holds("write to thull @ example. org", "thull@example.com")
     assert holds("room 42 - 1", "42") and not holds("room 421", "42")
     assert not holds("", "42")
+
+
+def test_records_are_the_same_on_another_day(monkeypatch):
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2046, 5, 6, tzinfo=tz)
+
+    records = make_records(30, seed=0)
+    monkeypatch.setattr("faker.providers.date_time.datetime", Later)
+    assert make_records(30, seed=0) == records

@@ -114,7 +114,7 @@ def test_the_json_is_of_its_form(written):
 
 def test_the_page_says_what_was_left_out_and_what_the_cut_left(written):
     page = (written / "report.html").read_text()
-    left_out = "16 tokens: 12 of 15 texts are attacked; left out: 3 shorter than 16 tokens"
+    left_out = "16 tokens: 12 of 15 texts attacked. Left out: shorter than 16 tokens: 3"
     assert f"<li>{left_out}</li>" in page
     first = page.split("<tbody>")[3].split("</tr>")[0]
     assert first.count("of 12 of 15") == 1 and first.count(">all 4 cut off<") == 1

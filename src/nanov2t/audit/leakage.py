@@ -20,8 +20,8 @@ from nanov2t.evaluation.shared import is_first
 from nanov2t.inverter import Inverter
 
 SCORES = ("exact_match", "bleu", "token_f1", "cosine")
-BLANK = "of which the embedder sees nothing"
-BEYOND = "beyond --limit"
+BLANK = "nothing left for the embedder"
+BEYOND = "more than --limit"
 EMBEDDED = 256
 """Texts embedded between two signs of progress."""
 DIGITS = 4
@@ -88,15 +88,15 @@ def left_out(report: Mapping[str, Any]) -> list[str]:
     lines = []
     for sample in report["samples"]:
         if reasons := _reasons(sample):
-            count = f"{sample['n']} of {report['texts']} texts are attacked"
-            lines.append(f"{sample['tokens']} tokens: {count}; left out: {reasons}")
+            count = f"{sample['n']} of {report['texts']} texts attacked"
+            lines.append(f"{sample['tokens']} tokens: {count}. Left out: {reasons}")
     if reasons := _reasons(report["retrieval"]):
-        lines.append(f"search: left out: {reasons}")
+        lines.append(f"Search: left out: {reasons}")
     return lines
 
 
 def _reasons(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{n:,} {why}" for why, n in row["left_out"].items() if n)
+    return ", ".join(f"{why}: {n:,}" for why, n in row["left_out"].items() if n)
 
 
 def embed(embedder: Embedder, texts: Sequence[str], what: str) -> np.ndarray:

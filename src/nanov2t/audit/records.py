@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from nanov2t.stores.base import import_client
 
 TEMPLATES = (
@@ -17,6 +19,9 @@ TEMPLATES = (
     "{last}, {job} from {city}, to {email} or {phone}.",
 )
 """Both halves name the same person, trade and town, so that one can be searched with the other."""
+LAST = datetime(2026, 1, 1)
+"""Dates are before it. By default Faker draws them from all until now, so that other records would
+come out from one minute to the next."""
 
 
 def make_records(count: int, seed: int) -> list[str]:
@@ -34,7 +39,7 @@ def make_records(count: int, seed: int) -> list[str]:
             "name": f"{first} {last}",
             "last": last,
             "job": job.split(",")[0].split("(")[0].strip(),
-            "date": fake.date("%d %B %Y"),
+            "date": fake.date("%d %B %Y", LAST),
             "city": fake.city(),
             "email": fake.email(),
             "phone": fake.numerify("%##-555-01##"),
