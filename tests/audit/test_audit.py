@@ -177,7 +177,7 @@ def test_texts_that_are_left_out_and_items_that_are_cut_off_are_counted(tiny):
     told = sample.describe()
     assert told["n"] == 2 and {why: n for why, n in told["left_out"].items() if n} == {
         "shorter than 8 tokens": 1,
-        "beyond --limit": 2,
+        "more than --limit": 2,
     }
     assert told["kinds"] == {
         "names": {"before": 2, "whole": 1},
