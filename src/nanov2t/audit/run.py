@@ -125,10 +125,8 @@ def _work(attackers: Sequence[Sequence[Attacker]], samples: Sequence[Sample]) ->
     number, texts = sum(map(len, attackers)), sum(len(sample.references) for sample in samples)
     trained = sum(bool(attacker.trains_on) for those in attackers for attacker in those)
     training = f", of whom {trained} train first" if trained else ""
-    return (
-        f"{number * texts:,} searches: {number} attackers{training}, each on the vectors of "
-        f"{texts} texts"
-    )
+    who = f"{number} attacker{'s' if number > 1 else ''}{training}"
+    return f"{number * texts:,} searches: {who}, on the vectors of {texts} texts"
 
 
 def _attack(
