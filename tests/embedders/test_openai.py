@@ -170,7 +170,7 @@ def test_what_the_user_can_mend(server, monkeypatch):
     with pytest.raises(UserError, match="no vectors from minilm"):
         load_embedder(f"openai:minilm@{address}")
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(UserError, match=r"pip install 'nanov2t\[openai\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[openai\]'"):
         load_embedder("openai:minilm")
 
 

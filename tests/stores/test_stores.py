@@ -214,5 +214,5 @@ def test_a_missing_client_names_its_extra(monkeypatch, tmp_path):
         ("lancedb:x#y", "lancedb"),
         ("postgresql:///x#y.z", "postgres"),
     ):
-        with pytest.raises(UserError, match=rf"pip install 'nanov2t\[{extra}\]'"):
+        with pytest.raises(UserError, match=rf"pip install '\.\[{extra}\]'"):
             open_source(spec)

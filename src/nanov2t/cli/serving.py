@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from nanov2t.cli.searching import SearchArguments
-from nanov2t.core.errors import UserError
 
 if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
@@ -25,7 +24,8 @@ class Ui(SearchArguments):
     """Serve a page in the browser: type a text, or bring a file of vectors, and watch the text come
     back.
 
-    It needs `nanov2t[ui]`, loads nothing from elsewhere, and keeps no text and no file.
+    `pip install '.[ui]'` installs what it needs. It loads nothing from elsewhere, and keeps no text
+    and no file.
     """
 
     compare: str | None = None
@@ -43,13 +43,12 @@ class Ui(SearchArguments):
             self._serve()  # imports Gradio, which looks at them
 
     def _serve(self) -> None:
-        try:
-            from nanov2t.ui.desk import Desk
-            from nanov2t.ui.server import open_page
-        except ModuleNotFoundError as error:
-            if error.name != "gradio":
-                raise
-            raise UserError("gradio is not installed: pip install 'nanov2t[ui]'") from None
+        from nanov2t.stores.base import import_client
+
+        import_client("gradio", "ui")
+        from nanov2t.ui.desk import Desk
+        from nanov2t.ui.server import open_page
+
         if self.host not in LOCAL:
             print(
                 f"nanov2t: whoever reaches {self.host} may use the page: it has no login",

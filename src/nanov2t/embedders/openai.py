@@ -12,6 +12,7 @@ import numpy as np
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
+from nanov2t.stores.base import import_client
 
 OPENAI = "https://api.openai.com/v1"
 KNOWN = {
@@ -46,12 +47,7 @@ class OpenAIEmbedder(Embedder):
     """
 
     def __init__(self, spec: str, settings: EmbedderSettings = UNCHANGED):
-        try:
-            import openai
-        except ModuleNotFoundError:
-            raise UserError(
-                f"embedder {spec}: needs the package openai: pip install 'nanov2t[openai]'"
-            ) from None
+        openai = import_client("openai", "openai")
 
         if settings.prompt_name is not None or settings.max_tokens is not None:
             raise UserError(

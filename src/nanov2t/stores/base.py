@@ -235,7 +235,7 @@ def check_shape(name: str, shape: Sequence[int]) -> None:
 
 
 def import_client(module: str, extra: str) -> Any:
-    """The client of a database.
+    """A package that comes with one of our extras.
 
     Raises:
         UserError: it is not installed.
@@ -243,7 +243,9 @@ def import_client(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise UserError(f"{module} is not installed: pip install 'nanov2t[{extra}]'") from None
+        raise UserError(
+            f"{module} is not installed: pip install '.[{extra}]' in a clone of nanov2t"
+        ) from None
 
 
 def digest(*facts: Any) -> str:

@@ -97,7 +97,7 @@ def sources_table() -> str:
     """The forms of all stores, their extras and ids: a table in Markdown."""
     forms: dict[tuple[str, str], list[str]] = {}
     for store in STORES:
-        needs = f"`nanov2t[{store.extra}]`" if store.extra else ""
+        needs = f"`pip install '.[{store.extra}]'`" if store.extra else ""
         ids = f"`--ids COLUMN`, or {store.own_ids}" if store.takes_ids else store.own_ids
         forms.setdefault((needs, ids), []).extend(f"`{form}`" for form in store.forms)
     rows = ["| SOURCE | needs | ids |", "|---|---|---|"]
