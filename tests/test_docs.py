@@ -24,3 +24,57 @@ def test_links_lead_somewhere(page):
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
     missing = [x for x in links if x and "://" not in x and not (page.parent / x).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_extras_are_installed_from_a_clone(page):
+    assert "nanov2t[" not in page.read_text(encoding="utf-8"), "it is on no index: '.[EXTRA]'"
+
+
+NUMBER = r"(?<![\w.,#^-])(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?!\w)"
+UNIT = (
+    r"(?:%|µs|ms|s|seconds?|min|minutes?|hours?|embeddings|examples|drafts|rows a second"
+    r"|KiB|MiB|GiB|kB|MB|GB|GFLOP)(?!\w)"
+)
+MEASURED = re.compile(rf"({NUMBER})(?=(?: and {NUMBER}| to {NUMBER})?\s?{UNIT})")
+MARK = re.compile(r"<!-- (?:quoted|computed): (.+?) -->", re.DOTALL)
+UNMEASURED = ("log.md", "cli.md")
+"""A notebook, and the help of the commands."""
+
+
+def claims(page: str) -> list[set[str]]:
+    """What a page says was measured: the numbers of each row of its tables of figures, and every
+    number with a unit. What a mark says stands for its paragraph."""
+    page = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", page, flags=re.DOTALL)
+    tables = re.findall(r"<!-- figures.*?-->(.*?)<!-- /figures -->", page, re.DOTALL)
+    rows = re.findall(r"^\|.*", "\n".join(tables), re.MULTILINE)
+    paragraphs = re.split(r"\n\s*\n|\n(?=- )", page)
+    prose = "\n".join(" ".join(MARK.findall(text)) or text for text in paragraphs)
+    return [set(re.findall(NUMBER, row)) for row in rows] + [{x} for x in MEASURED.findall(prose)]
+
+
+def unfounded(page: str, results: str) -> list[set[str]]:
+    """The claims that no line of the results holds."""
+    lines = [set(re.findall(NUMBER, line)) for line in results.splitlines()]
+    return [claim for claim in claims(page) if not any(claim <= line for line in lines)]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(p for p in ROOT.glob("docs/*.md") if p.name not in UNMEASURED)],
+    ids=lambda page: page.name,
+)
+def test_measured_figures_stand_in_the_results(page):
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert not unfounded(page.read_text(encoding="utf-8"), results), "see docs/protocol.md"
+
+
+def test_a_figure_that_drifts_is_noticed():
+    results = "| 8 tokens | n = 100 | 98.0 | 722 | 5.35 s |\n| 4 tokens | 100.0 | 36 |"
+    table = "<!-- figures -->\n| 8 tokens | {} | {} |\n<!-- /figures -->"
+    assert not unfounded(table.format("98.0", "722") + "\n\nA text took 5.35 s.", results)
+    assert unfounded(table.format("98.0", "36"), results) == [{"8", "98.0", "36"}], "another row's"
+    assert unfounded("A text took 5.4 s,\nor 17.2 s.", results) == [{"5.4"}, {"17.2"}]
+    hours = "10^6 texts take 1,490 hours. <!-- computed: from {} s -->\n\n`--budget 30s`"
+    assert not unfounded(hours.format("5.35"), results)
+    assert unfounded(hours.format("17.2"), results) == [{"17.2"}]
