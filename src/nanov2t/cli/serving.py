@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from nanov2t.cli.searching import SearchArguments
+from nanov2t.core.errors import UserError
 
 if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
@@ -43,12 +44,15 @@ class Ui(SearchArguments):
             self._serve()  # imports Gradio, which looks at them
 
     def _serve(self) -> None:
-        from nanov2t.stores.base import import_client
-
-        import_client("gradio", "ui")
-        from nanov2t.ui.desk import Desk
-        from nanov2t.ui.server import open_page
-
+        try:
+            from nanov2t.ui.desk import Desk
+            from nanov2t.ui.server import open_page
+        except ModuleNotFoundError as error:
+            if error.name != "gradio":
+                raise
+            raise UserError(
+                "gradio is not installed: pip install '.[ui]' in a clone of nanov2t"
+            ) from None
         if self.host not in LOCAL:
             print(
                 f"nanov2t: whoever reaches {self.host} may use the page: it has no login",
