@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something the user can mend; the command line prints it as one line and exits with 2."""
@@ -12,3 +15,10 @@ def first_line(error: BaseException) -> str:
     nothing."""
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
     return next((line for line in lines if line), type(error).__name__)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown word: `; did you mean optim?`, or nothing where no known
+    word is close."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
