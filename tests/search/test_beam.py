@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nanov2t.core.errors import UserError
+from nanov2t.fast import numbers
 from nanov2t.inverter import Inverter
 from nanov2t.models.generator import Generator
 from nanov2t.models.writer import Writer, search_dtype
@@ -126,15 +127,17 @@ def test_missing_words_are_proposed_first(tiny, minilm):
 
 
 @pytest.mark.parametrize(
-    ("has", "dtype"),
+    ("has", "packs", "dtype"),
     [
-        ((), torch.float32),
-        (("avx512_bf16",), torch.bfloat16),
-        (("avx512_bf16", "avx512_fp16"), torch.float32),
-        (("avx512_bf16", "avx512_fp16", "amx_bf16"), torch.bfloat16),
+        ((), True, torch.float32),
+        (("avx512_bf16",), True, torch.bfloat16),
+        (("avx512_bf16",), False, torch.float32),
+        (("avx512_bf16", "avx512_fp16"), True, torch.float32),
+        (("avx512_bf16", "avx512_fp16", "amx_bf16"), True, torch.bfloat16),
     ],
 )
-def test_bfloat16_where_it_is_faster(monkeypatch, has, dtype):
+def test_bfloat16_where_it_is_faster(monkeypatch, has, packs, dtype):
+    monkeypatch.setattr(numbers, "packs_bfloat16", lambda: packs)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
     assert search_dtype(torch.device("cpu")) == dtype
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +15,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 from torch.nn import functional as F
 
+from nanov2t.core.errors import UserError
+from nanov2t.train import loop
 from nanov2t.train.config import OptimConfig, RunConfig
 from nanov2t.train.loop import run, start
 from nanov2t.train.task import MicroBatch
@@ -76,9 +80,9 @@ class Guessing:
         save_file(model.state_dict(), folder / "model.safetensors")
 
 
-def trained(task, out, lr=1e-2, **settings):
+def trained(task, out, lr=1e-2, precision="fp32", **settings):
     optim = OptimConfig(batch=len(task.order), lr=lr)
-    config = RunConfig(out=out, optim=optim, precision="fp32", save_every=5, **settings)
+    config = RunConfig(out=out, optim=optim, precision=precision, save_every=5, **settings)
     accelerator = start(config)
     model = WordGuess(task.vectors.shape[1], task.words.shape[1])
     return load_file(run(task, model, config, accelerator) / "model.safetensors")
@@ -99,6 +103,50 @@ def test_another_model_is_trained_and_resumed(minilm, passages, tmp_path):
     weights = trained(resumed, tmp_path / "killed")
     assert resumed.begun == 0
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+class Watched(Guessing):
+    """Notes whether the model's steps and its dev figures are taken under autocast."""
+
+    def micro_batches(self, step, current):
+        for batch in super().micro_batches(step, current):
+            yield batch._replace(then=lambda output: self.saw("step", output))
+
+    def dev(self, model):
+        self.saw("dev", model(self.vectors[self.dev_rows], self.words[self.dev_rows]))
+        return super().dev(model)
+
+    def saw(self, when, output):
+        self.seen_as = {**getattr(self, "seen_as", {}), when: output.autocast}
+
+
+class Telling(WordGuess):
+    """Says whether it runs under autocast."""
+
+    def forward(self, vectors, words):
+        autocast = torch.is_autocast_enabled("cpu")
+        return SimpleNamespace(loss=super().forward(vectors, words).loss, autocast=autocast)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_is_for_steps_alone_where_the_processor_has_it(
+    minilm, passages, tmp_path, monkeypatch, capsys, fast
+):
+    dtype = torch.bfloat16 if fast else torch.float32
+    monkeypatch.setattr(loop, "search_dtype", lambda device: dtype)
+    monkeypatch.setattr(sys.modules[__name__], "WordGuess", Telling)
+    task = Watched(minilm, passages, steps=2)
+    trained(task, tmp_path / "run", precision="bf16")
+    assert task.seen_as == {"step": fast, "dev": False}
+    assert ("no fast bfloat16 on this processor" in capsys.readouterr().err) is not fast
+
+
+def test_a_run_without_a_checkpoint_leaves_its_folder_to_other_settings(minilm, passages, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(Guessing(minilm, passages, killed_at=3), tmp_path / "run")
+    trained(Guessing(minilm, passages), tmp_path / "run", lr=2e-2)
+    with pytest.raises(UserError, match=r"another optim\.lr \(0.02, not 0.01\)"):
+        trained(Guessing(minilm, passages), tmp_path / "run")
 
 
 def test_the_model_of_the_lowest_dev_loss_is_kept_also_by_a_killed_run(minilm, passages, tmp_path):

@@ -52,7 +52,6 @@ def test_drafts_get_noise_of_their_own(minilm, tmp_path, tiny):
     pools = {}
     for noise in (0.0, 0.01):
         given, config = examples(minilm, tmp_path, noise)
-        given.accelerator.autocast = torch.inference_mode
         config.drafts.rounds = 1
         pool = DraftPool(config, given, tiny.corrector.eos_token_id, None, given.accelerator)
         pools[noise] = pool.at(0, lambda: tiny.corrector)

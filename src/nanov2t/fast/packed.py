@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nanov2t.fast.numbers import packs_bfloat16
+
 M = TypeVar("M", bound=nn.Module)
 
 WORDS = 2048
@@ -79,10 +81,11 @@ def packed(model: M) -> M:
     """A copy of a model for inference alone, its linear layers packed; the rest is shared with it.
     The model itself where oneDNN has nothing to offer."""
     weight = next(model.parameters())
-    fits = weight.dtype == torch.float32 or (
-        weight.dtype == torch.bfloat16 and torch.cpu.get_capabilities().get("avx512_bf16")
-    )
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available() or not fits:
+    if weight.dtype == torch.bfloat16:
+        fits = packs_bfloat16()
+    else:
+        fits = weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    if weight.device.type != "cpu" or not fits:
         return model
     result = copy.deepcopy(model, {id(x): x for x in (*model.parameters(), *model.buffers())})
     for name, module in list(result.named_modules()):

@@ -4,6 +4,7 @@ of the task, position."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,17 @@ from nanov2t.train.task import Task
 MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "compile", "tracker", "name", "notes")
 """Settings that a resumed run may change: they do not decide its weights. The number of
 dev texts is not among them: losses of different texts do not say which model is the best."""
+SETTINGS = "config.yaml"
 RANDOM = "random."
 """How the names of random states begin, in the file of a process."""
 
 
 class Checkpoints:
-    """The checkpoints of a run folder; the newest is kept.
-
-    Raises:
-        UserError: the folder holds a run with other settings, or cannot be written.
-    """
+    """The checkpoints of a run folder; the newest is kept, with the settings of the run beside it
+    in `config.yaml`."""
 
     def __init__(self, config: RunConfig, accelerator: Accelerator):
-        self.out, self.accelerator = config.out, accelerator
-        _keep_settings(config, write=accelerator.is_main_process)
-        accelerator.wait_for_everyone()
+        self.config, self.out, self.accelerator = config, config.out, accelerator
 
     @property
     def exist(self) -> bool:
@@ -72,6 +69,8 @@ class Checkpoints:
         save_file(own, aside / self._own_file)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
+            settings = yaml.safe_dump(_kept(self.config), sort_keys=False)
+            write_whole(self.out / SETTINGS, settings.encode())
             aside.rename(folder)
             for old in self.out.glob("checkpoint-*"):
                 if old != folder:
@@ -112,18 +111,26 @@ class Checkpoints:
         return f"process-{self.accelerator.process_index}.safetensors"
 
 
-def _keep_settings(config: RunConfig, write: bool) -> None:
-    """Compare the settings with those of the run in the folder; without one, `write` them there."""
-    settings = {key: x for key, x in settings_of(config).items() if key not in MAY_CHANGE}
-    path = config.out / "config.yaml"
+def check_folder(config: RunConfig) -> None:
+    """Make the run folder.
+
+    Raises:
+        UserError: it holds a run with other settings, or cannot be written.
+    """
+    path = config.out / SETTINGS
     try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        if not os.access(config.out, os.W_OK):
+            raise UserError(f"{config.out}: cannot be written")
         if path.exists():
             before = yaml.safe_load(path.read_text(encoding="utf-8"))
-            check_same_run(config.out, before, settings, "--out")
-        elif write:
-            config.out.mkdir(parents=True, exist_ok=True)
-            write_whole(path, yaml.safe_dump(settings, sort_keys=False).encode())
+            check_same_run(config.out, before, _kept(config), "--out")
     except OSError as error:
         raise UserError(f"{config.out}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
+
+
+def _kept(config: RunConfig) -> dict[str, Any]:
+    """The settings that a resumed run must have too."""
+    return {key: x for key, x in settings_of(config).items() if key not in MAY_CHANGE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
+from nanov2t.fast.numbers import search_dtype
+from nanov2t.fast.packed import packed
 from nanov2t.models.generator import Generator
 from nanov2t.train.config import TrainConfig
 from nanov2t.train.examples import Examples
@@ -37,7 +40,7 @@ class DraftPool:
         hypothesizer: Generator | None,
         accelerator: Accelerator,
     ):
-        self.hypothesizer = hypothesizer
+        self.hypothesizer = _writing(hypothesizer) if hypothesizer else None
         self.examples, self.embed = examples, examples.embed
         self.eos, self.accelerator = eos, accelerator
         self.rounds, self.width = config.drafts.rounds, config.data.max_tokens + 1
@@ -47,8 +50,8 @@ class DraftPool:
     def at(self, step: int, current: Callable[[], Generator]) -> dict[str, Tensor]:
         """The examples of a step, on the device; `current` gives the model in training."""
         if not self.tensors or step % self.steps == 0:
-            writer = current()
-            self._refill(step, self.hypothesizer or writer, writer)
+            corrector = _writing(current())
+            self._refill(step, self.hypothesizer or corrector, corrector)
         device = self.accelerator.device
         return {key: value[step % self.steps].to(device) for key, value in self.tensors.items()}
 
@@ -87,15 +90,21 @@ class DraftPool:
 
     def _write(self, generator: Generator, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Greedy texts: ids with their closing token and mask, long [n, max_tokens + 1], and
-        vectors, float32 [n, dim], these in the embedder's own precision, outside of autocast."""
-        with self.accelerator.autocast():
-            rows = [
-                generator.generate(*part, max_length=self.width + 1)[:, 1:]
-                for part in zip(*(torch.split(x, ROWS) for x in arguments), strict=True)
-            ]
+        vectors, float32 [n, dim], these in the embedder's own precision."""
+        given = [x.to(generator.dtype) if x.is_floating_point() else x for x in arguments]
+        rows = [
+            generator.generate(*part, max_length=self.width + 1)[:, 1:]
+            for part in zip(*(torch.split(x, ROWS) for x in given), strict=True)
+        ]
         ids = torch.cat([F.pad(row, (0, self.width - row.shape[1])) for row in rows])
         closed = (ids == self.eos).cumsum(1)
         text = closed == 0
         vectors = self.embed(ids * text, text.long())
         mask = (text | ((closed == 1) & (ids == self.eos))).long()
         return ids * mask, mask, vectors
+
+
+def _writing(generator: Generator) -> Generator:
+    """A copy that writes as a search does, in the number format and the layout that its device
+    multiplies fastest."""
+    return packed(copy.deepcopy(generator).to(search_dtype(generator.device)))

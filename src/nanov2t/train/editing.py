@@ -58,8 +58,9 @@ def train_edits(config: EditRecipe) -> Path:
     """
     accelerator = start(config)
     embedder, dictionary = load_studied(config, accelerator.device)
+    bf16 = accelerator.mixed_precision == "bf16"
     network = build_network(EditNetwork, config, embedder, dictionary).to(accelerator.device)
-    network.read_dictionary(dictionary, torch.bfloat16 if config.precision == "bf16" else None)
+    network.read_dictionary(dictionary, torch.bfloat16 if bf16 else None)
     task = Editing(config, embedder, dictionary, accelerator)
     return run(task, EditLoss(network), config, accelerator, pace(config))
 

@@ -7,6 +7,7 @@ ends with the weights of one that was not.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,7 +21,8 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from nanov2t.core.errors import UserError
-from nanov2t.train.checkpoint import Checkpoints
+from nanov2t.fast.numbers import search_dtype
+from nanov2t.train.checkpoint import Checkpoints, check_folder
 from nanov2t.train.config import RunConfig, StepConfig, seconds
 from nanov2t.train.log import RunLog
 from nanov2t.train.shard import allow_cpu, copier, sharding
@@ -34,16 +36,20 @@ def start(config: RunConfig, unused_weights: bool = False) -> Accelerator:
         unused_weights: whether some micro-batches pass only part of the weights.
 
     Raises:
-        UserError: the tracker is not installed.
+        UserError: the tracker is not installed, or the run folder holds another run or cannot be
+            written.
     """
     if config.tracker and not find_spec(config.tracker):
         raise UserError(f"tracker {config.tracker} is not installed: pip install {config.tracker}")
+    check_folder(config)
     plugin = sharding() if config.shard else None
     several = os.environ.get("WORLD_SIZE", "1") != "1"
+    gpu = torch.cuda.is_available()
+    fast = search_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
     accelerator = Accelerator(
         # Else, of several processes without GPUs, each would take itself for the only one.
-        cpu=several and not torch.cuda.is_available(),
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        cpu=several and not gpu,
+        mixed_precision="bf16" if config.precision == "bf16" and fast else "no",
         log_with=config.tracker or None,
         project_dir=config.out,
         fsdp_plugin=plugin,
@@ -73,9 +79,13 @@ def run(
         pace: the factor on the learning rate of a weight, by its name.
 
     Raises:
-        UserError: the run folder holds another run, or a damaged checkpoint.
+        UserError: the run folder holds a damaged checkpoint.
     """
     checkpoints = Checkpoints(config, accelerator)
+    if config.precision == "bf16" and accelerator.mixed_precision == "no":
+        accelerator.print(
+            "nanov2t: no fast bfloat16 on this processor: training in float32", file=sys.stderr
+        )
     model.to(accelerator.device)
     if not checkpoints.exist:
         task.begin()

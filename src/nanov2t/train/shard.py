@@ -44,18 +44,20 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def copier(model: M) -> Callable[[], M]:
-    """A function that gives the model in training, ready to generate: the model itself, or of a
-    sharded one a whole copy, for which every process must call it. To be made before the model is
-    sharded."""
+    """A function that gives the model in training for inference, without the autocast that
+    accelerate puts into its forward. To be made before accelerate prepares the model.
+
+    What it gives shares its weights with the model in training. Of a sharded model it is a whole
+    copy, for which every process must call it.
+    """
     on_no_device = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
     blank = copy.deepcopy(model, on_no_device)
 
     def current() -> M:
-        if not is_sharded(model):
-            return model.eval()
-        weights: dict[str, Any] = get_model_state_dict(
-            model, options=StateDictOptions(full_state_dict=True)
-        )
+        weights: dict[str, Any] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        if is_sharded(model):
+            options = StateDictOptions(full_state_dict=True)
+            weights = dict(get_model_state_dict(model, options=options))
         # deepcopy takes these for copies it has made: a tensor that is shared stays shared.
         filled: dict[int, Any] = {
             id(p): nn.Parameter(weights[name], requires_grad=False)
