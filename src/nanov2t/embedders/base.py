@@ -87,6 +87,11 @@ class Embedder:
         :meth:`encode` gives of their text."""
         return False
 
+    def framed(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask, long [n, t], with the special tokens and the prompt that the model
+        expects around them, cut off where it cuts them off."""
+        raise NotImplementedError
+
     def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embed token ids of a shared vocabulary: long [n, t] and their mask, without special
         tokens and without a prompt, to float32 [n, dim] on the model's device."""

@@ -143,8 +143,7 @@ class SentenceEmbedder(Embedder):
         ids: list[int] = self.tokenizer(self.info.prompt, add_special_tokens=False)["input_ids"]
         return ids
 
-    @torch.no_grad()
-    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def framed(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         prompt = torch.tensor(self._prompt_ids, dtype=torch.long, device=ids.device)
         room = max(0, self.max_tokens - len(prompt) - 2)  # beside the two special tokens
         ids, mask = ids[:, :room], mask[:, :room]
@@ -157,9 +156,14 @@ class SentenceEmbedder(Embedder):
         padded[:, first:-1] = ids.masked_fill(~mask.bool(), pad)
         padded[torch.arange(n, device=ids.device), ends] = self.tokenizer.sep_token_id
         attention = torch.arange(padded.shape[1], device=ids.device) <= ends[:, None]
-        features: dict[str, Any] = {"input_ids": padded, "attention_mask": attention.long()}
-        if len(prompt):
-            features["prompt_length"] = first
+        return padded, attention.long()
+
+    @torch.no_grad()
+    def encode_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        padded, attention = self.framed(ids, mask)
+        features: dict[str, Any] = {"input_ids": padded, "attention_mask": attention}
+        if self._prompt_ids:
+            features["prompt_length"] = 1 + len(self._prompt_ids)
         vectors: torch.Tensor = self._reader(features)["sentence_embedding"]
         return vectors[:, : self.dim].float()
 

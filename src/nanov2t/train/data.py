@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import replacing
@@ -273,11 +272,7 @@ class Embed:
         ).to(ids.device)
 
     def _roughly(self, ids: Tensor, mask: Tensor) -> Tensor:
-        tokenizer = self.embedder.tokenizer
-        whole = F.pad(ids.masked_fill(mask == 0, tokenizer.pad_token_id), (1, 1))
-        whole[:, 0], whole[:, -1] = tokenizer.cls_token_id, tokenizer.pad_token_id
-        whole.scatter_(1, 1 + mask.sum(1, keepdim=True), tokenizer.sep_token_id)
-        seen = F.pad(mask, (2, 0), value=1)
+        whole, seen = self.embedder.framed(ids, mask)
         states = self.embedder.states_of_ids(whole, seen).float()
         return self.embedder.of_mean(mean_state(states, seen))
 
