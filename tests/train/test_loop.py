@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nanov2t.core.errors import UserError
-from nanov2t.train import loop
+from nanov2t.train import log, loop
 from nanov2t.train.config import OptimConfig, RunConfig
 from nanov2t.train.loop import run, start
 from nanov2t.train.task import MicroBatch
@@ -198,3 +198,29 @@ def test_a_tracker_gets_name_settings_and_figures(minilm, passages, tmp_path):
     started = HParamsPluginData.FromString(content.plugin_data.content).session_start_info.hparams
     assert started["name"].string_value == "a try" and started["notes"].string_value == "few texts"
     assert started["optim.lr"].number_value == 1e-2
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("", "about 0:29:50 left: steps 106 to 1,000, 2.00 s each\n"),
+        ("60s", "about 0:00:50 left: steps 106 to 130, 2.00 s each; the budget ends before step"),
+    ],
+)
+def test_how_long_it_will_take_is_said_once_and_shown_in_steps(
+    tmp_path, monkeypatch, capsys, budget, said
+):
+    """Steps of two seconds."""
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
+    monkeypatch.setattr(log, "time", clock)
+    process = SimpleNamespace(is_main_process=True, reduce=lambda value, how: value)
+    config = RunConfig(out=tmp_path, budget=budget)
+    shown = log.RunLog(config, process, 100, 1000, lambda step: 8 * step)
+    for step in range(101, 121):
+        clock.now += 2
+        shown.step(step, torch.ones(()), torch.ones(()), 1e-3, clock.now)
+    shown.close()
+    err = capsys.readouterr().err
+    assert err.count("nanov2t: ") == 1 and f"nanov2t: {said}" in err
+    end, left = ("130", "0:00:20") if budget else ("1,000", "0:29:20")
+    assert f"120 of {end} steps, {left} left" in err

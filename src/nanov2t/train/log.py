@@ -6,21 +6,24 @@ import json
 import math
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from nanov2t.core.files import write_whole
 from nanov2t.core.manifest import flat
-from nanov2t.train.config import RunConfig, settings_of
+from nanov2t.train.config import RunConfig, seconds, settings_of
 
 EVERY = 10
 """Steps between loss records: reading the loss makes a GPU wait."""
+SOON = 10
+"""Seconds after which fewer steps are enough to tell the speed by."""
 
 
 class RunLog:
@@ -47,15 +50,16 @@ class RunLog:
             return
         self.path = config.out / "metrics.jsonl"
         self.lowest = _drop_after(step, self.path) if self.path.exists() else math.nan
+        self.total, self.budget, self.estimated = total, seconds(config.budget), False
+        self.timed: tuple[int, float] | None = None
+        """A step, and when it ended: from there on, steps are timed."""
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.completed:,} of {task.total:,} steps{task.fields[left]}"),
             console=Console(stderr=True),
         )
-        self.task = self.progress.add_task("training", total=total, completed=step, speed="")
+        self.task = self.progress.add_task("training", total=total, completed=step, left="")
         self.progress.start()
 
     def step(self, step: int, loss: Tensor, norm: Tensor, lr: float, elapsed: float) -> None:
@@ -68,13 +72,13 @@ class RunLog:
             elapsed: seconds trained so far.
         """
         if self.accelerator.is_main_process:
-            self.progress.update(self.task, completed=step)
+            self._show(step, elapsed)
         if step % EVERY:
             return
         total = float(self.accelerator.reduce(loss, "sum"))
         length = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-        seen, seconds = self.seen(step), time.monotonic() - self.began
-        speed = (seen - self.seen(self.first_step)) / seconds
+        seen = self.seen(step)
+        speed = (seen - self.seen(self.first_step)) / (time.monotonic() - self.began)
         self._write(
             {
                 "step": step,
@@ -87,16 +91,37 @@ class RunLog:
             }
         )
         if self.accelerator.is_main_process:
-            self.progress.update(
-                self.task, description=f"loss {total:.3f}", speed=f"{speed:,.0f}/s"
-            )
+            self.progress.update(self.task, description=f"loss {total:.3f}")
+
+    def _show(self, step: int, elapsed: float) -> None:
+        """Move the bar; once the speed is known, say how long the run will take."""
+        now = time.monotonic()
+        if self.timed is None:
+            self.timed = step, now
+        first, since = self.timed
+        if now == since:  # the first step may compile, or write drafts for many
+            self.progress.update(self.task, completed=step)
+            return
+        pace = (now - since) / (step - first)
+        left = min(pace * (self.total - step), max(0.0, self.budget - elapsed))
+        last = min(self.total, step + math.ceil(left / pace))
+        spelled = timedelta(seconds=round(left))
+        self.progress.update(self.task, completed=step, total=last, left=f", {spelled} left")
+        known = step - first >= EVERY or now - self.began >= SOON
+        if self.estimated or step == last or not known:
+            return
+        self.estimated = True
+        said = f"about {spelled} left: steps {step + 1:,} to {last:,}, {pace:.2f} s each"
+        if last < self.total:
+            said += f"; the budget ends before step {self.total:,}"
+        self._say(f"nanov2t: {said}")
 
     def dev(self, step: int, figures: dict[str, float]) -> bool:
         """Record dev figures; on the first process, whether their loss is the lowest of the run."""
         self._write({"step": step} | {f"dev_{key}": value for key, value in figures.items()})
         if self.accelerator.is_main_process:
             shown = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
-            self.progress.console.print(f"step {step}  {shown}", highlight=False)
+            self._say(f"step {step}  {shown}")
             if math.isnan(self.lowest) or figures["loss"] < self.lowest:
                 self.lowest = figures["loss"]
                 return True
@@ -107,6 +132,9 @@ class RunLog:
             self.progress.stop()
         if self.config.tracker:
             self.accelerator.end_training()
+
+    def _say(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.config.tracker:
