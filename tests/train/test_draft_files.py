@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import yaml
 from processes import nanov2t, on_two
 from support import tiny_config
 
@@ -18,6 +19,7 @@ from nanov2t.cli import main as cli
 from nanov2t.core.errors import UserError
 from nanov2t.models.generator import Generator
 from nanov2t.train import drafting
+from nanov2t.train.config import settings_of
 from nanov2t.train.draft_files import FiledDrafts
 from nanov2t.train.inversion import Inversion, train
 from nanov2t.train.loop import start
@@ -108,14 +110,18 @@ def test_two_processes_write_the_drafts_of_one(folder, monkeypatch, capsys):
 
 
 def test_a_corrector_learns_from_the_drafts_of_its_passages(folder, minilm):
-    """Rows in any order, as nanoV2T leaves them."""
+    """Rows in any order, as nanoV2T leaves them; in place of a hypothesizer, which need not be
+    there."""
     (folder / "hyps").mkdir()
     for split, count in (("train", 21), ("dev", 4)):
         rows = [{"idx": i, "draft": f"draft {i} of {split}"} for i in range(count)]
         lines = [json.dumps(row) for row in reversed(rows)]
         (folder / "hyps" / f"{split}.hyps.jsonl").write_text("\n".join(lines))
-    config = stage2(folder, files=folder / "hyps")
-    assert Generator.from_pretrained(train(config)).config.corrects
+    recipe = settings_of(stage2(folder, hypothesizer="./gone"))
+    (folder / "stage2.yaml").write_text(yaml.safe_dump(recipe))
+    cli.train(["stage2.yaml", "--drafts.files", "hyps"])
+    config = stage2(folder, files="hyps")
+    assert Generator.from_pretrained(config.out / "model").config.corrects
 
     accelerator = start(config)
     tokenizer, generator = minilm.tokenizer, SimpleNamespace(eos_token_id=102)

@@ -88,7 +88,7 @@ class DraftConfig:
     data.crop is `start` and `rounds` is 1, they are written once, to the run folder."""
     files: str = ""
     """Folder with train.hyps.jsonl and dev.hyps.jsonl, drafts that `nanov2t draft` or nanoV2T
-    wrote, in place of a hypothesizer; needs data.crop=start."""
+    wrote; they take the place of `hypothesizer`. Needs data.crop=start."""
     rounds: int = 1
     """Drafts are corrected up to `rounds` - 1 times by the model in training before it learns from
     them."""
@@ -140,7 +140,7 @@ class RunConfig:
     optim: StepConfig = field(default_factory=StepConfig)
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
-    """Of the model in training; the embedder keeps its own."""
+    """Of the steps; float32 on processors without fast bfloat16. The embedder keeps its own."""
     compile: bool = False
     """torch.compile the model."""
     shard: bool = False
@@ -195,8 +195,8 @@ class TrainConfig(RunConfig):
             )
         if self.data.noise < 0:
             raise UserError(f"data.noise must be at least 0, not {self.data.noise}")
-        if self.drafts.files and self.drafts.hypothesizer:
-            raise UserError("give either drafts.files or drafts.hypothesizer")
+        if self.drafts.files:
+            self.drafts.hypothesizer = ""
         if self.drafts.files and (self.data.crop != "start" or self.drafts.rounds != 1):
             raise UserError("drafts.files needs data.crop=start and drafts.rounds=1")
         if self.model.tokenizer == "embedder" and self.model.t5 != "scratch" and not self.init:

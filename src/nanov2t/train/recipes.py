@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import dacite
 import yaml
 
-from nanov2t.core.errors import UserError
-from nanov2t.train.config import TrainConfig
+from nanov2t.core.errors import UserError, did_you_mean
+from nanov2t.core.manifest import flat
+from nanov2t.core.passages import FORMATS
+from nanov2t.train.config import TrainConfig, settings_of
 from nanov2t.train.network_config import EditRecipe, PrefixRecipe
 
 Recipe = TrainConfig | PrefixRecipe | EditRecipe
@@ -18,31 +26,55 @@ KINDS: dict[str, type[Recipe]] = {
     "edit_network": EditRecipe,
 }
 """Settings by the `network` that a recipe trains."""
+NAMES = ("embedder", "dictionary", "init", "t5", "train", "dev", "hypothesizer", "files")
+"""Settings that hold a path or a name."""
+EXPECTED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+    Path | None: "a path",
+    list[int]: "a list of whole numbers",
+}
+"""What errors call the types of values."""
 
 
 def load_config(path: Path) -> Recipe:
-    """Read a recipe: the YAML holds only what differs from the defaults.
+    """Read a recipe: the YAML holds only what differs from the defaults. Paths in it start from its
+    own folder.
 
     Raises:
-        UserError: the file is missing or malformed, or holds an unknown key or a value of the wrong
-            type.
+        UserError: the file is missing or malformed, or holds an unknown setting or a wrong value.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        kind = values.get("network", "t5")
+        if not isinstance(values, dict):
+            raise UserError("holds no settings")
+        kind = str(values.get("network", "t5"))
         if kind not in KINDS:
-            raise UserError(f"{path}: network {kind!r} is none of {', '.join(KINDS)}")
-        # YAML 1.1 reads 1e-3 as a string; casting floats lets recipes be written as people write
-        # numbers.
-        return dacite.from_dict(KINDS[kind], values, dacite.Config(cast=[float, Path], strict=True))
+            raise UserError(
+                f"network {kind!r} is none of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+            )
+        folder = path.parent.resolve()
+        hooks = {float: _number, Path: lambda path: _beside(folder, path)}
+        settings = _located(KINDS[kind], values, folder)
+        return dacite.from_dict(KINDS[kind], settings, dacite.Config(type_hooks=hooks))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, dacite.DaciteError, ValueError, TypeError, AttributeError) as error:
+    except dacite.WrongTypeError as error:
+        raise UserError(f"{path}: {_wrong(error)}") from None
+    except (UserError, OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def train(config: Recipe) -> Path:
-    """Train, or resume, the run in ``config.out``; returns the folder of the finished network."""
+    """Train, or resume, the run in ``config.out``; returns the folder of the finished network.
+
+    Raises:
+        UserError: a file or folder that the settings name is missing, or the training cannot begin.
+    """
+    _check_files(config)
     if isinstance(config, PrefixRecipe):
         from nanov2t.train.prefix import train_prefix
 
@@ -54,3 +86,71 @@ def train(config: Recipe) -> Path:
     from nanov2t.train.inversion import train as train_generator
 
     return train_generator(config)
+
+
+def _located(
+    kind: type, values: Mapping[Any, Any], folder: Path, prefix: str = ""
+) -> dict[str, Any]:
+    """The settings of a recipe, or of a group of them, with their paths made absolute."""
+    types, located = get_type_hints(kind), {}
+    for key, value in values.items():
+        if key not in types:
+            known = did_you_mean(str(key), types)
+            raise UserError(f"unknown setting {prefix}{key}{known}")
+        if is_dataclass(types[key]) and isinstance(value, Mapping):
+            value = _located(types[key], value, folder, f"{prefix}{key}.")
+        elif key in NAMES and isinstance(value, str):
+            value = _named(folder, value)
+        located[key] = value
+    return located
+
+
+def _named(folder: Path, value: str) -> str:
+    """A name as it is; a path, with an embedder's settings behind it, made absolute."""
+    name, mark, settings = value.partition("?")
+    if name and (_is_path(name) or (folder / name).exists()):
+        return f"{_beside(folder, name)}{mark}{settings}"
+    return value
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be that of a file or folder."""
+    path = Path(name)
+    rooted = path.is_absolute() or name.startswith((".", "~"))
+    return rooted or not FORMATS.keys().isdisjoint(path.suffixes)
+
+
+def _beside(folder: Path, path: Any) -> Any:
+    """A path in a recipe; what is no text stays, to be refused by its type."""
+    if not isinstance(path, str):
+        return path
+    return Path(os.path.normpath(folder / Path(path).expanduser()))
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 1e-3 for text."""
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
+
+
+def _wrong(error: dacite.WrongTypeError) -> str:
+    """Which setting has a wrong value, and what was expected."""
+    value, choices = error.value, [x for x in get_args(error.field_type) if isinstance(x, str)]
+    expected = EXPECTED.get(error.field_type, "a group of settings")
+    if choices:
+        expected = f"one of {', '.join(filter(None, choices))}"
+    near = did_you_mean(str(value), choices)
+    return f"{error.field_path} must be {expected}, not {value!r}{near}"
+
+
+def _check_files(config: Recipe) -> None:
+    """Refuse missing files and folders before anything is loaded."""
+    if not config.data.train:
+        raise UserError("data.train: name the training text")
+    for setting, value in flat(settings_of(config)).items():
+        if setting.rpartition(".")[2] not in NAMES:
+            continue
+        name = re.split("[?#]", value)[0] if setting == "embedder" else value
+        if _is_path(name) and not Path(name).exists():
+            raise UserError(f"{setting} {value}: no such file or folder")
