@@ -60,11 +60,11 @@ def load_config(path: Path) -> Recipe:
         hooks = {float: _number, Path: lambda path: _beside(folder, path)}
         settings = _located(KINDS[kind], values, folder)
         return dacite.from_dict(KINDS[kind], settings, dacite.Config(type_hooks=hooks))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {str(error.strerror).lower()}") from None
     except dacite.WrongTypeError as error:
         raise UserError(f"{path}: {_wrong(error)}") from None
-    except (UserError, OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (UserError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
 
 
