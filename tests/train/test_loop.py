@@ -213,7 +213,9 @@ def test_how_long_it_will_take_is_said_once_and_shown_in_steps(
     """Steps of two seconds."""
     clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
     monkeypatch.setattr(log, "time", clock)
-    process = SimpleNamespace(is_main_process=True, reduce=lambda value, how: value)
+    process = SimpleNamespace(
+        is_main_process=True, reduce=lambda value, how: value, mixed_precision="bf16"
+    )
     config = RunConfig(out=tmp_path, budget=budget)
     shown = log.RunLog(config, process, 100, 1000, lambda step: 8 * step)
     for step in range(101, 121):

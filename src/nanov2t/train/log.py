@@ -61,6 +61,8 @@ class RunLog:
         )
         self.task = self.progress.add_task("training", total=total, completed=step, left="")
         self.progress.start()
+        if config.precision == "bf16" and accelerator.mixed_precision == "no":
+            self._say("nanov2t: no fast bfloat16 on this processor: training in float32")
 
     def step(self, step: int, loss: Tensor, norm: Tensor, lr: float, elapsed: float) -> None:
         """After a step: move the bar; every `EVERY` steps record the loss of the last one.

@@ -7,7 +7,6 @@ ends with the weights of one that was not.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -82,10 +81,6 @@ def run(
         UserError: the run folder holds a damaged checkpoint.
     """
     checkpoints = Checkpoints(config, accelerator)
-    if config.precision == "bf16" and accelerator.mixed_precision == "no":
-        accelerator.print(
-            "nanov2t: no fast bfloat16 on this processor: training in float32", file=sys.stderr
-        )
     model.to(accelerator.device)
     if not checkpoints.exist:
         task.begin()
