@@ -16,7 +16,7 @@ TABLE = "CREATE TABLE embeddings (collection_id INTEGER, name TEXT, embedding BL
 class Sqlite(File):
     """Blobs of float32, as llm keeps them."""
 
-    suffix, ids, named = ".db", "name", ("embeddings.embedding", "embeddings.hash")
+    suffix, ids, named = ".db", "name", ("embeddings.embedding",)
     holds: tuple[str, ...] = ("nan", "zero", "missing", "length")
 
     def save(self, path, rows, names):

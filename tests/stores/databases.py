@@ -1,10 +1,12 @@
-"""Every kind of store, written with the tool that people write it with: Qdrant and Milvus Lite."""
+"""Every kind of store, written with the tool that people write it with: Qdrant, Milvus Lite and
+Delta."""
 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 from kinds import Folder, Kind, cut_file
 
 
@@ -85,4 +87,30 @@ class Milvus(Folder):
         server_manager_instance.release_all()
 
 
-DATABASES: list[Kind] = [Qdrant(), Milvus()]
+class Delta(Folder):
+    """A table some of whose files no longer count."""
+
+    client, ids, named = "deltalake", "name", ("vector",)
+    holds = ("nan", "zero", "missing", "length")
+
+    def write(self, place, rows, names):
+        self._save(place / "delta", rows[::-1], names[::-1])
+        self._save(place / "delta", rows, names)
+        return f"delta:{place / 'delta'}"
+
+    def change(self, source, row, name, rows, names):
+        self._save(source.partition(":")[2].partition("#")[0], rows, names)
+
+    def cut(self, source, share):
+        for path in Path(source.partition(":")[2]).glob("*.parquet"):
+            cut_file(path, share)
+
+    def _save(self, folder, rows, names):
+        from deltalake import write_deltalake
+
+        vectors = pa.array(rows, pa.list_(pa.float32()))
+        table = pa.table({"name": names, "vector": vectors})
+        write_deltalake(folder, table, mode="overwrite")
+
+
+DATABASES: list[Kind] = [Qdrant(), Milvus(), Delta()]

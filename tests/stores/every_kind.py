@@ -97,7 +97,7 @@ class Lance(Folder):
 class Postgres(Kind):
     """A column of pgvector's; the SOURCE is `postgresql://...#TABLE.COLUMN`."""
 
-    client, ids, holds, named = "psycopg", "name", ("zero", "missing"), ("name", "embedding")
+    client, ids, holds, named = "psycopg", "name", ("zero", "missing"), ("embedding",)
     column = "vector"
     tables = 0
 

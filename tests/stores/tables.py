@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.orc
+import pyarrow.parquet
 import torch
 from kinds import File, Npy, ParquetLists
 
@@ -32,14 +32,6 @@ class DatasetShard(ParquetLists):
         table = pa.table({"name": names, "vector": pa.array(rows, self.type)})
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
             writer.write_table(table, max_chunksize=700)
-
-
-class Orc(ParquetLists):
-    suffix = ".orc"
-
-    def save(self, path, rows, names):
-        table = pa.table({"name": names, "vector": pa.array(rows, self.type)})
-        pa.orc.write_table(table, path)
 
 
 class CsvLists(File):
@@ -88,6 +80,29 @@ class JsonLists(Npy):
 
     def save(self, path, rows, names):
         path.write_text(json.dumps(rows))
+
+
+class JsonByKey(File):
+    """As llama_index keeps them: an object whose keys are the ids."""
+
+    suffix, own_ids, named = ".json", "name", ("embedding_dict",)
+    holds = ("nan", "zero", "missing", "length")
+
+    def save(self, path, rows, names):
+        rows = dict(zip(names, rows, strict=True))
+        path.write_text(json.dumps({"embedding_dict": rows, "text_id_to_ref_doc_id": {}}))
+
+
+class Bulk(JsonByKey):
+    """As Elasticsearch takes them: the line of an action, and one of its document."""
+
+    suffix, ids, named = ".ndjson", "text", ("emb",)
+
+    def save(self, path, rows, names):
+        lines: list[Any] = []
+        for name, row in zip(names, rows, strict=True):
+            lines += {"index": {"_id": name}}, {"text": name, "emb": row}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 class JsonLines(File):
@@ -144,21 +159,54 @@ class TorchDict(Torch):
         torch.save({"embeddings": vectors, "other": vectors[:3], "epoch": 3}, path)
 
 
+class Words(JsonLists):
+    """As word2vec writes them."""
+
+    suffix, own_ids, holds = ".vec", "name", ("nan", "zero")
+
+    def save(self, path, rows, names):
+        lines = [
+            f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, rows, strict=True)
+        ]
+        path.write_text(f"{len(rows)} {len(rows[0])}\n{''.join(lines)}")
+
+
+class Raw(Npy):
+    suffix = ".fbin"
+
+    def save(self, path, rows, names):
+        values = np.array(rows, "<f4")
+        path.write_bytes(np.array(values.shape, "<i4").tobytes() + values.tobytes())
+
+
+class ParquetBytes(ParquetLists):
+    """The raw bytes of float32."""
+
+    def save(self, path, rows, names):
+        cells = [row if row is None else np.array(row, np.float32).tobytes() for row in rows]
+        table = pa.table({"name": names, "vector": pa.array(cells, pa.binary())})
+        pa.parquet.write_table(table, path, row_group_size=700)
+
+
 TABLES: list[File] = [
     Feather(),
     DatasetShard(),
-    Orc(),
     CsvLists(),
     CsvPrinted(),
     CsvColumns(),
     CsvBare(),
     JsonRecords(),
     JsonLists(),
+    JsonByKey(),
+    Bulk(),
     JsonLines(),
     BareLines(),
     Npz(),
     NpzPacked(),
     NpzByColumn(),
+    Words(),
+    Raw(),
+    ParquetBytes(),
     Torch(),
     TorchDict(),
 ]

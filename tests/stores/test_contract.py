@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 import pytest
 from every_kind import KINDS, Postgres
@@ -56,6 +60,7 @@ def test_every_kind_is_here():
     assert len(STORES) == len({s.suffixes + s.schemes for s in STORES})
     tested = {k.suffix for k in KINDS if isinstance(k, File)} | {
         "chroma",
+        "delta",
         "lancedb",
         "postgresql",
         "qdrant",
@@ -75,6 +80,27 @@ def test_rows_in_order_with_their_ids(kind, source, vectors):
         assert whole.vectors.dtype == np.float32 and not whole.errors
         assert np.array_equal(whole.vectors, vectors)
         assert whole.ids == (NAMES if named else list(range(N)))
+
+
+def test_reading_changes_nothing(kind, source, place):
+    if isinstance(kind, Postgres):
+        pytest.skip("its server keeps the files")
+    before = hashes(place)
+    store = open_source(source, kind.ids)
+    store.read(0, N)
+    del store
+    gc.collect()
+    assert hashes(place) == before
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Those of the contents of all files, and the names of all folders."""
+    return {
+        str(path.relative_to(folder)): sha256(
+            path.read_bytes() if path.is_file() else b""
+        ).hexdigest()
+        for path in folder.rglob("*")
+    }
 
 
 def test_a_slice_is_that_of_the_whole(source):

@@ -12,7 +12,6 @@ import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -179,10 +178,10 @@ def write_what_cannot_be_read(folder: Path) -> None:
         ("numbers.jsonl", "holds no vectors"),
         ("cut.jsonl", "its last line is not JSON: it may have been cut off"),
         ("cut.csv", "its last line has no end: it may have been cut off"),
-        ("text.csv", "no vectors in its columns id, text"),
-        ("text.csv#text", "no vectors text in its columns id, text"),
+        ("text.csv", "holds no vectors, only id, text"),
+        ("text.csv#text", "text holds no vectors: not a list of numbers"),
         ("ragged.csv", "Expected 2 columns, got 1"),
-        ("text.parquet#text", "no vectors text in its columns id, text"),
+        ("text.parquet#text", "text holds no vectors: not a list of numbers"),
         ("code.pt", "a pickle of more than tensors"),
         ("a.npz#none", "no vectors none in it. Choose after a #: vectors"),
         ("a.npz#names", "no vectors names in it. Choose after a #: vectors"),

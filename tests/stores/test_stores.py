@@ -65,7 +65,7 @@ def test_json_lines_say_why_a_row_is_bad(tmp_path, vectors):
         2: ([1e300] * DIM, "not finite"),
         3: (["x"] * DIM, "not a list of numbers"),
         4: ({}, "not a list of numbers"),
-        5: ([[1] * DIM], f"{DIM} dimensions, not {DIM}"),
+        5: ([[1] * DIM] * 2, "2 lists of numbers, not one"),
     }
     for i, (value, _) in bad.items():
         lines[i]["vector"] = value
@@ -95,8 +95,8 @@ def test_integer_columns_give_integer_ids(tmp_path, vectors):
         ("none.npy", "no such file"),
         ("a.bin", "a.bin: not one of .npy, .npz"),
         ("two.parquet", "which vectors? Choose one after a #: first, second"),
-        ("flat.npy", "shape (0, 3)"),
-        ("a.npy#x", "holds one array"),
+        ("flat.npy", "holds no vectors"),
+        ("a.npy#x", "its vectors have no name, so no x"),
         ("empty.jsonl", "holds no vectors"),
     ],
 )
@@ -149,7 +149,8 @@ def test_chroma_names_what_is_wrong(tmp_path):
     client.create_collection("texts", embedding_function=None)
     for spec, said in (
         ("/none#texts", "not a Chroma folder"),
-        ("", "after a #"),
+        ("#text", "no vectors text in it; did you mean texts\\? Choose after a #: texts"),
+        ("", "holds no vectors"),
         ("#texts", "holds no vectors"),
     ):
         with pytest.raises(UserError, match=said):
@@ -194,8 +195,8 @@ def test_postgres_types(server, vectors):
     check(store, vectors, list(range(0, 2 * N, 2)), tolerance=2e-3)
     for place, said in (
         ("none.half", "none"),
-        ("halves", "not TABLE.COLUMN"),
-        ("halves.number", "cannot be read: cannot cast type integer"),
+        ("halves.haalf", "did you mean halves.half"),
+        ("halves.number", "no vectors in it, of type int4"),
     ):
         with pytest.raises(UserError, match=said) as error:
             open_source(f"{server}#{place}")

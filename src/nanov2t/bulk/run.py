@@ -16,7 +16,6 @@ import numpy as np
 from nanov2t.bulk.folder import RunFolder, settings_of
 from nanov2t.bulk.summary import show_folder
 from nanov2t.bulk.table import OpenRows
-from nanov2t.core.errors import UserError
 from nanov2t.core.progress import Tick, progress
 from nanov2t.evaluation.pace import estimate
 from nanov2t.inverter import Inverter
@@ -135,11 +134,7 @@ def look_at(source: Store, inverter: Inverter) -> list[str]:
         UserError: they are of another dimension than the embedder's.
     """
     embedder = inverter.embedder
-    if source.dim != embedder.dim:
-        raise UserError(
-            f"{source.name}: vectors of {source.dim} dimensions, but {embedder.name} makes "
-            f"{embedder.dim}"
-        )
+    source.expect(embedder.dim, embedder.name)
     rows = source.read(0, min(source.count, HEAD))
     vectors = np.delete(rows.vectors, list(rows.errors), axis=0)
     remarks = [f"{source.count:,} vectors", f"{source.dim} dimensions", source.kind]

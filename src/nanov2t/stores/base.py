@@ -24,11 +24,11 @@ from nanov2t.core.vectors import bad_rows
 HEAD = 1024
 """Rows that are looked at to learn what a store holds, and that are read ahead."""
 
-USUAL_NAMES = (
-    *("vector", "embedding", "vectors", "embeddings", "values", "emb"),
-    *("dense_vector", "sentence_embedding", "vec"),
-)
-"""What columns of vectors are called: the first of these that is there is read without a `#`."""
+HINTS = {
+    "database is locked": "another program writes to it: let that end, or read a copy",
+    "disk image is malformed": "save what is left with: sqlite3 FILE .recover",
+}
+"""What to do about what a reader says."""
 
 Fetched = tuple[Sequence[Any], Sequence[Any] | np.ndarray]
 """Ids of rows, and their vectors: an array [n, dim], or n arrays or lists, with None where there is
@@ -40,18 +40,6 @@ class NoRows(UserError):
 
     def __init__(self, name: str):
         super().__init__(f"{name}: holds no vectors")
-
-
-class Choice(UserError):
-    """A store holds several arrays or columns of vectors, and which one is meant is not clear.
-
-    Attributes:
-        names: of those there are.
-    """
-
-    def __init__(self, said: str, names: list[str]):
-        super().__init__(f"{said}: {', '.join(names)}")
-        self.names = names
 
 
 @dataclass(frozen=True)
@@ -138,6 +126,14 @@ class Store(ABC):
             raise UserError(f"{name}: holds no vectors")
         [(self.dim, _)] = Counter(map(len, vectors)).most_common(1)
 
+    def expect(self, dim: int, embedder: str) -> None:
+        """Refuse vectors of another dimension than an embedder's."""
+        if self.dim != dim:
+            turned = f": {dim} rows of {self.dim}, transposed?" if self.count == dim else ""
+            raise UserError(
+                f"{self.name}: vectors of {self.dim} dimensions, but {embedder} makes {dim}{turned}"
+            )
+
     def read(self, start: int, stop: int) -> Rows:
         """The rows from `start` up to `stop`.
 
@@ -165,7 +161,7 @@ def as_rows(ids: list[Any], values: Sequence[Any] | np.ndarray, dim: int) -> Row
 class ForwardStore(Store):
     """A store that can only be read forwards: it skips ahead, and starts over to go back."""
 
-    keeps_ids: ClassVar[bool] = False
+    keeps_ids = False
     """Whether rows have ids without a column of the user's choice."""
 
     _iterator: Iterator[tuple[Any, Any]] = iter(())
@@ -196,42 +192,9 @@ def reading(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{name}: cannot be read: {first_line(error)}") from None
-
-
-def pick(name: str, key: str, names: Iterable[str]) -> str:
-    """The one of `names` that holds the vectors: the `key` if one was given.
-
-    Raises:
-        UserError: there are none.
-        Choice: there is no such one, or none was given and there are several.
-    """
-    names = list(names)
-    if not names:
-        raise UserError(f"{name}: holds no vectors")
-    if key:
-        if key in names:
-            return key
-        raise Choice(f"{name}: no vectors {key} in it. Choose after a #", names)
-    usual = [usual for usual in USUAL_NAMES if usual in names]
-    for ending in USUAL_NAMES:
-        within = [n for n in names if n.endswith(f".{ending}")]
-        usual += within if len(within) == 1 else []
-    if usual or len(names) == 1:
-        return (usual or names)[0]
-    raise Choice(f"{name}: which vectors? Choose one after a #", names)
-
-
-def need_key(where: str, key: str) -> None:
-    """Refuse a database without the name of a table or collection."""
-    if not key:
-        raise UserError(f"{where}: say which table or collection after a #")
-
-
-def check_shape(name: str, shape: Sequence[int]) -> None:
-    """Refuse an array that is not one of vectors [n, dim]."""
-    if len(shape) != 2 or not all(shape):
-        raise UserError(f"{name}: an array of shape {tuple(shape)}, not vectors [n, dim]")
+        said = first_line(error)
+        hints = [f": {hint}" for part, hint in HINTS.items() if part in said]
+        raise UserError(f"{name}: cannot be read: {''.join([said, *hints])}") from None
 
 
 def import_client(module: str, extra: str) -> Any:

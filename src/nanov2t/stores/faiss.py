@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,32 +60,57 @@ class Index:
         index = faiss.downcast_index(self._owner)
         self.kind, self.count = type(index).__name__, index.ntotal
         self._ids: np.ndarray | None = None
-        self._inner: np.ndarray | None = None
-        """The ids by which vectors are reconstructed where that does not go by their places."""
         if isinstance(index, faiss.IndexIDMap):
             self._ids = faiss.vector_to_array(index.id_map)
             index = faiss.downcast_index(index.index)
+        self._ways_back: list[Callable[[np.ndarray], np.ndarray]] = []
+        while isinstance(index, faiss.IndexPreTransform):
+            chain = [index.chain.at(i) for i in range(index.chain.size())]
+            self._ways_back += [_way_back(faiss, transform) for transform in chain]
+            index = faiss.downcast_index(index.index)
         self._index: Any = index
         if isinstance(index, faiss.IndexIVF):
-            self._inner = _list_ids(faiss, index)
-            index.set_direct_map_type(faiss.DirectMap.Hashtable)
-            self._ids = self._inner if self._ids is None else self._ids[self._inner]
-        elif index.ntotal:
-            # Raises what reconstruct_n, which is parallel, would end the process with.
+            found = _number_rows(faiss, index)
+            self._ids = found if self._ids is None else self._ids[found]
+        if self.count:
+            # Raises what reconstruct_batch, which is parallel, would end the process with.
             index.reconstruct(0)
 
     def fetch(self, start: int, stop: int) -> Fetched:
-        if self._inner is None:
-            vectors = self._index.reconstruct_n(start, stop - start)
-        else:
-            vectors = self._index.reconstruct_batch(self._inner[start:stop])
+        vectors = self._index.reconstruct_batch(np.arange(start, stop))
+        for way_back in reversed(self._ways_back):
+            vectors = way_back(vectors)
         return range(start, stop) if self._ids is None else self._ids[start:stop].tolist(), vectors
 
 
-def _list_ids(faiss: Any, index: Any) -> np.ndarray:
-    """The ids in all lists of an inverted file, int64 [n], ascending."""
-    lists = [(index.invlists.get_ids(i), index.invlists.list_size(i)) for i in range(index.nlist)]
-    return np.sort(np.concatenate([faiss.rev_swig_ptr(ids, n).copy() for ids, n in lists if n]))
+def _way_back(faiss: Any, transform: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Turns transformed vectors [n, out] into those that were given [n, in]."""
+    transform = faiss.downcast_VectorTransform(transform)
+    if not isinstance(transform, faiss.LinearTransform):
+        return lambda vectors: np.asarray(transform.reverse_transform(vectors))
+    # Its own reverse takes every matrix out of a file for orthonormal, and one that whitens is not.
+    matrix = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
+    shift = faiss.vector_to_array(transform.b) if transform.have_bias else np.float32(0)
+    inverse = np.linalg.pinv(matrix).T
+    return lambda vectors: np.asarray((vectors - shift) @ inverse)
+
+
+def _number_rows(faiss: Any, index: Any) -> np.ndarray:
+    """Make the rows of an inverted file known to it by numbers from 0, in the order of their ids,
+    of which several rows may have the same; returns the ids, int64 [n]."""
+    if isinstance(index, faiss.IndexIVFPQFastScan):
+        index.fine_quantizer = index.pq  # which reading leaves unset, and a null pointer crashes
+    lists = index.invlists
+    sizes = [lists.list_size(i) for i in range(index.nlist)]
+    if sum(sizes) != index.ntotal:
+        raise ValueError(f"its lists hold {sum(sizes):,} rows of {index.ntotal:,}")
+    ids = [faiss.rev_swig_ptr(lists.get_ids(i), n).copy() for i, n in enumerate(sizes) if n]
+    found = np.concatenate(ids) if ids else np.empty(0, np.int64)
+    places = np.concatenate([(i << 32) + np.arange(n) for i, n in enumerate(sizes)])
+    order = np.argsort(found, kind="stable")
+    index.direct_map.type = faiss.DirectMap.Array
+    faiss.copy_array_to_vector(places[order], index.direct_map.array)
+    return np.asarray(found[order])
 
 
 def _probe(path: str) -> int:

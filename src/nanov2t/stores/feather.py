@@ -22,11 +22,11 @@ class FeatherStore(ArrowRows):
             if not self.is_file and file.read() != END_OF_STREAM:
                 raise ValueError("its end is missing: it may have been cut off")
         with pa.memory_map(str(self.path)) as file, self._reader(file) as reader:
-            return reader.schema, sum(len(batch) for batch in self._batches(reader))
+            return reader.schema, sum(len(batch) for batch in self._all(reader))
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         with pa.memory_map(str(self.path)) as file, self._reader(file) as reader:
-            for batch in self._batches(reader):
+            for batch in self._all(reader):
                 chosen = batch.select(columns)
                 chosen.validate(full=True)  # what was damaged would be read out of bounds
                 yield chosen
@@ -34,7 +34,7 @@ class FeatherStore(ArrowRows):
     def _reader(self, file: pa.MemoryMappedFile) -> pa.RecordBatchReader:
         return pa.ipc.open_file(file) if self.is_file else pa.ipc.open_stream(file)
 
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _all(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         if not self.is_file:
             yield from reader
             return

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nanov2t.stores.base import Fetched, Store, check_shape, file_fingerprint, import_client, pick
+from nanov2t.stores.arrays import ArrayStore, Shapes
+from nanov2t.stores.base import import_client
 
 
-class Hdf5Store(Store):
-    """A data set [n, dim], also within groups."""
+class Hdf5Store(ArrayStore):
+    """Data sets, also within groups."""
 
     suffixes = (".h5", ".hdf5")
     forms = ("x.h5#KEY",)
     extra = "hdf5"
 
-    def __init__(self, where: str, key: str, ids: str | None):
-        self.path, self._client = Path(where), import_client("h5py", self.extra)
-        shapes: dict[str, tuple[int, ...]] = {}
+    def shapes(self) -> Shapes:
+        self._client, found = import_client("h5py", self.extra), Shapes()
 
         def note(name: str, item: Any) -> None:
-            if isinstance(item, self._client.Dataset) and item.dtype.kind in "fiu":
-                shapes[name] = item.shape
+            if isinstance(item, self._client.Dataset) and item.shape is not None:
+                found[name] = item.shape, item.dtype.name
 
         with self._client.File(self.path, "r") as file:
             file.visititems(note)
-            tables = [name for name, shape in shapes.items() if len(shape) == 2]
-            self.key = pick(where, key, tables or shapes)
-            check_shape(f"{where}#{self.key}", shapes[self.key])
-            kind, count = file[self.key].dtype.name, len(file[self.key])
-        self.describe(f"{where}#{self.key}", kind, count, file_fingerprint(self.path))
+        return found
 
-    def fetch(self, start: int, stop: int) -> Fetched:
+    def read_arrays(self, names: Sequence[str], rows: slice) -> list[np.ndarray]:
         with self._client.File(self.path, "r") as file:
-            vectors: np.ndarray = file[self.key][start:stop]
-        return range(start, stop), vectors
+            return [file[name][rows] for name in names]

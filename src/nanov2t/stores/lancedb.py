@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from nanov2t.core.errors import UserError
 from nanov2t.stores.arrow import choose_vectors
-from nanov2t.stores.base import Fetched, Store, digest, import_client, need_key
+from nanov2t.stores.base import Fetched, Store, digest, import_client
+from nanov2t.stores.choosing import pick, split_key
 
 
 class LanceStore(Store):
@@ -21,12 +22,14 @@ class LanceStore(Store):
     takes_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
-        need_key(f"lancedb:{where}", key)
         lancedb = import_client("lancedb", self.extra)
         if not Path(where).is_dir():
             raise UserError(f"{where}: no such folder")
-        name, _, column = key.partition(".")
-        self.table, self.ids = lancedb.connect(where).open_table(name), ids
+        database = lancedb.connect(where)
+        names = list(database.table_names(limit=100_000))
+        name, column = split_key(key, names)
+        name = pick(f"lancedb:{where}", name, names)
+        self.table, self.ids = database.open_table(name), ids
         # What others write while the run goes on stays out of it.
         self.table.checkout(self.table.version)
         spec = f"lancedb:{where}#{name}"

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from safetensors import safe_open
 
-from nanov2t.stores.base import Fetched, Store, check_shape, file_fingerprint, pick
+from nanov2t.stores.arrays import ArrayStore, Shapes
 
 
-class SafetensorsStore(Store):
-    """A tensor [n, dim]."""
+class SafetensorsStore(ArrayStore):
+    """Tensors; read by torch, since numpy has no bfloat16."""
 
     suffixes = (".safetensors",)
     forms = ("x.safetensors#KEY",)
 
-    def __init__(self, where: str, key: str, ids: str | None):
-        self.path = Path(where)
-        # Read by torch, since numpy has no bfloat16.
+    def shapes(self) -> Shapes:
         with safe_open(self.path, "pt") as file:
-            self.key = pick(where, key, file.keys())
-            tensor = file.get_slice(self.key)
-            shape = tensor.get_shape()
-            check_shape(f"{where}#{self.key}", shape)
-            kind = str(tensor[:1].dtype).removeprefix("torch.")
-        self.describe(f"{where}#{self.key}", kind, shape[0], file_fingerprint(self.path))
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: (tuple(tensor.get_shape()), str(tensor[:0].dtype).removeprefix("torch."))
+                for name, tensor in slices.items()
+                if tensor.get_shape()
+            }
 
-    def fetch(self, start: int, stop: int) -> Fetched:
+    def read_arrays(self, names: Sequence[str], rows: slice) -> list[np.ndarray]:
         with safe_open(self.path, "pt") as file:
-            vectors: np.ndarray = file.get_slice(self.key)[start:stop].float().numpy()
-        return range(start, stop), vectors
+            return [file.get_slice(name)[rows].float().numpy() for name in names]

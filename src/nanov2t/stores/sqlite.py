@@ -3,59 +3,68 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Fetched, Store, digest, file_fingerprint, pick
-from nanov2t.stores.text import holds_numbers, parse_vector
+from nanov2t.stores.base import Fetched, Store, digest, file_fingerprint
+from nanov2t.stores.choosing import pick_column
+from nanov2t.stores.values import LOOKED_AT, Decoder, decoder_of, why_not
 
 VECTORS = re.compile(r"(\w+)\s+(float|int8|bit)\[(\d+)\]", re.IGNORECASE)
 """Columns in what makes a table of sqlite-vec's."""
 VEC0 = re.compile(r"USING\s+VEC0\b", re.IGNORECASE)
-KINDS = {"float": "float32", "int8": "int8", "bit": "bits"}
-USUAL_SIZES = 1e-15, 1e6
-"""Of numbers in vectors. Halves of float64 taken for float32 are mostly smaller or larger, and so
-are pairs of float32 taken for float64."""
-LOOKED_AT = 16
-"""Blobs of a column, to tell what is in them."""
+SHADOWS = r"_(chunks|rowids|info|auxiliary|(vector_|metadata)chunks\d\d|metadatatext\d\d)"
+"""What the names of the tables end with in which sqlite-vec keeps one of its own."""
+KINDS = {"float": "float32", "int8": "int8", "bit": "uint8"}
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of vectors."""
 
-    kind: str
-    """Of its numbers, or `text`."""
+    decoder: Decoder
     cells: str
     """SQL of a vector."""
     source: str
     """SQL of the rows, in their order."""
     ids: tuple[tuple[str, str], ...]
     """What ids may be taken from, and the SQL of it."""
+    why_not: str = ""
+    """Why it is no column of vectors."""
 
 
 class SqliteStore(Store):
-    """A column of blobs, of float32 as most tools write them or of float64, or of strings that hold
-    lists; or of a table of sqlite-vec's, whose extension is not needed."""
+    """A column of a table or view: blobs of numbers, or strings that hold lists; or one of a table
+    of sqlite-vec's, whose extension is not needed."""
 
     suffixes = (".db", ".sqlite", ".sqlite3")
     forms = ("x.db#TABLE.COLUMN", "x.sqlite#TABLE.COLUMN")
     takes_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
-        self.path, self.ids = Path(where), ids
-        check_size(self.path)
-        self._db = db = connect(self.path)
+        path = Path(where)
+        if path.name == "chroma.sqlite3":
+            folder = path.parent
+            raise UserError(f"{where}: a part of a Chroma folder: read chroma:{folder}#COLLECTION")
+        fingerprint = digest(*map(file_fingerprint, [path, *_beside(path)]))
+        self.ids = ids
+        self._db = db = connect(path)
         self._version = self._version_now()
         columns = _columns(db)
-        # A table alone will do where it has one such column, or one of a usual name.
-        meant = {n: c for n, c in columns.items() if not key or f"{n}.".startswith(f"{key}.")}
-        key = pick(where, "" if meant else key, meant or columns)
+        good = {name: column for name, column in columns.items() if not column.why_not}
+        if not good or (key in columns and key not in good):
+            meant = [(name, column) for name, column in columns.items() if key in ("", name)]
+            said = [f": {name} is {column.why_not}" for name, column in meant[:5]]
+            raise UserError(f"{where}: holds no vectors{''.join(said)}")
+        key = pick_column(where, key, good)
         self.column = columns[key]
         known = dict(self.column.ids)
         if ids and ids not in known:
@@ -65,102 +74,124 @@ class SqliteStore(Store):
         all_ids = f"SELECT {self._id} AS id FROM {self.column.source}"
         other = f"SELECT 1 FROM ({all_ids}) WHERE typeof(id) <> 'integer' LIMIT 1"
         integers = not ids or db.execute(other).fetchone() is None
-        files = [p for p in (self.path, self.path.with_name(f"{self.path.name}-wal")) if p.exists()]
-        fingerprint = digest(*map(file_fingerprint, files))
-        self.describe(f"{where}#{key}", self.column.kind, count, fingerprint, integers)
+        self.describe(f"{where}#{key}", self.column.decoder.kind, count, fingerprint, integers)
 
     def fetch(self, start: int, stop: int) -> Fetched:
+        query = f"SELECT {self._id}, {self.column.cells} FROM {self.column.source}"
+        rows = self._db.execute(f"{query} LIMIT ? OFFSET ?", (stop - start, start)).fetchall()
         # A query that stays open would keep others from writing; so what they write is noticed.
         if self._version_now() != self._version:
             raise ValueError("it changed while it was read")
-        query = f"SELECT {self._id}, {self.column.cells} FROM {self.column.source}"
-        rows = self._db.execute(f"{query} LIMIT ? OFFSET ?", (stop - start, start)).fetchall()
         ids = [id_ for id_, _ in rows] if self.ids else range(start, start + len(rows))
-        return ids, [self._vector(cell) for _, cell in rows]
+        return ids, [self.column.decoder(cell) for _, cell in rows]
 
     def _version_now(self) -> Any:
-        return self._db.execute("PRAGMA data_version").fetchone()
+        [(_, _, path)] = self._db.execute("PRAGMA database_list")
+        return self._db.execute("PRAGMA data_version").fetchone(), Path(path).stat().st_mtime_ns
 
-    def _vector(self, cell: Any) -> Any:
-        if cell is None:
-            return None
-        if isinstance(cell, str):
-            return parse_vector(cell)
-        kind = np.dtype("float32" if self.column.kind == "text" else self.column.kind)
-        if not isinstance(cell, bytes) or len(cell) % kind.itemsize:
-            return f"neither a blob of {kind} nor a list of numbers"
-        return np.frombuffer(cell, kind)
+
+class _Connection(sqlite3.Connection):
+    """A connection to a database in a folder that goes with it."""
+
+    folder: TemporaryDirectory[str]
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A database, to be read only."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    """A database to be read, which leaves no trace in its folder.
 
-
-def check_size(path: Path) -> None:
-    """Refuse a file of SQLite that was cut short, which it would not notice before it meets what
-    is missing.
+    SQLite writes beside a database of which a part is still in another file, because a program has
+    it open or was killed: there it is a copy that is read.
 
     Raises:
-        ValueError: it was.
+        ValueError: the file was cut short, or is none of SQLite's.
     """
+    header = _checked_header(path)
+    if beside := _beside(path):
+        folder = copied([path, *beside], path.parent)
+        connection = sqlite3.connect(Path(folder.name) / path.name, factory=_Connection)
+        connection.folder = folder
+        return connection
+    # It would also make a log beside one that has been written with a log, did it not take the
+    # file for immutable.
+    mode = "mode=ro&immutable=1" if header[18] == 2 else "mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+
+
+def copied(paths: Iterable[Path], root: Path) -> TemporaryDirectory[str]:
+    """Copies of files below `root`, in a folder that goes when this object does.
+
+    Raises:
+        ValueError: they change meanwhile.
+    """
+    folder = TemporaryDirectory(prefix="nanov2t-")
+    before = {path: path.stat() for path in paths if path.is_file()}
+    for path in before:
+        copy = Path(folder.name) / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    for path, facts in before.items():
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns) != (facts.st_size, facts.st_mtime_ns):
+            raise ValueError(f"{path.name} changed while it was copied; try again")
+    return folder
+
+
+def _beside(path: Path) -> list[Path]:
+    """The files that hold a part of a database: a log of what is new, or a journal of what was."""
+    files = [path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")]
+    return [file for file in files if file.exists() and file.stat().st_size]
+
+
+def _checked_header(path: Path) -> bytes:
+    """The header of a file. SQLite would not notice that one was cut short before it meets what is
+    missing."""
     with open(path, "rb") as file:
         header = file.read(100)
+    if not header.startswith(b"SQLite format 3\0"):
+        raise ValueError(f"{path.name} is not a database of SQLite, or it is encrypted")
     page_size, pages = int.from_bytes(header[16:18]), int.from_bytes(header[28:32])
     page_size = 65536 if page_size == 1 else page_size
     if path.stat().st_size < max(100, pages * page_size):
         raise ValueError(f"{path.name} was cut short")
+    return header
 
 
 def _columns(db: sqlite3.Connection) -> dict[str, Column]:
-    """The columns that hold vectors, by `TABLE.COLUMN`."""
+    """All columns, by `TABLE.COLUMN`."""
     found: dict[str, Column] = {}
-    tables = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-    extensions = [
-        name for name, sql in tables.items() if "USING VEC0" in " ".join(sql.upper().split())
-    ]
+    tables = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view')"))
+    extensions = [name for name, sql in tables.items() if VEC0.search(sql or "")]
+    shadows = re.compile(f"({'|'.join(map(re.escape, extensions))}){SHADOWS}")
     for table, sql in tables.items():
         if table in extensions:
             found |= _extension_columns(table, sql)
-        elif not any(table.startswith(f"{name}_") for name in extensions):
-            found |= _plain_columns(db, table)
+        elif not shadows.fullmatch(table):
+            try:
+                found |= _plain_columns(db, table)
+            except (
+                sqlite3.OperationalError
+            ) as error:  # it needs an extension, or a table gone since
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                    raise
     return found
 
 
 def _plain_columns(db: sqlite3.Connection, table: str) -> dict[str, Column]:
-    """Those of a table whose first cells are blobs of whole floats, or strings that hold lists."""
-    source = f"{_quoted(table)} NOT INDEXED"
-    names = [row[1] for row in db.execute(f"PRAGMA table_info({_quoted(table)})")]
+    """Those of a table or view; its first cells tell which are of vectors."""
+    quoted = _quoted(table)
+    is_view = db.execute("SELECT type FROM sqlite_master WHERE name = ?", [table]).fetchone()
+    source = quoted if is_view == ("view",) else f"{quoted} NOT INDEXED"
+    names = [row[1] for row in db.execute(f"PRAGMA table_info({quoted})")]
     ids = tuple((name, _quoted(name)) for name in names)
     found = {}
     for name in names:
         cells = _quoted(name)
         query = f"SELECT {cells} FROM {source} WHERE {cells} IS NOT NULL LIMIT {LOOKED_AT}"
-        first = [cell for [cell] in db.execute(query)]
-        if first and (kind := _kind(first)):
-            found[f"{table}.{name}"] = Column(kind, cells, source, ids)
+        head = [cell for [cell] in db.execute(query)]
+        decoder = decoder_of(head)
+        why = "" if decoder else why_not(head)
+        found[f"{table}.{name}"] = Column(decoder or Decoder("text"), cells, source, ids, why)
     return found
-
-
-def _kind(cells: list[Any]) -> str:
-    """What the cells of a column hold: `float32`, `float64`, `text`, or nothing of use."""
-    if isinstance(cells[0], str):
-        return "text" if holds_numbers(cells[0]) else ""
-    if not isinstance(cells[0], bytes) or not cells[0] or len(cells[0]) % 4:
-        return ""
-    blobs = [cell for cell in cells if isinstance(cell, bytes)]
-    return "float64" if _usual(blobs, "float64") > 0.9 > _usual(blobs, "float32") else "float32"
-
-
-def _usual(blobs: list[bytes], kind: str) -> float:
-    """The share of the numbers in blobs, as they read in a kind of float, that are of a usual
-    size."""
-    size = np.dtype(kind).itemsize
-    numbers = np.frombuffer(b"".join(blob for blob in blobs if len(blob) % size == 0), kind)
-    low, high = USUAL_SIZES
-    with np.errstate(invalid="ignore"):
-        usual = (numbers == 0) | ((np.abs(numbers) > low) & (np.abs(numbers) < high))
-    return float(usual.mean()) if len(numbers) else 0.0
 
 
 def _extension_columns(table: str, sql: str) -> dict[str, Column]:
@@ -175,7 +206,9 @@ def _extension_columns(table: str, sql: str) -> dict[str, Column]:
             " ON v.rowid = r.chunk_id ORDER BY r.rowid"
         )
         cells = f"substr(v.vectors, r.chunk_offset * {size} + 1, {size})"
-        found[f"{table}.{name}"] = Column(KINDS[kind.lower()], cells, source, ids)
+        raw = np.dtype(KINDS[kind.lower()])
+        decoder = Decoder("bits" if kind.lower() == "bit" else raw.name, raw)
+        found[f"{table}.{name}"] = Column(decoder, cells, source, ids)
     return found
 
 

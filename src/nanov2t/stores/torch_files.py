@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Fetched, Store, check_shape, file_fingerprint, pick
+from nanov2t.stores.arrays import ArrayStore, Shapes
 
 if TYPE_CHECKING:
     import torch
 
 
-class TorchStore(Store):
-    """A tensor [n, dim], alone or in a dict; nothing that could run code is opened."""
+class TorchStore(ArrayStore):
+    """A tensor, alone or in dicts and lists; nothing that could run code is opened."""
 
     suffixes = (".pt", ".pth")
     forms = ("x.pt#KEY",)
 
-    def __init__(self, where: str, key: str, ids: str | None):
-        self.path = Path(where)
-        tensors = self._load()
-        self.key = pick(where, key, tensors)
-        name = f"{where}#{self.key}" if self.key else where
-        tensor = tensors[self.key]
-        check_shape(name, tensor.shape)
-        kind = str(tensor.dtype).removeprefix("torch.")
-        self.describe(name, kind, len(tensor), file_fingerprint(self.path))
+    def shapes(self) -> Shapes:
+        return {
+            name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            for name, tensor in self._load().items()
+        }
 
-    def fetch(self, start: int, stop: int) -> Fetched:
-        tensor = self._load()[self.key]
-        return range(start, stop), tensor[start:stop].detach().float().numpy()
+    def read_arrays(self, names: Sequence[str], rows: slice) -> list[np.ndarray]:
+        tensors = self._load()
+        return [tensors[name][rows].detach().float().numpy() for name in names]
 
     def _load(self) -> dict[str, torch.Tensor]:
         """The tensors by name; a single one has an empty name."""
@@ -47,5 +45,18 @@ class TorchStore(Store):
                 f"{self.path}: a pickle of more than tensors, which may run code and stays closed, "
                 "or damaged: save the tensor alone"
             ) from None
-        named = found.items() if isinstance(found, dict) else [("", found)]
-        return {str(name): value for name, value in named if isinstance(value, torch.Tensor)}
+        return _tensors(found, "")
+
+
+def _tensors(value: Any, name: str) -> dict[str, torch.Tensor]:
+    """The tensors in nested dicts and lists, by names such as `data.embeddings`."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    found: dict[str, torch.Tensor] = {}
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        found |= _tensors(inner, f"{name}.{key}" if name else str(key))
+    return found

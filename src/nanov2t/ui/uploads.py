@@ -21,7 +21,8 @@ from nanov2t.bulk.run import look_at
 from nanov2t.bulk.table import as_table, cells_of
 from nanov2t.core.errors import UserError
 from nanov2t.search.state import Inversion
-from nanov2t.stores.base import Choice, Rows
+from nanov2t.stores.base import Rows
+from nanov2t.stores.choosing import Choice
 from nanov2t.stores.registry import names_in, open_source
 from nanov2t.ui.desk import Desk, Way
 from nanov2t.ui.drawing import download, note, progress, rows_drawn
