@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nanov2t.search.options import Budget
     from nanov2t.search.state import Inversion
 
+__version__: str
 __all__ = ["Budget", "Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
 
 _HOME = {
@@ -33,6 +34,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nanov2t")
     # Importing torch takes seconds; whoever only wants --help should not wait for it.
     if name not in _HOME:
         raise AttributeError(f"module 'nanov2t' has no attribute {name!r}")

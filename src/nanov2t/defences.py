@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.errors import UserError, did_you_mean, first_line
 from nanov2t.core.vectors import bad_rows
 from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
@@ -103,7 +103,20 @@ def make_defence(spec: str, setting: Setting) -> MadeDefence:
     return MadeDefence(spec, reads(1, False), reads(1, True), reads)
 
 
-def _parameter(spec: str, text: str, kind: Kind, dim: int) -> float:
+def check_defence(spec: str, dim: int | None) -> None:
+    """Refuse a spec as :func:`make_defence` does, but make nothing; None: the dimension of the
+    vectors is not known yet."""
+    name, _, text = spec.partition(":")
+    if name in DEFENCES:
+        _parameter(spec, text, DEFENCES[name], dim)
+        return
+    try:
+        _own(spec)
+    except UserError as error:
+        raise UserError(f"{error}{did_you_mean(name, DEFENCES)}") from None
+
+
+def _parameter(spec: str, text: str, kind: Kind, dim: int | None) -> float:
     if not kind.parameter:
         if text:
             raise UserError(f"defence {spec}: takes no parameter")
@@ -112,7 +125,7 @@ def _parameter(spec: str, text: str, kind: Kind, dim: int) -> float:
         value = float(text)
     except ValueError:
         raise UserError(f"defence {spec}: needs {kind.parameter} behind a colon") from None
-    if not (np.isfinite(value) and kind.accepts(value, dim)):
+    if not (np.isfinite(value) and (dim is None or kind.accepts(value, dim))):
         raise UserError(f"defence {spec}: {text} is not {kind.parameter}, of {dim} dimensions")
     return value
 

@@ -1,17 +1,23 @@
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
 import time
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support import HERE
 
-from nanov2t.pretrained import DEFAULT
+import nanov2t
+from nanov2t.cli.main import COMMANDS
+from nanov2t.cli.searching import SearchArguments
+from nanov2t.models import published
+from nanov2t.pretrained import RELEASES
 from nanov2t.search.evolution import EFFORTS
 from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
+from nanov2t.search.registry import SEARCHES
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,26 @@ def test_help_is_instant_and_free_of_torch():
     assert done.returncode == 0 and "evaluate" in done.stdout
     assert " torch" not in done.stderr
     assert time.monotonic() - began < 5
+
+
+def test_the_version_is_said(run):
+    version = importlib.metadata.version("nanov2t")
+    assert run("--version") == (0, f"nanov2t {version}\n", "")
+    assert nanov2t.__version__ == version
+
+
+def test_help_shows_what_a_person_can_read(run):
+    for name in COMMANDS:
+        said = run(name, "--help")[1]
+        assert "{None}" not in said and "[[" not in said and " STR" not in said, name
+    assert "[-h] RUN_DIR OUT_DIR" in run("export", "--help")[1]
+    assert "--vectors SOURCE" in run("invert", "--help")[1]
+
+
+def test_the_command_line_knows_what_it_does_not_import():
+    assert set(RELEASES) == set(published.RELEASES)
+    searches = get_args(get_type_hints(SearchArguments)["search"])
+    assert set(searches) == {"default", *SEARCHES}
 
 
 def test_invert_prints_a_json_object_a_line(run, folder):
@@ -143,107 +169,6 @@ def test_export_shrinks_and_keeps(run, tiny, tmp_path, folder):
         "invert", "text", "--inverter", tmp_path / "small", "--rounds", 0, "--beam", 1
     )
     assert code == 0 and json.loads(out)
-
-
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        ((), "Expected one of"),
-        (("invert",), "give either texts or --vectors"),
-        (("invert", "x", "--vectors", "v.npy"), "give either texts or --vectors"),
-        (("invert", ""), "text 1 is empty"),
-        (("invert", "fine", " \t"), "text 2 is empty"),
-        (
-            ("invert", "x", "--inverter", "nope"),
-            f"inverter nope: neither a folder nor one of {DEFAULT}",
-        ),
-        (("invert", "x", "--rounds", "-1"), "--rounds must be at least 0"),
-        (("invert", "x", "--rounds", "two"), "--rounds"),
-        (("invert", "x", "--beam", "0"), "--beam must be at least 1"),
-        (("invert", "x", "--nonsense"), "--nonsense"),
-        (("invert", "x", "--engine", "ray"), "--engine ray needs --vectors and --out"),
-        (("invert", "x", "--address", "a:1"), "--address needs --engine ray"),
-        (("invert", "x", "--ids", "key"), "--ids needs --vectors"),
-        (("invert", "x", "--out", "found"), "--out needs --vectors"),
-        (("invert", "--vectors", "v.npy", "--out", "fine.txt"), "fine.txt: cannot be made"),
-        (("invert", "--vectors", "v.npy", "--out", "fine.txt/found"), "found: cannot be made"),
-        (("invert", "--vectors", "none.npy"), "none.npy: no such file"),
-        (("invert", "--vectors", "text.npy"), "text.npy: cannot be read"),
-        (("invert", "--vectors", "truncated.npy"), "truncated.npy: cannot be read"),
-        (("invert", "--vectors", "objects.npy"), "objects.npy: cannot be read"),
-        (("invert", "--vectors", "wide.npy"), "385"),
-        (("invert", "--vectors", "none.npy", "--inverter", "half"), "none.npy"),
-        (("invert", "x", "--inverter", "half"), "half: damaged or not a generator"),
-        (("invert", "x", "--inverter", "other"), "fingerprint"),
-        (("evaluate", "--texts", "none.txt"), "none.txt: no such file"),
-        (("evaluate", "--texts", "empty.txt"), "empty.txt: holds no text"),
-        (("evaluate", "--texts", "fine.txt", "--limit", "0"), "--limit must be at least 1"),
-        (("evaluate", "--texts", "fine.txt", "--drafts", "none.jsonl"), "none.jsonl: no such file"),
-        (
-            ("evaluate", "--texts", "fine.txt", "--drafts", "half"),
-            "half: a folder without test.hyps",
-        ),
-        (("evaluate", "--texts", "half"), "half: cannot be read"),
-        (
-            ("evaluate", "--texts", "fine.txt", "--out", "fine.txt"),
-            "fine.txt: cannot be made: File exists",
-        ),
-        (("invert", "x", "--search", "none"), "search none: not one of default, beam, evolution"),
-        (("evaluate", "--texts", "fine.txt", "--drafts", "fine.txt"), "fine.txt, line 1"),
-        (("evaluate", "--texts", "fine.txt", "--drafts", "other.jsonl"), "no draft for idx 0"),
-        (("train",), "give a recipe"),
-        (("train", "none.yaml"), "none.yaml: no such file"),
-        (("train", "unknown.yaml"), "lerning_rate"),
-        (("train", "wrong.yaml"), "batch"),
-        (("train", "broken.yaml"), "broken.yaml"),
-        (("train", "share.yaml"), "drafts.share must lie between 0 and 1"),
-        (("train", "fine.yaml", "--optim.lrr", "1"), "--optim.lrr"),
-        (("train", "fine.yaml", "--budget", "soon"), "budget 'soon'"),
-        (
-            ("train", "fine.yaml", "--tracker", "trackio"),
-            "tracker trackio is not installed: pip install trackio",
-        ),
-        (("train", "fine.yaml", "--data.train", "none.txt"), "none.txt"),
-        (("train", "fine.yaml", "--embedder", "no/such/folder"), "no/such/folder"),
-        (("train", "fine.yaml", "--init", "half"), "half: damaged"),
-        (("export", "none", "out"), "none: not a generator: config.json is missing"),
-    ],
-)
-def test_what_a_user_can_mend_is_one_line_and_exit_code_2(
-    run, args, said, tmp_path, monkeypatch, tiny
-):
-    monkeypatch.chdir(tmp_path)
-    vectors = tiny.embedder.encode(["a", "b", "c"])
-    np.save("truncated.npy", vectors)
-    np.save("v.npy", vectors)
-    os.truncate("truncated.npy", 1000)
-    np.save("objects.npy", np.array([{}], object))
-    np.save("wide.npy", np.ones((2, 385)))
-    files = {
-        "text.npy": "not an array",
-        "empty.txt": "\n",
-        "fine.txt": "a text\n",
-        "other.jsonl": '{"idx": 1, "draft": "x"}',
-        "unknown.yaml": "optim: {lerning_rate: 1}",
-        "wrong.yaml": "optim: {batch: many}",
-        "broken.yaml": "a: [",
-        "share.yaml": "drafts: {share: 2}",
-        "fine.yaml": "model: {t5: scratch, tokenizer: embedder}\n"
-        f"data: {{train: '{HERE / 'passages.txt'}'}}",
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    tiny.corrector.save_pretrained("half", tiny.tokenizer)
-    os.truncate("half/model.safetensors", 5000)
-    tiny.corrector.save_pretrained("other", tiny.tokenizer)
-    config = json.loads((tmp_path / "other/config.json").read_text())
-    config["embedder"]["fingerprint"] = "0123456789abcdef"
-    (tmp_path / "other/config.json").write_text(json.dumps(config))
-    before = sorted(path.name for path in tmp_path.iterdir())
-    code, out, err = run(*args)
-    assert code == 2 and out == ""
-    assert said in err and err.startswith("nanov2t: ") and err.count("\n") == 1, err
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "runs") == before
 
 
 @pytest.mark.parametrize("bad", [(0,), (1, 3), (0, 1, 2, 3)])

@@ -80,7 +80,7 @@ def test_drafts_are_those_of_their_rows_and_results_are_written(folder, monkeypa
         (DRAFTS, (), "no draft for idx 3; 3 drafts, 4 rows"),
         (DRAFTS | {3: "x", 4: "y"}, (), "a draft for idx 4; 5 drafts, 4 rows"),
         (DRAFTS, ("--split", "train"), "hyps: a folder without train.hyps.jsonl"),
-        (DRAFTS, ("--split", "third"), "nq: no split third, only"),
+        (DRAFTS, ("--split", "third"), "hyps: a folder without third.hyps.jsonl"),
         (DRAFTS, ("--column", "body"), "nq: no column `body`, only text"),
     ],
 )

@@ -13,7 +13,8 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
     show_inversion(tiny, minilm.encode(["hello world"])[0], "hello world", 1, 2, console)
     text = console.export_text()
     assert "best hypothesis" in text and "hello world" in text and "texts embedded" in text
-    assert word_diff("a c d", "a b d").plain.split() == ["a", "b", "c", "d"]
+    assert word_diff("a c d", "a b d", colour=True).plain.split() == ["a", "b", "c", "d"]
+    assert word_diff("a c d", "a b d", colour=False).plain == "a [-b-] {+c+} d "
 
 
 def test_a_terminal_shows_the_rounds_that_gained(bundled, minilm):

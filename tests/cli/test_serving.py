@@ -1,37 +1,35 @@
 """The command that serves the page, as far as it goes without serving."""
 
 import socket
-import sys
 
 import pytest
 
-from nanov2t.cli import main as cli
+from nanov2t.cli.serving import PORTS, Ui, free_port
+from nanov2t.core.errors import UserError
+from nanov2t.ui import server
 
 
-@pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_a_port_that_is_taken_is_one_line_and_open_hosts_are_warned_of(
-    tiny, tmp_path, monkeypatch, capsys, host, warns
-):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # Gradio may come back to it
-    inverters = [str(tmp_path / name) for name in ("tiny", "other")]
-    for inverter in inverters:
-        tiny.corrector.save_pretrained(inverter, tiny.tokenizer)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+def test_a_port_that_is_taken_is_refused_and_a_free_one_is_found(host):
     with socket.socket() as taken:
         taken.bind((host, 0))
         taken.listen()
-        port = str(taken.getsockname()[1])
-        given = ["--inverter", inverters[0], "--compare", inverters[1]]
-        given += ["--host", host, "--port", port]
-        monkeypatch.setattr(sys, "argv", ["nanov2t", "ui", *given])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    *warned, said = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 2 and said.startswith("nanov2t: ") and port in said
-    assert any("it has no login" in line for line in warned) == warns
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--port {port}: taken"):
+            free_port(host, port)
+    assert free_port(host, port) == port  # once it is free again
+    assert free_port(host, None) in PORTS
 
 
-def test_there_is_no_sharing(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["nanov2t", "ui", "--share"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2 and "--share" in capsys.readouterr().err
+@pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_open_hosts_are_warned_of(tiny, tmp_path, monkeypatch, capsys, host, warns):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # Gradio may come back to it
+    tiny.corrector.save_pretrained(tmp_path / "tiny", tiny.tokenizer)
+
+    def stop(*_):
+        raise UserError("far enough")
+
+    monkeypatch.setattr(server, "open_page", stop)
+    with pytest.raises(UserError, match="far enough"):
+        Ui(inverter=str(tmp_path / "tiny"), host=host).run()
+    assert ("it has no login" in capsys.readouterr().err) == warns

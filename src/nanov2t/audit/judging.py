@@ -12,7 +12,7 @@ import yaml
 from nanov2t.audit.kinds import KINDS
 from nanov2t.audit.leakage import SCORES
 from nanov2t.audit.utility import MEASURES, TELLING, measured
-from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: holds no limits")
     limits = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import reference
 from nanov2t.evaluation import metrics
 from nanov2t.evaluation.shared import is_first
-from nanov2t.inverter import Inverter
+
+if TYPE_CHECKING:
+    from nanov2t.inverter import Inverter
 
 SCORES = ("exact_match", "bleu", "token_f1", "cosine")
 BLANK = "nothing left for the embedder"

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from nanov2t.cli.inputs import references_of
-from nanov2t.cli.quiet import quiet
+from nanov2t.cli.quiet import loading
 from nanov2t.cli.searching import SearchArguments
+from nanov2t.core.drafts import drafts_file, drafts_of
 from nanov2t.core.errors import UserError
+from nanov2t.core.files import check_writable
+from nanov2t.core.passages import check_source, read_rows
 
 
 @dataclass(kw_only=True)
@@ -20,40 +26,42 @@ class Evaluate(SearchArguments):
     those of one process.
     """
 
-    texts: str
+    texts: Annotated[str, arg(metavar="FILE")]
     """Texts to embed and invert: a .txt (one a line), .jsonl or .parquet file, also .gz or .xz; or
     the name or folder of a data set, such as jxm/nq_corpus_dpr or BeIR/scifact."""
-    split: str = "test"
+    split: Annotated[str, arg(metavar="SPLIT")] = "test"
     """Of a data set. One without dev and test splits has 1,000 rows held back for each."""
-    column: str = ""
+    column: Annotated[str, arg(metavar="COLUMN")] = ""
     """What holds the text, by default `text`; several, such as `title,text`, are joined, which is
     the default for BEIR."""
     limit: int | None = None
     """Only the first so many texts."""
-    drafts: Path | None = None
+    drafts: Annotated[Path | None, arg(metavar="FILE")] = None
     """Start from these drafts: JSON lines with `idx`, the text's row from 0, and `draft`; or the
     folder with SPLIT.hyps.jsonl."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder for metrics.jsonl, the figures of every round, and results.parquet, what was found for
     every text in every round."""
     json: bool = False
     """Print one JSON object."""
 
     def run(self) -> None:
-        from rich.console import Console
-
-        from nanov2t.cli.report import figures
-        from nanov2t.core.files import make_folder
-        from nanov2t.evaluation.evaluate import summarize
-        from nanov2t.evaluation.results import write_results
-        from nanov2t.evaluation.shared import invert_shared, is_first, local_device
-        from nanov2t.evaluation.words import guesses_words, word_figures
-
-        self.check(rounds=0, beam=1, limit=1)
-        quiet()
-        rows, texts, drafts = self._texts()
+        self.check(limit=1)
         if self.out:
-            make_folder(self.out)
+            check_writable(self.out)
+        check_source(self.texts)
+        file = self.drafts and drafts_file(self.drafts, self.split)
+        self.look_up()
+        with loading(self.texts):
+            rows, texts, drafts = self._texts(file)
+        with loading(self.inverter):
+            from rich.console import Console
+
+            from nanov2t.cli.report import figures
+            from nanov2t.evaluation.evaluate import summarize
+            from nanov2t.evaluation.results import write_results
+            from nanov2t.evaluation.shared import invert_shared, is_first, local_device
+            from nanov2t.evaluation.words import guesses_words, word_figures
         inverter = self.load(local_device())
         references = references_of(inverter, texts)
         # Every process embeds them all: in batches of other texts their last digits could differ.
@@ -77,11 +85,8 @@ class Evaluate(SearchArguments):
                     f"recall {guess['recall']:.1f}"
                 )
 
-    def _texts(self) -> tuple[list[int], list[str], list[str] | None]:
-        """The rows that hold text, their texts, and the drafts if there are any."""
-        from nanov2t.core.drafts import drafts_file, drafts_of
-        from nanov2t.core.passages import read_rows
-
+    def _texts(self, file: Path | None) -> tuple[list[int], list[str], list[str] | None]:
+        """The rows that hold text, their texts, and the drafts of a file if there is one."""
         rows: list[int] = []
         texts: list[str] = []
         count = 0
@@ -93,6 +98,4 @@ class Evaluate(SearchArguments):
                 break
         if not texts:
             raise UserError(f"{self.texts}: holds no text")
-        if self.drafts is None:
-            return rows, texts, None
-        return rows, texts, drafts_of(drafts_file(self.drafts, self.split), range(count), rows)
+        return rows, texts, drafts_of(file, range(count), rows) if file else None

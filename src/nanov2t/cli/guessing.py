@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from nanov2t.cli.checks import at_least, check_dim, check_embedder, check_inverter
 from nanov2t.cli.inputs import read_texts, read_vectors, references_of
-from nanov2t.cli.quiet import quiet
+from nanov2t.cli.quiet import loading
 from nanov2t.core.errors import UserError
 from nanov2t.pretrained import DEFAULT
 
@@ -24,16 +25,16 @@ class Words:
     small network, from the vector to the vocabulary.
 
     A TEXT is embedded, and then only its vector is used; on a terminal, words that are in the TEXT
-    are green.
+    are green, or in brackets where there are no colours.
     """
 
-    texts: Positional[tuple[str, ...]] = ()
+    texts: Positional[Annotated[tuple[str, ...], arg(metavar="[TEXT ...]")]] = ()
     """Texts to embed; `-` reads lines from standard input."""
-    vectors: str | None = None
+    vectors: Annotated[str | None, arg(metavar="SOURCE")] = None
     """Vectors in their place: a source as `invert` takes it."""
-    inverter: str = DEFAULT
+    inverter: Annotated[str, arg(metavar="NAME")] = DEFAULT
     """A bundled inverter's name, a folder, or a model on the Hub, with a lexical head."""
-    embedder: str | None = None
+    embedder: Annotated[str | None, arg(metavar="NAME")] = None
     """What makes the vectors, where the inverter does not say."""
     count: int = 20
     """Words of each vector."""
@@ -43,18 +44,20 @@ class Words:
     """Print JSON lines, also on a terminal."""
 
     def run(self) -> None:
-        from nanov2t.evaluation.words import likeliest_words
-        from nanov2t.load import load_inverter
-
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
-        for name in ("count", "limit"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"--{name} must be at least 1, not {value}")
-        quiet()
+        at_least(self, count=1, limit=1)
+        check_embedder(self.embedder)
         texts = read_texts(self.texts)[: self.limit]
-        vectors = read_vectors(self.vectors, self.limit) if self.vectors else None
-        inverter = load_inverter(self.inverter, embedder=self.embedder)
+        vectors = read_vectors(self.vectors, self.limit) if self.vectors is not None else None
+        known = check_inverter(self.inverter)
+        if self.vectors is not None and vectors is not None and self.embedder is None:
+            check_dim(self.vectors, vectors.shape[1], self.inverter, known)
+        with loading(self.inverter):
+            from nanov2t.evaluation.words import likeliest_words
+            from nanov2t.load import load_inverter
+
+            inverter = load_inverter(self.inverter, embedder=self.embedder)
         rows: list[set[int]] = []
         if vectors is None:
             references = references_of(inverter, texts)
@@ -75,8 +78,12 @@ def _show(words: list[Word], right: set[int]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    line = Text()
+    from nanov2t.cli.report import in_colour
+
+    console, line = Console(), Text()
     for word in words:
-        line.append(word.text, style="green" if word.id in right else "")
+        known = word.id in right
+        shown = f"[{word.text}]" if known and not in_colour(console) else word.text
+        line.append(shown, style="green" if known else "")
         line.append(f" {word.share:.1%}  ", style="dim")
-    Console().print(line)
+    console.print(line)

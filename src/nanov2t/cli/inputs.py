@@ -20,12 +20,23 @@ def read_texts(given: tuple[str, ...]) -> list[str]:
     empty."""
     texts: list[str] = []
     for text in given:
-        texts += [line.rstrip("\n") for line in sys.stdin] if text == "-" else [text]
+        texts += _lines() if text == "-" else [text]
     if given and not texts:
         raise UserError("standard input holds no text")
     if empty := [i for i, text in enumerate(texts, 1) if not text.strip()]:
         raise UserError(f"text {empty[0]} is empty")
+    for i, text in enumerate(texts, 1):
+        if not text.isascii() and text != text.encode(errors="ignore").decode():
+            raise UserError(f"text {i} is not UTF-8")
     return texts
+
+
+def _lines() -> list[str]:
+    """The lines of standard input."""
+    try:
+        return [line.rstrip("\n") for line in sys.stdin or ()]
+    except UnicodeDecodeError:
+        raise UserError("standard input is not UTF-8") from None
 
 
 def references_of(inverter: Inverter, texts: list[str]) -> list[str]:

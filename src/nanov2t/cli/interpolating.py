@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from nanov2t.cli.inputs import read_texts, read_vectors, references_of
 from nanov2t.cli.searching import SearchArguments
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
 
 
+STEPS = 10_000
+"""Points at most: all of them are held in memory."""
+
+
 @dataclass
 class Interpolate(SearchArguments):
     """Invert points on the line from one vector to another: those of two TEXTS, or the first two of
     --vectors. Where the embedder's vectors have unit length, so have the points."""
 
-    texts: Positional[tuple[str, ...]] = ()
+    texts: Positional[Annotated[tuple[str, ...], arg(metavar="[TEXT TEXT]")]] = ()
     """The two texts."""
-    vectors: str | None = None
+    vectors: Annotated[str | None, arg(metavar="SOURCE")] = None
     """Two vectors in their place: a source as `invert` takes it."""
     steps: int = 9
     """Points, both ends among them."""
@@ -37,15 +41,21 @@ class Interpolate(SearchArguments):
     def run(self) -> None:
         import numpy as np
 
-        self.check(rounds=0, beam=1, steps=2)
-        if len(self.texts) != (0 if self.vectors else 2):
+        self.check(steps=2)
+        if self.steps > STEPS:
+            raise UserError(f"--steps must be at most {STEPS}, not {self.steps}")
+        if len(self.texts) != (0 if self.vectors is not None else 2):
             raise UserError("give either two texts or --vectors FILE")
-        if self.vectors:
-            ends, inverter = read_vectors(self.vectors, 2), self.load()
+        if self.vectors is not None:
+            ends = read_vectors(self.vectors, 2)
             if len(ends) < 2:
                 raise UserError(f"{self.vectors}: holds one vector; two are needed")
+            self.look_up(self.vectors, ends.shape[1])
+            inverter = self.load()
         else:
-            texts, inverter = read_texts(self.texts), self.load()
+            texts = read_texts(self.texts)
+            self.look_up()
+            inverter = self.load()
             ends = inverter.embedder.encode(references_of(inverter, texts))
         inverter.check(ends)
         shares = np.linspace(0, 1, self.steps)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from nanov2t.cli.quiet import quiet
+from nanov2t.cli.checks import at_least, check_embedder, check_inverter, check_new
+from nanov2t.cli.quiet import loading
 from nanov2t.core.errors import UserError
+from nanov2t.core.files import check_writable
+from nanov2t.core.passages import check_source
 
 
 @dataclass
@@ -19,26 +23,31 @@ class Study:
     OUT is an inverter that searches by the dictionary alone; networks trained on it search better.
     """
 
-    embedder: Positional[str]
+    embedder: Positional[Annotated[str, arg(metavar="EMBEDDER")]]
     """`minilm`, or the name or folder of a Sentence Transformers model that pools by the mean."""
-    texts: str
+    texts: Annotated[str, arg(metavar="FILE")]
     """Text to learn from, one passage a line: .txt, .jsonl or .parquet, also .gz or .xz; or the
     name of a data set."""
-    out: Path
+    out: Annotated[Path, arg(metavar="FOLDER")]
     """Folder of the inverter."""
     crops: int = 20_000
     """Pieces of text to look at."""
-    cache: Path | None = None
+    cache: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Where token ids are cached; by default ~/.cache/nanov2t."""
 
     def run(self) -> None:
-        from nanov2t.embedders.registry import load_embedder
-        from nanov2t.train.study import study_embedder
+        at_least(self, crops=1)
+        check_embedder(self.embedder)
+        check_source(self.texts)
+        check_writable(self.out / "dictionary")
+        if self.cache is not None:
+            check_writable(self.cache)
+        with loading(self.embedder):
+            from nanov2t.embedders.registry import load_embedder
+            from nanov2t.train.study import study_embedder
 
-        if self.crops < 1:
-            raise UserError(f"--crops must be at least 1, not {self.crops}")
-        quiet()
-        found = study_embedder(load_embedder(self.embedder), self.texts, self.crops, self.cache)
+            embedder = load_embedder(self.embedder)
+        found = study_embedder(embedder, self.texts, self.crops, self.cache)
         found.dictionary.save(self.out / "dictionary")
         print(
             f"{self.out}: {len(found.dictionary.words):,} words; of the states' variance their "
@@ -52,7 +61,7 @@ class Study:
 class Train:
     """Train an inverter by a recipe, or resume the run. Any setting may follow: --optim.lr 1e-3."""
 
-    config: Positional[Path]
+    config: Positional[Annotated[Path, arg(metavar="CONFIG.yaml")]]
     """A recipe such as configs/toy.yaml."""
 
 
@@ -64,32 +73,38 @@ class Draft:
     The same command resumes; `torchrun -m nanov2t draft ...` shares the texts out.
     """
 
-    inverter: Positional[str]
+    inverter: Positional[Annotated[str, arg(metavar="INVERTER")]]
     """A training run's folder, or any other inverter."""
-    texts: str
+    texts: Annotated[str, arg(metavar="FILE")]
     """The training text: the name or folder of a data set; or a .txt (one text a line), .jsonl or
     .parquet file, also .gz or .xz."""
-    split: tuple[str, ...] = ("train", "dev", "test")
+    split: Annotated[tuple[str, ...], arg(metavar="SPLIT ...")] = ("train", "dev", "test")
     """Of a data set. Of a file, give one: the name that its drafts get."""
-    column: str = ""
+    column: Annotated[str, arg(metavar="COLUMN")] = ""
     """What holds the text, by default `text`; several, such as `title,text`, are joined."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of the drafts; by default `drafts` in the inverter's."""
-    embedder: str | None = None
+    embedder: Annotated[str | None, arg(metavar="NAME")] = None
     """What makes the vectors, where the inverter does not say."""
 
     def run(self) -> None:
-        from nanov2t.evaluation.shared import is_first, local_device
-        from nanov2t.load import load_inverter
-        from nanov2t.train.drafting import write_drafts
-
+        check_inverter(self.inverter)
+        check_embedder(self.embedder)
         out = self.out or Path(self.inverter) / "drafts"
         if self.out is None and not Path(self.inverter).is_dir():
             raise UserError(f"{self.inverter} is no folder: name one for the drafts with --out")
         if Path(self.texts).is_file() and len(self.split) != 1:
             raise UserError(f"{self.texts} is a file: name its drafts with --split, such as train")
-        quiet()
-        inverter = load_inverter(self.inverter, embedder=self.embedder, device=local_device())
+        if not self.split:
+            raise UserError("--split: give at least one")
+        check_source(self.texts)
+        check_writable(out)
+        with loading(self.inverter):
+            from nanov2t.evaluation.shared import is_first, local_device
+            from nanov2t.load import load_inverter
+            from nanov2t.train.drafting import write_drafts
+
+            inverter = load_inverter(self.inverter, embedder=self.embedder, device=local_device())
         for split in self.split:
             path = write_drafts(inverter, self.texts, split, out, self.column)
             if is_first():
@@ -100,22 +115,29 @@ class Draft:
 class Export:
     """Write a checkpoint small enough to ship: int8 weights, a quarter of the size."""
 
-    run_dir: Positional[Path]
+    run_dir: Positional[Annotated[Path, arg(metavar="RUN_DIR")]]
     """A training run's folder, or a generator's or another network's."""
-    out_dir: Positional[Path]
+    out_dir: Positional[Annotated[Path, arg(metavar="OUT_DIR")]]
     """Where the exported network goes."""
 
     def run(self) -> None:
-        from nanov2t.models.checkpoint import load_tokenizer
-        from nanov2t.models.generator import Generator
-        from nanov2t.models.networks import kind_of, read_network, save_network
-
         folder = self.run_dir / "model" if (self.run_dir / "model").is_dir() else self.run_dir
-        if kind_of(folder):
-            save_network(read_network(folder), self.out_dir, int8=True)
-        else:
-            generator = Generator.from_pretrained(folder)
-            generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder")
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: not a generator: config.json is missing")
+        check_inverter(str(folder))
+        check_new(self.out_dir)
+        with loading(str(folder)):
+            from nanov2t.models.checkpoint import load_tokenizer
+            from nanov2t.models.generator import Generator
+            from nanov2t.models.networks import kind_of, read_network, save_network
+
+            if kind_of(folder):
+                save_network(read_network(folder), self.out_dir, int8=True)
+            else:
+                generator = Generator.from_pretrained(folder)
+                generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
         size = sum(path.stat().st_size for path in self.out_dir.iterdir())
         print(f"{self.out_dir}: {size / 2**20:.1f} MiB", file=sys.stderr)
 
@@ -125,14 +147,21 @@ class Convert:
     """Write an inverter, whatever its format, in our own: a pair as OUT/hypothesizer and
     OUT/corrector."""
 
-    name: Positional[str]
+    name: Positional[Annotated[str, arg(metavar="NAME")]]
     """A release's name, a folder, or a model on the Hub."""
-    out: Positional[Path]
+    out: Positional[Annotated[Path, arg(metavar="OUT_DIR")]]
     """Where the converted inverter goes."""
-    hypothesizer: str | None = None
+    hypothesizer: Annotated[str | None, arg(metavar="NAME")] = None
     """Another such name, whose generator is to write the first hypotheses."""
 
     def run(self) -> None:
-        from nanov2t.load import convert
+        for name in filter(None, (self.name, self.hypothesizer)):
+            if check_inverter(name).looks_inside:
+                raise UserError(
+                    f"inverter {name}: looks inside its embedder, and holds no generator"
+                )
+        check_new(self.out)
+        with loading(self.name):
+            from nanov2t.load import convert
 
-        convert(self.name, self.out, self.hypothesizer)
+            convert(self.name, self.out, self.hypothesizer)

@@ -5,21 +5,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nanov2t.inverter import Inverter
-from nanov2t.search.state import Inversion, Round
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nanov2t.inverter import Inverter
+    from nanov2t.search.state import Inversion, Round
 
 
-def word_diff(text: str, reference: str) -> Text:
+def in_colour(console: Console) -> bool:
+    """Whether a console shows colours: it is a terminal, and NO_COLOR is not set."""
+    return console.color_system is not None and not console.no_color
+
+
+def word_diff(text: str, reference: str, colour: bool) -> Text:
     """The recovered text against the original: recovered words green, missed words red, invented
-    ones struck out."""
+    ones struck out; without colour as `git diff --word-diff` writes them, [-missed-]
+    {+invented+}."""
+    missed, invented = ("{}", "{}") if colour else ("[-{}-]", "{{+{}+}}")
     ours, theirs = text.split(), reference.split()
     line = Text()
     for kind, a, b, c, d in difflib.SequenceMatcher(
@@ -29,9 +38,9 @@ def word_diff(text: str, reference: str) -> Text:
             line.append(" ".join(theirs[a:b]) + " ", style="green")
             continue
         if b > a:
-            line.append(" ".join(theirs[a:b]) + " ", style="bold red")
+            line.append(missed.format(" ".join(theirs[a:b])) + " ", style="bold red")
         if d > c:
-            line.append(" ".join(ours[c:d]) + " ", style="dim strike")
+            line.append(invented.format(" ".join(ours[c:d])) + " ", style="dim strike")
     return line
 
 
@@ -62,10 +71,12 @@ def show_inversion(
 
     with Live(table, console=console, auto_refresh=False) as live:
         [found] = inverter.invert(vector[None], rounds, beam, on_round=add)
-        live.update(Group(table, "", _verdict(found, reference), ""), refresh=True)
+        live.update(
+            Group(table, "", _verdict(found, reference, in_colour(console)), ""), refresh=True
+        )
 
 
-def _verdict(found: Inversion, reference: str | None) -> Group:
+def _verdict(found: Inversion, reference: str | None, colour: bool) -> Group:
     cosine = f"{found.cosine:.4f} (1 - {1 - found.cosine:.1e})"  # a rounded 1.0 hides everything
     stopped: str = found.stopped
     if found.unseen:
@@ -73,7 +84,8 @@ def _verdict(found: Inversion, reference: str | None) -> Group:
     facts = Text(f"{stopped}, cosine {cosine}, {found.embedder_calls} texts embedded", style="dim")
     if reference is None:
         return Group(facts)
-    return Group(Text("recovered ", style="dim") + word_diff(found.text, reference), facts)
+    diff = word_diff(found.text, reference, colour)
+    return Group(Text("recovered ", style="dim") + diff, facts)
 
 
 def in_order(found: Iterable[tuple[int, Inversion]]) -> Iterator[tuple[int, Inversion]]:

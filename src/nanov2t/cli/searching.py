@@ -8,13 +8,15 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from nanov2t.cli.checks import Facts, at_least, check_dim, check_embedder, check_inverter
 from nanov2t.cli.inputs import read_rows, read_texts, references_of, refuse_bad
-from nanov2t.cli.quiet import quiet
+from nanov2t.cli.quiet import loading
 from nanov2t.core.errors import UserError
+from nanov2t.core.files import check_writable
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort
 
@@ -30,20 +32,20 @@ if TYPE_CHECKING:
 class SearchArguments:
     """The options that the commands that search share."""
 
-    inverter: str = DEFAULT
+    inverter: Annotated[str, arg(metavar="NAME")] = DEFAULT
     """A bundled inverter's or a release's name, a folder, or a model on the Hub."""
-    hypothesizer: str | None = None
+    hypothesizer: Annotated[str | None, arg(metavar="NAME")] = None
     """Another such name, whose generator writes the first hypotheses for the corrector in
     `inverter`."""
-    embedder: str | None = None
+    embedder: Annotated[str | None, arg(metavar="NAME")] = None
     """What makes the vectors, where the inverter does not say, or says a name that it has
     elsewhere."""
-    search: str = "default"
+    search: Literal["default", "evolution", "beam", "exhaustive"] = "default"
     """`evolution`, for inverters that look inside their embedder; `beam`; or `exhaustive`, the
     published search, for comparison. `default` is the first that the inverter can do."""
     effort: Effort = "default"
     """How much is spent on a vector."""
-    budget: str | None = None
+    budget: Annotated[str | None, arg(metavar="N|TIME")] = None
     """Stop after this many embeddings (such as 5000) or this long (30s, 2m) for a vector."""
     rounds: int | None = None
     """Rounds at most after the first guess; by default 60 in an evolution, 6 in a beam search and
@@ -52,29 +54,49 @@ class SearchArguments:
     """Hypotheses kept; evolution keeps eight times as many."""
 
     def load(self, device: str | None = None) -> Inverter:
-        from nanov2t.load import load_inverter
+        with loading(self.inverter):
+            from nanov2t.load import load_inverter
 
-        quiet()
-        return load_inverter(
-            self.inverter,
-            self.hypothesizer,
-            self.embedder,
-            device,
-            self.search,
-            effort=self.effort,
-            budget=self._budget,
-        )
+            return load_inverter(
+                self.inverter,
+                self.hypothesizer,
+                self.embedder,
+                device,
+                self.search,
+                effort=self.effort,
+                budget=self._budget,
+            )
 
     @property
     def _budget(self) -> Budget:
         return UNLIMITED if self.budget is None else Budget.parse(self.budget)
 
     def check(self, **least: int) -> None:
-        """Refuse options below the least that they may be."""
-        for name, low in least.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise UserError(f"--{name} must be at least {low}, not {value}")
+        """Refuse what is seen to be wrong before anything is loaded.
+
+        Args:
+            least: numbers of the command, and the least that they may be.
+        """
+        at_least(self, rounds=0, beam=1, **least)
+        check_embedder(self.embedder)
+        if self.budget is not None:
+            Budget.parse(self.budget)
+
+    def look_up(self, source: str = "", dim: int | None = None) -> Facts:
+        """What is known of the inverter before it is loaded.
+
+        Args:
+            source, dim: of vectors that it is to invert.
+
+        Raises:
+            UserError: there is no such inverter, or it reads vectors of another dimension.
+        """
+        if self.hypothesizer is not None:
+            check_inverter(self.hypothesizer)
+        known = check_inverter(self.inverter)
+        if dim is not None and self.embedder is None:
+            check_dim(source, dim, self.inverter, known)
+        return known
 
 
 @dataclass
@@ -87,21 +109,21 @@ class Invert(SearchArguments):
     stores are inverted into Parquet files; the same command resumes.
     """
 
-    texts: Positional[tuple[str, ...]] = ()
+    texts: Positional[Annotated[tuple[str, ...], arg(metavar="[TEXT ...]")]] = ()
     """Texts to embed and invert; `-` reads lines from standard input."""
-    vectors: str | None = None
+    vectors: Annotated[str | None, arg(metavar="SOURCE")] = None
     """Vectors to invert: a file such as a .npy, .parquet, .csv or .json, or a folder or glob of
     them, the column or key after a #; or a database such as chroma:PATH#COLLECTION. docs/stores.md
     lists them all."""
-    out: Path | None = None
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder for the results, as Parquet; for vectors by the million."""
-    ids: str | None = None
+    ids: Annotated[str | None, arg(metavar="COLUMN")] = None
     """Column of the ids; by default the store's own ids, or the numbers of the rows."""
     limit: int | None = None
     """Only the first so many vectors."""
     engine: Literal["local", "ray"] = "local"
     """What shares out the work of --out: the processes that were started, or Ray."""
-    address: str | None = None
+    address: Annotated[str | None, arg(metavar="HOST:PORT")] = None
     """Of the Ray cluster; by default one on this machine."""
     json: bool = False
     """Print JSON lines, also on a terminal."""
@@ -109,10 +131,10 @@ class Invert(SearchArguments):
     def run(self) -> None:
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
-        self.check(rounds=0, beam=1, limit=1)
+        self.check(limit=1)
         if self.address and self.engine != "ray":
             raise UserError("--address needs --engine ray")
-        if self.vectors and self.out:
+        if self.vectors is not None and self.out is not None:
             self._to_folder(self.vectors, self.out)
             return
         for name, value in (("out", self.out), ("ids", self.ids)):
@@ -121,7 +143,8 @@ class Invert(SearchArguments):
         if self.engine != "local":
             raise UserError(f"--engine {self.engine} needs --vectors and --out")
         texts = read_texts(self.texts)[: self.limit]
-        rows = read_rows(self.vectors, self.limit, self.ids) if self.vectors else None
+        rows = read_rows(self.vectors, self.limit, self.ids) if self.vectors is not None else None
+        self.look_up(self.vectors or "", rows.vectors.shape[1] if rows else None)
         inverter = self.load()
         references = references_of(inverter, texts)
         vectors = rows.vectors if rows else inverter.embedder.encode(references)
@@ -179,25 +202,28 @@ class Invert(SearchArguments):
 
     def _to_folder(self, vectors: str, out: Path) -> None:
         from nanov2t.bulk.summary import show_folder
-        from nanov2t.core.files import make_folder
+        from nanov2t.stores.base import import_client
         from nanov2t.stores.registry import open_source
 
+        if self.engine == "ray":
+            import_client("ray", "ray")
         source = open_source(vectors, self.ids)
         request = self._request()
         if folder := self._finished(source, out, request):
             if os.environ.get("RANK", "0") == "0":
                 show_folder(folder)
             return
-        make_folder(out)
+        self.look_up(source.name, source.dim)
+        check_writable(out)
         options = (out, self.rounds, self.beam, self.limit)
         if self.engine == "ray":
             from nanov2t.ray import invert_to_folder
 
             invert_to_folder(self.load, vectors, self.ids, *options, self.address, request)
             return
-        from nanov2t.bulk.run import invert_source
-        from nanov2t.evaluation.shared import local_device
-
+        with loading(self.inverter):
+            from nanov2t.bulk.run import invert_source
+            from nanov2t.evaluation.shared import local_device
         invert_source(self.load(local_device()), source, *options, request)
 
     def _request(self) -> str:

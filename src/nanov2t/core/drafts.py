@@ -18,8 +18,10 @@ def drafts_file(path: Path, split: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    if not path.is_dir():
+    if path.is_file():
         return path
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file")
     name = f"{split}.hyps.jsonl"
     for folder in FOLDERS:
         if (path / folder / name).is_file():

@@ -10,10 +10,16 @@ class UserError(Exception):
     """Something the user can mend; the command line prints it as one line and exits with 2."""
 
 
+def one_line(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    return first_line(error) if isinstance(error, OSError) else " ".join(str(error).split())
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says, as one clean line; its type's name where it says
-    nothing."""
-    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    nothing. Of the system's errors the reason alone, without number and file."""
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
+    lines = [" ".join(line.split()) for line in str(said).splitlines()]
     return next((line for line in lines if line), type(error).__name__)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nanov2t.core.errors import UserError
@@ -41,6 +42,25 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written, before anything is spent on what goes there.
+    Nothing is left behind.
+
+    Raises:
+        UserError: it cannot be made, or not be written.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            folder.stat()  # a file on its way, or a name that is too long
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryDirectory(prefix=".nanov2t-", dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 @contextmanager

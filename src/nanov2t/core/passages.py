@@ -13,6 +13,7 @@ HELD_BACK = 1000
 """Rows in each of the dev and test splits of a data set that has none of its own."""
 FORMATS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 BEIR = re.compile(r"(^|/)BeIR/[^/]+/?$", re.IGNORECASE)
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 """How the names of BEIR's data sets on the Hub end; folders of that shape may end so too."""
 
 
@@ -55,9 +56,28 @@ def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[s
             yield " ".join(value for value in values if value)
     except UserError:
         raise
+    except ConnectionError:
+        raise UserError(f"{source}: no such file, and the Hub cannot be reached") from None
     except Exception as error:
         # Whatever the readers of four formats and the Hub's client may raise.
         raise UserError(f"{source}: cannot be read: {first_line(error)}") from None
+
+
+def check_source(source: str) -> None:
+    """Refuse a source that is neither there nor can be the name of a data set.
+
+    Raises:
+        UserError: as it says.
+    """
+    path = Path(source)
+    if not source:
+        raise UserError("the texts: their file's name is empty")
+    if not path.exists() and (_format(source) or not HUB_NAME.fullmatch(source)):
+        raise UserError(f"{source}: no such file")
+    if path.is_file() and not _format(source):
+        raise UserError(f"{source}: not one of {', '.join(FORMATS)}, also .gz or .xz")
+    if path.is_file() and not path.stat().st_size:
+        raise UserError(f"{source}: holds no text")
 
 
 def _format(source: str) -> str | None:
@@ -66,12 +86,11 @@ def _format(source: str) -> str | None:
 
 def _open(source: str, split: str) -> Any:
     """The rows, dictionaries by column."""
+    check_source(source)
     import datasets
 
     kind = _format(source)
     if kind and not Path(source).is_dir():
-        if not Path(source).is_file():
-            raise UserError(f"{source}: no such file")
         return datasets.load_dataset(kind, data_files=source, split="train", streaming=True)
     if BEIR.search(source):
         return _split_rows(source, datasets.load_dataset(source, "corpus"), "corpus")

@@ -68,6 +68,7 @@ def write_results(
             writer.write_table(pa.Table.from_pylist(cells, SCHEMA))
     lines = "".join(json.dumps(line) + "\n" for line in result["rounds"])
     try:
+        out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "results.parquet", memoryview(buffer.getvalue()))
         write_whole(out / "metrics.jsonl", lines.encode())
     except OSError as error:

@@ -1,19 +1,20 @@
-"""Inversion shared out among the processes of `torchrun` or `accelerate launch`."""
+"""Inversion shared out among the processes of `torchrun` or `accelerate launch`. Importing it does
+not import torch."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
 from nanov2t.core.progress import progress
-from nanov2t.evaluation.pace import watched
-from nanov2t.inverter import Inverter
 from nanov2t.search.options import BEAM
-from nanov2t.search.state import Inversion
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nanov2t.inverter import Inverter
+    from nanov2t.search.state import Inversion
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -24,6 +25,8 @@ the last bit, the same whichever process does it."""
 
 def local_device() -> str:
     """This process's own GPU under torchrun; the first one, or the CPU, without."""
+    import torch
+
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
@@ -47,6 +50,8 @@ def invert_shared(
     Args:
         vectors: float32 [n, dim], the same in every process; like the drafts.
     """
+    from nanov2t.evaluation.pace import watched
+
     starts = range(0, len(vectors), PART)
     share = sum(min(PART, len(vectors) - starts[i]) for i in _own(starts))
 
@@ -76,6 +81,7 @@ def share_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Res
 
 def _own(parts: Sequence[Part]) -> range:
     """The places of the parts that are this process's share."""
+    import torch
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.cuda.is_available())
@@ -85,6 +91,7 @@ def _own(parts: Sequence[Part]) -> range:
 def of_first(value: Result) -> Result:
     """The first process's value, in every process: what they all go by where each might see
     something else, such as a file that is just being written."""
+    import torch
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 

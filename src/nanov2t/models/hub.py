@@ -34,6 +34,7 @@ def locate(name: str | Path) -> Path:
     if path.is_dir() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
         return path
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     def fetch(*files: str) -> Path:
         # What else a repository has in subfolders is checkpoints of the training.
@@ -43,6 +44,10 @@ def locate(name: str | Path) -> Path:
     try:
         folder = fetch(*FILES, WEIGHTS)
         return folder if any(folder.rglob(WEIGHTS)) else fetch(*FILES, PICKLED)
+    except LocalEntryNotFoundError:  # offline, and not downloaded before
+        reason = "the Hub cannot be reached"
+    except RepositoryNotFoundError:
+        reason = "the Hub shows you no such model"
     except (OSError, ValueError) as error:  # the Hub client's errors are of these two kinds
-        reason = first_line(error).strip("\"' ")
-        raise UserError(f"{name}: no such folder, and not found on the Hub: {reason}") from None
+        reason = f"the Hub says: {first_line(error)}"
+    raise UserError(f"{name}: no folder of that name, and {reason}")

@@ -7,3 +7,5 @@ from pathlib import Path
 DEFAULT = "minilm-exact"
 BUNDLED = {DEFAULT: Path(__file__).parent / DEFAULT}
 """Folders by name."""
+RELEASES = ("gtr-nq32", "gtr-st-nq32", "gtr-st-nq32-ielab", "ada-002")
+"""Names of what others published."""

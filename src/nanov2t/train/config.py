@@ -213,11 +213,11 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
     return values
 
 
-def seconds(duration: str) -> float:
+def seconds(duration: str, option: str = "budget") -> float:
     """Seconds in a duration such as ``90s``, ``9m`` or ``1.5h``; infinite for an empty one."""
     if not duration:
         return float("inf")
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)
     if not match:
-        raise UserError(f"budget {duration!r} is not a duration such as 90s, 9m or 2h")
+        raise UserError(f"{option} {duration!r} is not a duration such as 90s, 9m or 2h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -34,12 +34,11 @@ class OwnOnly:
         await self.app(scope, receive, sending)
 
 
-def open_page(desk: Desk, host: str, port: int | None) -> tuple[gr.Blocks, str]:
+def open_page(desk: Desk, host: str, port: int) -> tuple[gr.Blocks, str]:
     """Serve the page from a thread of its own.
 
     Args:
-        host: the address to listen on.
-        port: by default the first that is free, from 7860 on.
+        host, port: to listen on.
 
     Returns:
         The page, to be waited for or closed, and its address.
