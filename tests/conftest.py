@@ -17,6 +17,12 @@ from nanov2t.pretrained import DEFAULT
 from nanov2t.train.build import build_generator
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing is read from the user's cache folder, nor left there."""
+    os.environ["NANOV2T_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def fresh_accelerate():
     """accelerate keeps the precision of a process's first run; here one process makes many runs."""

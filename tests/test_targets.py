@@ -8,7 +8,7 @@ from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
-from nanov2t.targets import TOLERANCE, Knowledge, describe_vectors, prepare_targets
+from nanov2t.targets import TOLERANCE, Judge, Knowledge, describe_vectors, prepare_targets
 
 UNIT = EmbedderInfo("unit", 384, 256, normalized=True, lowercase=True, fingerprint="")
 FREE = EmbedderInfo("free", 384, 256, normalized=False, lowercase=True, fingerprint="")
@@ -103,9 +103,10 @@ def test_one_who_knows_the_defence_judges_texts_by_their_defended_vectors(minilm
     texts = ["the ferry leaves at nine.", "the ferry left at nine."]
     plain = minilm.encode(texts)
     held, knowledge = np.sign(plain), Knowledge(np.sign, lambda vectors: 0.1 * vectors)
-    [target, _] = prepare_targets(held, UNIT, knowledge=knowledge)
+    [target, _] = prepare_targets(held, UNIT, judge=Judge(knowledge=knowledge))
     np.testing.assert_allclose(target.vector, held[0] / np.sqrt(384), atol=1e-6)
-    assert target.agreement(plain)[0] == 1 > target.agreement(plain)[1]
+    judged = target.judge.defend(target.judge.embed(texts, plain))
+    assert np.array_equal(judged, held) and np.array_equal(target.held, held[0])
     for search in ("evolution", "beam"):
         inverter = load_inverter(DEFAULT, embedder=minilm, search=search)
         [known], [unknown] = (

@@ -7,7 +7,6 @@ A spec is a name of the registry with its parameter behind a colon, such as `noi
 
 from __future__ import annotations
 
-import importlib
 import sys
 import zlib
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nanov2t.core.errors import UserError, did_you_mean, first_line
+from nanov2t.core.errors import UserError, did_you_mean
+from nanov2t.core.functions import load_function
 from nanov2t.core.vectors import bad_rows
 from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
@@ -136,16 +136,7 @@ def _own(spec: str) -> tuple[Defence, bytes]:
     if not function:
         names = ", ".join(f"{n}:X" if k.parameter else n for n, k in DEFENCES.items())
         raise UserError(f"defence {spec}: neither one of {names} nor module:function")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # last, so that nothing there hides a library
-    try:
-        home = importlib.import_module(module)
-        found = getattr(home, function)
-    except Exception as error:
-        # Whatever their module may raise.
-        raise UserError(f"defence {spec}: {first_line(error)}") from None
-    if not callable(found):
-        raise UserError(f"defence {spec}: is no function")
+    found = load_function(spec, "defence")
 
     def apply(vectors: np.ndarray) -> np.ndarray:
         changed = np.asarray(found(vectors.copy()), np.float32)
@@ -155,7 +146,7 @@ def _own(spec: str) -> tuple[Defence, bytes]:
             raise UserError(f"defence {spec}: what it makes of vector {row} is {reason}")
         return changed
 
-    code = getattr(home, "__file__", None)  # none is there of what is built into Python
+    code = getattr(sys.modules[module], "__file__", None)  # None if it is built into Python
     return apply, b"" if code is None else Path(code).read_bytes()
 
 

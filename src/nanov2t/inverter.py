@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from nanov2t.align.alignment import Alignment
 from nanov2t.core.errors import UserError
+from nanov2t.core.files import digest
 from nanov2t.core.vectors import as_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
@@ -26,8 +28,7 @@ from nanov2t.search.base import OnRound, Parts
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.registry import make_search
 from nanov2t.search.state import Inversion
-from nanov2t.stores.base import digest
-from nanov2t.targets import Defence, Knowledge, Target, check_vectors, prepare_targets
+from nanov2t.targets import Defence, Judge, Knowledge, Target, check_vectors, prepare_targets
 
 TOKENS = 32
 """Longest text, where no network says for which it was trained."""
@@ -41,7 +42,10 @@ class Inverter:
     """An embedder, its generators and a search.
 
     Attributes:
-        embedder: what made the vectors.
+        embedder: what made the vectors, and judges texts.
+        reader: the embedder whose vectors the networks read, and whose states they look at; the
+            same object unless there is an alignment.
+        alignment: from the embedder's vectors to the reader's space.
         tokenizer: the generators'.
         hypothesizer: writes the first hypotheses; None if searches start from drafts.
         corrector: rewrites or edits hypotheses; None if there is only round 0. The same object as
@@ -50,6 +54,7 @@ class Inverter:
         default_rounds: its corrections at most where none are asked for.
         defence: applied to every vector before it is inverted, to study what it protects.
         effort, budget: how much is spent on a vector.
+        tolerance: 1 - cosine up to which a text counts as exact; None: that of rounding and noise.
         dictionary: of the embedder's states, where searches look inside it.
         max_tokens: of the longest text that the generators write.
 
@@ -69,8 +74,12 @@ class Inverter:
         defence: Defence | None = None,
         effort: Effort = "default",
         budget: Budget = UNLIMITED,
+        reader: Embedder | None = None,
+        alignment: Alignment | None = None,
+        tolerance: float | None = None,
     ):
-        self.embedder, self.tokenizer = embedder, tokenizer
+        self.embedder, self.reader, self.tokenizer = embedder, reader or embedder, tokenizer
+        self.alignment, self.tolerance = alignment, tolerance
         self.hypothesizer, self.corrector = hypothesizer, corrector
         self.search, self.defence = search, defence
         self.dictionary, self.effort, self.budget = dictionary, effort, budget
@@ -98,7 +107,7 @@ class Inverter:
 
     def _make_parts(self) -> Parts:
         """What the search works with."""
-        embedder, first, second = self.embedder, self.hypothesizer, self.corrector
+        embedder, first, second = self.reader, self.hypothesizer, self.corrector
         writers: dict[Any, HypothesisWriter] = {
             g: Writer(g, self.tokenizer, embedder)
             for g in (first, second)
@@ -118,6 +127,7 @@ class Inverter:
             editor,
             guesser,
             self.effort,
+            self.alignment is not None,
         )
 
     @property
@@ -178,6 +188,15 @@ class Inverter:
             str(text) for part in parts for [text] in self._parts.hypothesizer.hypothesize(part, 1)
         ]
 
+    @property
+    def price(self) -> str:
+        """What a vector costs at most if another machine judges; empty if none does."""
+        if self.alignment is None or self.embedder.model is not None:
+            return ""
+        own = self.budget if self.budget != UNLIMITED else self._search.default_budget
+        limit = f"{own.embeddings:,.0f} texts" if own.embeddings < float("inf") else "any number"
+        return f"{self.embedder.name} judges: at most {limit} a vector, about 12 tokens each"
+
     def fingerprint(self) -> str:
         """A hash of all that decides what it writes: its weights, its dictionary and its
         embedder."""
@@ -188,7 +207,9 @@ class Inverter:
             tensors += [known.states, known.whitening, known.words, known.log_frequency]
         # A single number has to be made a row before its bytes can be seen.
         values = (x.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for x in tensors)
-        return digest(self.embedder.info.fingerprint, *values)
+        aligned = self.alignment
+        maps = [] if aligned is None else [aligned.centre.tobytes(), aligned.weights.tobytes()]
+        return digest(self.embedder.info.fingerprint, *values, *maps)
 
     def check(self, vectors: np.ndarray) -> None:
         """Refuse vectors [n, dim] that this inverter cannot take; the error names the first bad
@@ -225,6 +246,9 @@ class Inverter:
     ) -> Iterator[Target]:
         given = itertools.repeat(None) if drafts is None else drafts
         rows = zip(vectors, given, strict=False)
+        judge = Judge(knowledge=knowledge)
+        if self.alignment is not None:
+            judge = Judge(self.embedder, self.alignment, knowledge)
         for first in itertools.count(0, CHUNK):
             chunk = list(itertools.islice(rows, CHUNK))
             if not chunk:
@@ -232,5 +256,5 @@ class Inverter:
             array = np.stack([vector for vector, _ in chunk])
             texts = [draft for _, draft in chunk]
             yield from prepare_targets(
-                array, self.embedder.info, self.defence, texts, first, knowledge
+                array, self.embedder.info, self.defence, texts, first, judge, self.tolerance
             )

@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 
+from nanov2t.align.alignment import FILES as ALIGNMENT_FILES
+from nanov2t.align.alignment import Alignment
+from nanov2t.align.making import alignment_of
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import replacing
 from nanov2t.embedders.base import Embedder, EmbedderInfo
+from nanov2t.embedders.function import EmbeddingFunction
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
 from nanov2t.models.checkpoint import load_tokenizer
@@ -21,7 +25,7 @@ from nanov2t.models.hub import locate
 from nanov2t.models.networks import load_network
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.models.published import RELEASES, release_of
-from nanov2t.pretrained import BUNDLED
+from nanov2t.pretrained import BUNDLED, DEFAULT
 from nanov2t.search.options import UNLIMITED, Budget, Effort
 from nanov2t.targets import Defence
 
@@ -29,13 +33,14 @@ from nanov2t.targets import Defence
 def load_inverter(
     name: str | Path,
     hypothesizer: str | Path | None = None,
-    embedder: Embedder | str | None = None,
+    embedder: Embedder | EmbeddingFunction | str | None = None,
     device: str | torch.device | None = None,
     search: str = "default",
     fast: bool = True,
     defence: Defence | None = None,
     effort: Effort = "default",
     budget: Budget = UNLIMITED,
+    tolerance: float | None = None,
 ) -> Inverter:
     """Load an inverter with its embedder.
 
@@ -46,14 +51,18 @@ def load_inverter(
             vec2text's.
         hypothesizer: another such name, whose generator writes the first hypotheses for the
             corrector in `name`.
-        embedder: what made the vectors, or its spec; by default the one that the inverter was
-            trained for.
+        embedder: what made the vectors: an embedder, its spec, or a function from a list of texts
+            to float32 [n, dim]. By default the one that the inverter was trained for. The bundled
+            inverter reads any other one's vectors too, through an alignment, which is made at its
+            first use and kept in the cache folder.
         device: where it runs; by default a GPU if there is one.
         search: its name; `exhaustive` is the published search, for comparison: 50 rounds, at many
             times the cost.
         fast: False takes the plain path of transformers in float32, the reference for the fast one.
         defence: applied to every vector before it is inverted, to study what it protects.
         effort, budget: how much is spent on a vector.
+        tolerance: 1 - cosine up to which a text counts as exact; for vectors that another build of
+            the embedder made, .001 to .01. By default that of rounding and of its own noise.
 
     Raises:
         UserError: there is no such inverter, it is damaged, its parts do not fit together, or it
@@ -65,22 +74,26 @@ def load_inverter(
         "defence": defence,
         "effort": effort,
         "budget": budget,
+        "tolerance": tolerance,
     }
-    folder = BUNDLED.get(str(name)) or locate(name)
+    folder, alignment = BUNDLED.get(str(name)) or locate(name), None
+    if (folder / ALIGNMENT_FILES[1]).is_file():
+        alignment, folder = Alignment.load(folder), BUNDLED[DEFAULT]
+        embedder = embedder or alignment.embedder.name
+    if embedder is not None and not isinstance(embedder, Embedder):
+        embedder = load_embedder(embedder, device)
     if (folder / "dictionary").is_dir():
         if hypothesizer is not None:
             raise UserError(
                 f"inverter {name}: looks inside its embedder, so it takes no hypothesizer beside it"
             )
-        return _load_looking_inside(folder, embedder, device, options)
+        return _load_looking_inside(folder, embedder, alignment, device, options)
     first, second, tokenizer = load_pair(name, hypothesizer)
     generators = [g.to(device) for g in (first, second) if g is not None]
     for generator in generators:
         generator.fast = fast
     if embedder is None:
-        embedder = _embedder_of(name, generators)
-    if isinstance(embedder, str):
-        embedder = load_embedder(embedder, device)
+        embedder = load_embedder(_embedder_of(name, generators), device)
     for generator in generators:
         _check_dim(embedder.info, generator.config.dim)
         if generator.config.embedder is not None:
@@ -106,34 +119,48 @@ def _embedder_of(name: str | Path, generators: list[Generator]) -> str:
 
 def _load_looking_inside(
     folder: Path,
-    embedder: Embedder | str | None,
+    judge: Embedder | None,
+    alignment: Alignment | None,
     device: torch.device,
     options: dict[str, Any],
 ) -> Inverter:
     """An inverter that looks inside its embedder: a folder with the subfolder `dictionary`, and
-    `hypothesizer` and `corrector` where there are such networks.
+    `hypothesizer` and `corrector` if there are such networks.
 
     Args:
+        judge: what made the vectors; None if that is the inverter's own embedder.
+        alignment: for the judge, if one was named.
         options: of :class:`Inverter`, by keyword.
     """
     dictionary = Dictionary.load(folder / "dictionary")
-    if embedder is None:
-        embedder = dictionary.embedder.name
-    if isinstance(embedder, str):
-        embedder = load_embedder(embedder, device)
-    _check_embedder(embedder.info, dictionary.embedder)
-    if not embedder.has_states:
-        raise UserError(f"{embedder.name}: does not show its states, which {folder} looks at")
+    own = judge is None or judge.info.fingerprint == dictionary.embedder.fingerprint
+    reader = judge if judge and own else load_embedder(dictionary.embedder.name, device)
+    _check_embedder(reader.info, dictionary.embedder)
+    if not reader.has_states:
+        raise UserError(f"{reader.name}: does not show its states, which {folder} looks at")
+    if judge and alignment:
+        alignment.check(judge)
+    elif judge and not own:
+        alignment = alignment_of(judge, reader)
     parts = [
-        load_network(folder / part, embedder, dictionary).to(device)
+        load_network(folder / part, reader, dictionary).to(device)
         for part in ("hypothesizer", "corrector")
         if (folder / part).is_dir()
     ]
     for part in parts:
-        _check_embedder(embedder.info, part.config.embedder)
+        _check_embedder(reader.info, part.config.embedder)
     hypothesizer = next((part for part in parts if isinstance(part, PrefixLM)), None)
     corrector = next((part for part in parts if isinstance(part, EditNetwork)), None)
-    return Inverter(embedder, embedder.tokenizer, hypothesizer, corrector, dictionary, **options)
+    return Inverter(
+        judge or reader,
+        reader.tokenizer,
+        hypothesizer,
+        corrector,
+        dictionary,
+        reader=reader,
+        alignment=alignment,
+        **options,
+    )
 
 
 def load_pair(

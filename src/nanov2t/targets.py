@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nanov2t.align.alignment import Alignment, checked
 from nanov2t.core.errors import UserError
-from nanov2t.core.vectors import bad_rows, cosine
-from nanov2t.embedders.base import EmbedderInfo
+from nanov2t.core.vectors import bad_rows
+from nanov2t.embedders.base import Embedder, EmbedderInfo
 
 TOLERANCE = 1e-5
 """1 - cosine below which a text counts as exact. float32 and float16 rounding moves a cosine by
@@ -38,27 +39,63 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """What texts are compared by: their vectors by the embedder that made the target.
+
+    Attributes:
+        embedder: that embedder; None if it is the reader, whose vectors a search has anyway.
+        alignment: from its vectors to the reader's space; None likewise.
+        knowledge: of a defence that the target has passed: texts pass it too.
+    """
+
+    embedder: Embedder | None = None
+    alignment: Alignment | None = None
+    knowledge: Knowledge | None = None
+
+    @property
+    def scale(self) -> float:
+        """How much smaller a change of a word is by its cosine than by the reader's."""
+        return 1.0 if self.alignment is None else self.alignment.scale
+
+    def embed(self, texts: Sequence[str], own: np.ndarray) -> np.ndarray:
+        """The vectors [n, dim] of texts, whose own vectors by the reader are [n, reader's dim].
+
+        Raises:
+            UserError: the embedder gives vectors that cannot be compared.
+        """
+        return own if self.embedder is None else checked(self.embedder, texts)
+
+    def defend(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors of texts as the target was made."""
+        return vectors if self.knowledge is None else self.knowledge.defend(vectors)
+
+
+OWN = Judge()
+"""The reader judges its own vectors."""
+
+
+@dataclass(frozen=True)
 class Target:
-    """A vector as the searches take it."""
+    """A vector as the searches take it.
+
+    Attributes:
+        vector: float32 [reader's dim], where the text lies in the reader's space as far as is
+            known. It has unit length if the reader's vectors do.
+        held: float32 [dim], the vector that was given: what the vectors of texts are compared with.
+        tolerance: 1 - cosine up to which a text counts as exact.
+        draft: the text that the search starts from; None if it makes its own first guesses.
+        judge: what texts are compared by.
+        undefended: float32 [dim], the estimate of `held` before its defence; else the same.
+        tokens: about how many of the reader's tokens the text has; None if nothing says so.
+    """
 
     vector: np.ndarray
-    """float32 [dim]; of unit length where the embedder's vectors are. Of a defended vector whose
-    defence is known, the estimate of the undefended one."""
+    held: np.ndarray
     tolerance: float
-    """1 - cosine up to which a text counts as exact."""
     draft: str | None = None
-    """The text that the search starts from; None: from the search's own first hypotheses."""
-    held: np.ndarray | None = None
-    """float32 [dim], the defended vector, where the defence is known."""
-    defend: Defence | None = None
-    """That defence: the vectors of texts pass it before they are compared."""
-
-    def agreement(self, vectors: np.ndarray) -> np.ndarray:
-        """The cosines, float64 [n], of the vectors of texts, float32 [n, dim], and what they are to
-        agree with."""
-        if self.defend is None or self.held is None:
-            return cosine(vectors, self.vector[None])
-        return cosine(self.defend(vectors), self.held[None])
+    judge: Judge = OWN
+    undefended: np.ndarray | None = None
+    tokens: float | None = None
 
 
 def check_vectors(vectors: np.ndarray, embedder: EmbedderInfo, first: int = 0) -> None:
@@ -68,10 +105,12 @@ def check_vectors(vectors: np.ndarray, embedder: EmbedderInfo, first: int = 0) -
         UserError: the array is not [n, dim] of the embedder's dimension, or a row is not finite or
             zero: the error names the first such row.
     """
-    if vectors.ndim != 2 or vectors.shape[1] != embedder.dim:
+    if vectors.ndim != 2:
+        raise UserError(f"vectors of shape {tuple(vectors.shape)}: expected [n, {embedder.dim}]")
+    if vectors.shape[1] != embedder.dim:
         raise UserError(
-            f"vectors of shape {tuple(vectors.shape)}, but {embedder.name} makes "
-            f"[n, {embedder.dim}]"
+            f"vectors have {vectors.shape[1]} numbers, {embedder.name} makes {embedder.dim}: name "
+            "the model that made them with --embedder"
         )
     for row, reason in bad_rows(vectors).items():
         raise UserError(f"vector {first + row} is {reason}")
@@ -83,17 +122,19 @@ def prepare_targets(
     defence: Defence | None = None,
     drafts: Sequence[str | None] | None = None,
     first: int = 0,
-    knowledge: Knowledge | None = None,
+    judge: Judge = OWN,
+    tolerance: float | None = None,
 ) -> list[Target]:
-    """Vectors, float [n, dim], to the targets of a search.
+    """Make the targets of a search.
 
     Args:
+        vectors: float [n, dim].
         embedder: of the embedder that made them.
         defence: applied to them first, as their owner would.
         drafts: the texts that their searches start from, if any.
         first: the number of the first row in errors.
-        knowledge: of the defence that the vectors have passed already; texts are then judged by
-            their own defended vectors.
+        judge: what texts are compared by; it knows of a defence that the vectors have passed.
+        tolerance: 1 - cosine up to which a text counts as exact; by default that of rounding.
 
     Raises:
         UserError: as :func:`check_vectors`, also of what the defence or its restoring makes.
@@ -102,20 +143,37 @@ def prepare_targets(
     if defence is not None:
         vectors = defence(np.asarray(vectors, np.float32))
         check_vectors(vectors, embedder, first)
+    alignment, knowledge = judge.alignment, judge.knowledge
     tolerances = _tolerances(vectors)
-    held: Sequence[np.ndarray | None] = [None] * len(vectors)
+    held = None
     if knowledge is not None:
-        defended = np.asarray(vectors, np.float32)
-        held, vectors = list(defended), knowledge.restore(defended)
+        held = np.asarray(vectors, np.float32)
+        vectors = knowledge.restore(held)
         check_vectors(vectors, embedder, first)
         tolerances[:] = TOLERANCE  # whatever the defence rounds, it rounds of both
     if embedder.normalized:
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         vectors = np.where(np.abs(lengths - 1) > UNIT, vectors / lengths, vectors)
     vectors = vectors.astype(np.float32)
-    drafts = drafts or [None] * len(vectors)
-    rows = zip(vectors, tolerances.tolist(), drafts, held, strict=True)
-    return [Target(*row, None if knowledge is None else knowledge.defend) for row in rows]
+    places, tokens = vectors, np.full(len(vectors), None)
+    if alignment is not None:
+        places, tokens = alignment.place(vectors).astype(np.float32), alignment.tokens(vectors)
+        tolerances = np.maximum(tolerances, 2 * alignment.noise)
+    if tolerance is not None:
+        tolerances[:] = tolerance
+    rows = zip(
+        places,
+        vectors if held is None else held,
+        tolerances.tolist(),
+        drafts or [None] * len(vectors),
+        vectors,
+        tokens,
+        strict=True,
+    )
+    return [
+        Target(place, given, limit, draft, judge, undefended, length)
+        for place, given, limit, draft, undefended, length in rows
+    ]
 
 
 def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import write_whole
+from nanov2t.core.files import digest, write_whole
 from nanov2t.core.progress import Tick
 from nanov2t.evaluation.shared import of_first, share_out
 from nanov2t.inverter import Inverter
-from nanov2t.stores.base import digest
 from nanov2t.targets import Knowledge
 
 PART = 8

@@ -18,13 +18,13 @@ from nanov2t.audit.leakage import DIGITS, Sample, control, embed, leakage, left_
 from nanov2t.audit.reading import Reader
 from nanov2t.audit.training import Training, retrained, trainable
 from nanov2t.audit.utility import Retrieval
+from nanov2t.core.files import digest
 from nanov2t.core.progress import Tick, progress
 from nanov2t.core.vectors import cosine
 from nanov2t.defences import MadeDefence, Setting, make_defence
 from nanov2t.embedders.text import reference
 from nanov2t.evaluation.shared import is_first
 from nanov2t.inverter import Inverter
-from nanov2t.stores.base import digest
 from nanov2t.targets import Knowledge
 
 WORST = 5

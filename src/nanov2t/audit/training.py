@@ -13,12 +13,11 @@ import numpy as np
 
 from nanov2t.audit.attackers import Restore
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import replacing
+from nanov2t.core.files import digest, replacing
 from nanov2t.evaluation.shared import is_first, of_first
 from nanov2t.inverter import Inverter
 from nanov2t.models.networks import load_network
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.stores.base import digest
 from nanov2t.train.config import seconds
 from nanov2t.train.loop import start
 from nanov2t.train.network_config import NetworkSteps, PrefixRecipe, TextConfig

@@ -21,12 +21,12 @@ from filelock import FileLock, Timeout
 
 from nanov2t.bulk.table import cells_done
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.files import make_folder, write_whole
+from nanov2t.core.files import digest, make_folder, write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.models.hub import locate
 from nanov2t.pretrained import BUNDLED
 from nanov2t.search.options import Budget
-from nanov2t.stores.base import Store, digest, file_fingerprint
+from nanov2t.stores.base import Store, file_fingerprint
 
 MANIFEST = "_manifest.json"
 PART_ROWS = 1024

@@ -13,7 +13,7 @@ from nanov2t.cli.auditing import Audit
 from nanov2t.cli.evaluating import Evaluate
 from nanov2t.cli.guessing import Words
 from nanov2t.cli.interpolating import Interpolate
-from nanov2t.cli.making import Convert, Draft, Export, Study, Train
+from nanov2t.cli.making import Align, Convert, Draft, Export, Study, Train
 from nanov2t.cli.options import RULES, parse
 from nanov2t.cli.pushing import Push
 from nanov2t.cli.quiet import quiet
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Any] = {
     "words": Words,
     "evaluate": Evaluate,
     "audit": Audit,
+    "align": Align,
     "study": Study,
     "train": Train,
     "draft": Draft,

@@ -14,6 +14,47 @@ from nanov2t.cli.quiet import loading
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import check_writable
 from nanov2t.core.passages import check_source
+from nanov2t.pretrained import PAIRS
+
+
+@dataclass
+class Align:
+    """Tie an embedder's vectors to the bundled inverter, which then reads them.
+
+    `--embedder` does this by itself at the first use of an embedder. Texts like those that are to
+    be found align better.
+    """
+
+    embedder: Positional[Annotated[str, arg(metavar="EMBEDDER")]]
+    """The name or folder of a Sentence Transformers model, openai:MODEL[@URL], or
+    module:function."""
+    texts: Annotated[str | None, arg(metavar="FILE")] = None
+    """Texts of the kind that is to be found, one a line: .txt, .jsonl or .parquet; by default
+    sentences that come with nanov2t."""
+    pairs: int = PAIRS
+    """Pieces of them to embed."""
+    out: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """Folder of an inverter, for --inverter; by default the cache folder, for --embedder."""
+
+    def run(self) -> None:
+        at_least(self, pairs=20)
+        check_embedder(self.embedder)
+        if self.texts is not None:
+            check_source(self.texts)
+        if self.out is not None:
+            check_new(self.out)
+        with loading(self.embedder):
+            from nanov2t.align.making import kept_at, make_alignment
+            from nanov2t.embedders.registry import load_embedder
+
+            judge, reader = load_embedder(self.embedder), load_embedder("minilm")
+        made = make_alignment(judge, reader, self.texts, self.pairs)
+        folder = self.out or kept_at(judge, reader)
+        made.save(folder)
+        print(
+            f"{folder}: {made.pairs:,} texts; mapped vectors have a cosine of {made.agreement:.2f} "
+            "with the true ones"
+        )
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 
 def quiet() -> None:
@@ -27,10 +27,11 @@ def quiet() -> None:
 @contextmanager
 def loading(what: str) -> Iterator[None]:
     """Say on a terminal what is being loaded, for as long as it takes, and quiet the libraries."""
-    from rich.console import Console
     from rich.markup import escape
 
+    from nanov2t.core.progress import terminal
+
     first = os.environ.get("RANK", "0") == "0"
-    with Console(stderr=True, quiet=not first).status(f"Loading {escape(what)} ..."):
+    with terminal().status(f"Loading {escape(what)} ...") if first else nullcontext():
         quiet()
         yield

@@ -38,8 +38,9 @@ class SearchArguments:
     """Another such name, whose generator writes the first hypotheses for the corrector in
     `inverter`."""
     embedder: Annotated[str | None, arg(metavar="NAME")] = None
-    """What makes the vectors, where the inverter does not say, or says a name that it has
-    elsewhere."""
+    """What made the vectors: the name or folder of a Sentence Transformers model,
+    openai:MODEL[@URL], or module:function. By default the inverter's own. The bundled inverter
+    reads the vectors of any embedder."""
     search: Literal["default", "evolution", "beam", "exhaustive"] = "default"
     """`evolution`, for inverters that look inside their embedder; `beam`; or `exhaustive`, the
     published search, for comparison. `default` is the first that the inverter can do."""
@@ -53,11 +54,15 @@ class SearchArguments:
     beam: int = BEAM
     """Hypotheses kept; evolution keeps eight times as many."""
 
+    tolerance: float | None = None
+    """1 - cosine up to which a text counts as exact. By default that of rounding and of the
+    embedder's own noise; .001 to .01 if another build of the embedder made the vectors."""
+
     def load(self, device: str | None = None) -> Inverter:
         with loading(self.inverter):
             from nanov2t.load import load_inverter
 
-            return load_inverter(
+            inverter = load_inverter(
                 self.inverter,
                 self.hypothesizer,
                 self.embedder,
@@ -65,7 +70,11 @@ class SearchArguments:
                 self.search,
                 effort=self.effort,
                 budget=self._budget,
+                tolerance=self.tolerance,
             )
+        if limit := inverter.price:
+            print(f"nanov2t: {limit}", file=sys.stderr)
+        return inverter
 
     @property
     def _budget(self) -> Budget:
@@ -79,6 +88,8 @@ class SearchArguments:
         """
         at_least(self, rounds=0, beam=1, **least)
         check_embedder(self.embedder)
+        if self.tolerance is not None and not 0 < self.tolerance < 1:
+            raise UserError(f"--tolerance must lie between 0 and 1, not {self.tolerance:g}")
         if self.budget is not None:
             Budget.parse(self.budget)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nanov2t.core.errors import UserError
 
@@ -24,6 +26,20 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be made: {error.strerror}") from None
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: NANOV2T_CACHE, or nanov2t in the user's cache
+    folder."""
+    if own := os.environ.get("NANOV2T_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
+
+
+def digest(*facts: Any) -> str:
+    """A hash of facts, 16 characters."""
+    parts = [fact if isinstance(fact, bytes) else str(fact).encode() for fact in facts]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 
 from rich import progress as bars
 from rich.console import Console
@@ -19,6 +20,12 @@ from rich.text import Text
 
 LOG_SECONDS = 60
 """Time between two lines without a terminal."""
+
+
+@cache
+def terminal() -> Console:
+    """Standard error. There is one, since displays on it may be nested only if they share it."""
+    return Console(stderr=True)
 
 
 @contextmanager
@@ -31,7 +38,7 @@ def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iter
         before: items that were done earlier. They count as done, but not for the speed.
         shown: False says nothing, as in all processes but the first.
     """
-    console = Console(stderr=True, quiet=not shown)
+    console = terminal() if shown else Console(stderr=True, quiet=True)
     tick = Tick(what, total, before, console)
     columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), _State(tick)]
     hidden = not shown or not console.is_terminal

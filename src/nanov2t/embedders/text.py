@@ -12,12 +12,21 @@ def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) ->
     """What an inverter can be asked for: the text cut to `max_tokens` generator tokens, as the
     embedder sees it."""
     row = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)
+    if not embedder.info.lowercase and _lowers(tokenizer):
+        end = row.token_to_chars(len(row["input_ids"]) - 1).end if row["input_ids"] else 0
+        return embedder.normalize(text[:end])
     unknown = tokenizer.unk_token
     if unknown is None:
         return decode_texts([row["input_ids"]], tokenizer, embedder)[0]
     # Unknown tokens move the vector, so they stay. An embedder's lower-casing would unmake them.
     seen = tokenizer.decode(row["input_ids"]).split(unknown)
     return f" {unknown} ".join(embedder.normalize(part) for part in seen).strip()
+
+
+def _lowers(tokenizer: Any) -> bool:
+    """Whether a tokenizer loses case, so that its ids do not give back what the embedder sees."""
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    return normalizer is not None and normalizer.normalize_str("A") == "a"
 
 
 def decode_texts(rows: Sequence[Sequence[int]], tokenizer: Any, embedder: Embedder) -> list[str]:

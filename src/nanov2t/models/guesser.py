@@ -30,11 +30,11 @@ class Guesser:
         self.model = packed(copy.deepcopy(model).to(self.device, dtype))
         self._readings: dict[bytes, Reading] = {}
 
-    def hypothesize(self, target: np.ndarray, count: int) -> list[str]:
-        """The `count` likeliest texts of a target, float32 [dim], best first. One target at a
-        time: what is guessed does not depend on what else is searched."""
+    def hypothesize(self, target: np.ndarray, count: int, longest: int | None = None) -> list[str]:
+        """The `count` likeliest texts of a target, float32 [dim], best first, of at most `longest`
+        tokens. One target at a time: no guess depends on what else is searched."""
         vector = torch.from_numpy(target.astype(np.float32))[None].to(self.device)
-        [guesses] = self.model.generate(vector, count, self.limit)
+        [guesses] = self.model.generate(vector, count, min(longest or self.limit, self.limit))
         return decode_texts(guesses, self.embedder.tokenizer, self.embedder)
 
     def read(self, target: np.ndarray) -> Reading:

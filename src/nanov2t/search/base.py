@@ -10,7 +10,7 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.writer import HypothesisWriter
-from nanov2t.search.options import Effort, SearchOptions
+from nanov2t.search.options import UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.state import Inversion, Round, SearchState
 from nanov2t.targets import Target
 
@@ -23,7 +23,7 @@ class Parts:
     """What an inverter has for its search."""
 
     embedder: Embedder
-    """Made the vectors, and judges the hypotheses."""
+    """The reader, which judges the hypotheses if the target does not name another judge."""
     hypothesizer: HypothesisWriter | None
     """Writes the first hypotheses; None if searches start from drafts."""
     corrector: HypothesisWriter | None
@@ -35,6 +35,8 @@ class Parts:
     guesser: Guesser | None = None
     """Writes the first hypotheses in the embedder's own words."""
     effort: Effort = "default"
+    aligned: bool = False
+    """Whether another embedder than the reader judges."""
 
     @property
     def device_type(self) -> str:
@@ -52,10 +54,11 @@ class Search(ABC):
     """Turns targets into texts.
 
     Attributes:
-        default_rounds: corrections at most, where the options do not say.
+        default_rounds, default_budget: limits where the options set none.
     """
 
     default_rounds: int
+    default_budget: Budget = UNLIMITED
 
     @abstractmethod
     def stream(

@@ -22,6 +22,7 @@ from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.phrases import Phrases
 from nanov2t.search.proposers.scored import Scored
 from nanov2t.search.proposers.splices import Splices
+from nanov2t.search.proposers.variants import Variants
 from nanov2t.search.proposers.words import Words
 from nanov2t.search.state import SearchState, Stopped
 
@@ -87,13 +88,20 @@ EFFORTS: dict[Effort, Spending] = {
     "default": DEFAULT,
     "thorough": replace(DEFAULT, embeddings=50_000, rounds=240),
 }
+ALIGNED: dict[Effort, Spending] = {
+    "fast": FAST,
+    "default": replace(DEFAULT, embeddings=3_000),
+    "thorough": replace(DEFAULT, embeddings=20_000, rounds=240),
+}
+"""For vectors of another embedder than the reader, to which every text may cost money."""
 
 
 def evolution_search(parts: Parts) -> RoundSearch:
     """First guesses, then generations of children."""
     if parts.editor is None:
         raise UserError("search evolution: needs an inverter that looks inside its embedder")
-    effort, scored = EFFORTS[parts.effort], Scored(parts.editor)
+    effort = (ALIGNED if parts.aligned else EFFORTS)[parts.effort]
+    scored = Scored(parts.editor)
     proposers: list[Proposer] = [
         FirstGuesses(parts.guesser, parts.editor, effort.guesses, PATIENCE),
         Children(scored, effort.parents, effort.edits, effort.combinations),
@@ -101,6 +109,8 @@ def evolution_search(parts: Parts) -> RoundSearch:
         Words(parts.guesser, parts.editor, max(1, effort.parents // 2), effort.words),
         Moves(parts.guesser, scored, effort.parents, effort.moves),
     ]
+    if parts.aligned:
+        proposers.append(Variants())
     if parts.guesser is not None:
         proposers.append(
             Phrases(parts.guesser, parts.editor, max(1, effort.parents // 4), effort.phrases)

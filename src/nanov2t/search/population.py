@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanov2t.align.alignment import Alignment
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.base import Proposer
 from nanov2t.search.ranking import Ranking, best, judge
 from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, Member, SearchState
+from nanov2t.search.surface import Surface
 
 SIZE = 64
 """Members of a population."""
@@ -31,6 +33,8 @@ FOREMOST = 4
 """Times as many edits and moves as of others that are tried of the foremost parents."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
+LEARNING = 3
+"""Rounds after which the target's place is learnt again."""
 ROUGH = 5e-4
 """1 - cosine that the text itself may seem to have where it is judged roughly (of 200 texts in
 bfloat16 1.4e-4 at most). One wrong word of 32 may make a smaller difference."""
@@ -58,29 +62,42 @@ class Population(Ranking):
             if state.pool:  # only a draft may be empty
                 fresh.pop("", None)
             opening = not state.pool
+            if opening and state.target.judge.alignment is not None:
+                state.surface = Surface.of(state.target.judge.alignment)
             judged = self._judge(state, list(fresh))
             if opening:
                 state.weigh_fluency(int(np.median([len(member.ids) for member in judged])))
             state.population = self._fittest(state, [*state.population, *judged])
             self._check(state)
+            if state.target.judge.alignment is not None and len(state.history) % LEARNING == 0:
+                self._learn(state, state.target.judge.alignment)
             state.progress.append(state.population[0].fitness)
 
     def _judge(self, state: SearchState, texts: list[str]) -> list[Member]:
         """Embed texts, note what they are worth, and renew the pool."""
-        members, pool = [], list(state.pool)
-        for places, ids, hidden in self.embedder.states_by_length(texts):
-            vectors = self.embedder.of_mean(hidden.float().mean(1)).cpu().numpy()
-            hypotheses = judge(state, [texts[i] for i in places], list(vectors))
-            pool += hypotheses
-            for hypothesis, row, h in zip(hypotheses, ids.tolist(), hidden, strict=True):
+        written = texts if state.surface is None else [state.surface.write(t) for t in texts]
+        own = np.zeros((len(texts), self.embedder.dim), np.float32)
+        known: dict[int, tuple[tuple[int, ...], Tensor]] = {}
+        for places, ids, hidden in self.embedder.states_by_length(written):
+            own[places] = self.embedder.of_mean(hidden.float().mean(1)).cpu().numpy()
+            for place, row, h in zip(places, ids.tolist(), hidden, strict=True):
                 # A copy, since a view would keep the states of all texts.
-                members.append(Member(hypothesis.text, hypothesis.cosine, tuple(row), h.clone()))
-        self._note(state, members)
-        state.pool = best(pool, SIZE)
+                known[place] = (tuple(row), h.clone())
+        judged = judge(state, written, own)
+        scale = state.target.judge.scale
+        members = [Member(h.text, h.cosine, *known[i], scale=scale) for i, h in enumerate(judged)]
+        self._note(state, judged)
+        if state.surface is not None:
+            state.cosines.update(zip(texts, (h.cosine for h in judged), strict=True))
+        if state.target.judge.embedder is not None:
+            state.exact.update(written)
+        state.pool = best([*state.pool, *judged], SIZE)
         return members
 
     def _fittest(self, state: SearchState, members: Sequence[Member]) -> list[Member]:
         """The fittest, fittest first, and the one of the highest cosine."""
+        if state.surface is not None:
+            members = _best_written(members)
         listed = best(members, SHORTLIST)
         if self.guesser is not None:
             listed = self._read(self.guesser, state, _hopeful(listed))
@@ -112,6 +129,20 @@ class Population(Ranking):
             others = [h for h in state.pool if h not in chosen]
             state.pool = best([*others, *judged], len(state.pool))
 
+    def _learn(self, state: SearchState, alignment: Alignment) -> None:
+        """Find out anew where the target lies in the reader's space, and read all texts anew."""
+        assert state.nearest is not None and state.target.undefended is not None
+        _, vectors, own = state.nearest
+        place = alignment.learn(state.target.undefended, vectors, own)
+        state.target = replace(state.target, vector=place)
+        if self.guesser is None:
+            return
+        for name in ("population", "former", "elite"):
+            members = [replace(m, fluency=None) for m in getattr(state, name)]
+            setattr(
+                state, name, sorted(self._read(self.guesser, state, members), key=fittest_first)
+            )
+
     def _note(self, state: SearchState, judged: Sequence[Hypothesis]) -> None:
         state.embedder_calls += len(judged)
         state.cosines.update((hypothesis.text, hypothesis.cosine) for hypothesis in judged)
@@ -128,6 +159,14 @@ def _unsure(state: SearchState) -> list[EmbeddedHypothesis]:
     return [] if found else [h for h in rough if h.cosine >= 1 - ROUGH]
 
 
+def _best_written(members: Sequence[Member]) -> list[Member]:
+    """Without texts that differ from a nearer one in case and blanks alone."""
+    found: dict[tuple[int, ...], Member] = {}
+    for member in best(members, len(members)):
+        found.setdefault(member.row, member)
+    return list(found.values())
+
+
 def _hopeful(members: Sequence[Member]) -> list[Member]:
     """Those that were read, and those that would be among the fittest if they were as likely as
     the likeliest of them: reading a text costs more than embedding it."""
@@ -135,9 +174,9 @@ def _hopeful(members: Sequence[Member]) -> list[Member]:
     if len(read) < SIZE:
         return list(members)
     bar = min(member.fitness for member in read)
-    bonus = max(member.fitness - member.cosine for member in read)
+    bonus = max(member.fitness - member.closeness for member in read)
     best_one, *others = members
-    return [best_one, *(m for m in others if m.fluency is not None or m.cosine + bonus > bar)]
+    return [best_one, *(m for m in others if m.fluency is not None or m.closeness + bonus > bar)]
 
 
 class PopulationProposer(Proposer):
@@ -191,7 +230,7 @@ def foremost(state: SearchState, member: Member) -> bool:
     neighbours."""
     if member is state.population[0]:
         return True
-    return member.cosine == max(NEAR, *(other.cosine for other in state.population))
+    return member.closeness == max(NEAR, *(other.closeness for other in state.population))
 
 
 def unseen(state: SearchState, texts: Sequence[str], count: int) -> list[str]:

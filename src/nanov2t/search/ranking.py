@@ -8,9 +8,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from nanov2t.core.vectors import cosine
 from nanov2t.embedders.base import Embedder
-from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, SearchState
+from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, Judged, SearchState
 
+NEAREST = 400
+"""Texts judged by another embedder that are kept to learn from."""
 H = TypeVar("H", bound=Hypothesis)
 
 
@@ -44,13 +47,28 @@ class BestSoFar(Ranking):
 
 
 def judge(
-    state: SearchState, texts: Sequence[str], vectors: Sequence[np.ndarray]
+    state: SearchState, texts: Sequence[str], own: Sequence[np.ndarray] | np.ndarray
 ) -> list[EmbeddedHypothesis]:
-    """Texts and their vectors, float32 [dim] each, as hypotheses of a search."""
+    """Compare texts with the target; `own` are their vectors by the reader, float32 [n, dim]."""
     if not texts:
         return []
-    cosines = state.target.agreement(np.stack(vectors)).tolist()
-    return [EmbeddedHypothesis(*item) for item in zip(texts, cosines, vectors, strict=True)]
+    target = state.target
+    own = np.asarray(own)
+    made = target.judge.embed(texts, own)
+    cosines = cosine(target.judge.defend(made), target.held[None])
+    if target.judge.alignment is not None:
+        state.nearest = nearest(state.nearest, Judged(cosines, made, own))
+    rows = zip(texts, cosines.tolist(), own, strict=True)
+    return [EmbeddedHypothesis(*row) for row in rows]
+
+
+def nearest(*judged: Judged | None) -> Judged:
+    """The nearest of all that were judged, at most NEAREST of them."""
+    cosines, vectors, own = (
+        np.concatenate(columns) for columns in zip(*filter(None, judged), strict=True)
+    )
+    order = np.argsort(-cosines, kind="stable")[:NEAREST]
+    return Judged(cosines[order], vectors[order], own[order])
 
 
 def best(hypotheses: Iterable[H], count: int) -> list[H]:

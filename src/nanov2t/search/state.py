@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from nanov2t.search.options import SearchOptions
+from nanov2t.search.surface import Surface
 from nanov2t.targets import Target
 
 if TYPE_CHECKING:
@@ -69,11 +70,18 @@ class Member(Hypothesis):
     """None until a language model has read it."""
     nat: float = FLUENCY
     """Cosine that a nat of its log probability is worth in its search."""
+    scale: float = 1.0
+    """Of the judge's cosine, against the reader's."""
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Its token ids, special ones left out."""
         return self.row[1:-1]
+
+    @property
+    def closeness(self) -> float:
+        """Its cosine on the reader's scale."""
+        return 1 - (1 - self.cosine) / self.scale
 
     @cached_property
     def fitness(self) -> float:
@@ -81,8 +89,22 @@ class Member(Hypothesis):
         say nothing of how much is wrong. They are seldom fluent; and the probability of a text
         keeps populations from growing ever longer texts."""
         if self.fluency is None:
-            return self.cosine
-        return self.cosine + self.nat * float(self.fluency.chosen.sum())
+            return self.closeness
+        return self.closeness + self.nat * float(self.fluency.chosen.sum())
+
+
+class Judged(NamedTuple):
+    """Texts as another embedder than the reader has judged them.
+
+    Attributes:
+        cosines: float64 [n], with the target.
+        vectors: float32 [n, dim], by that embedder.
+        own: float32 [n, reader's dim], by the reader.
+    """
+
+    cosines: np.ndarray
+    vectors: np.ndarray
+    own: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,8 @@ class SearchState:
         former: the fittest of the population before that one, to be joined with it.
         elite: the fittest member of each population that stalled, the last few of them.
         progress: the best fitness of the population after each round since then.
+        nearest: the texts nearest to the target, if another embedder than the reader judges.
+        surface: how that embedder's texts are written, if it sees case or blanks.
     """
 
     index: int
@@ -146,6 +170,8 @@ class SearchState:
     former: list[Member] = field(default_factory=list)
     elite: list[Member] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
+    nearest: Judged | None = None
+    surface: Surface | None = None
 
     def weigh_fluency(self, tokens: int) -> None:
         """Say what a nat is worth, for a text that has about so many tokens."""

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.files import digest
 from nanov2t.core.vectors import bad_rows
 
 HEAD = 1024
@@ -209,12 +210,6 @@ def import_client(module: str, extra: str) -> Any:
         raise UserError(
             f"{module} is not installed: pip install '.[{extra}]' in a clone of nanov2t"
         ) from None
-
-
-def digest(*facts: Any) -> str:
-    """A hash of facts, 16 characters."""
-    parts = [fact if isinstance(fact, bytes) else str(fact).encode() for fact in facts]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def file_fingerprint(path: Path) -> str:

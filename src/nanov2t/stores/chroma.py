@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Fetched, Store, digest, import_client
+from nanov2t.core.files import digest
+from nanov2t.stores.base import Fetched, Store, import_client
 from nanov2t.stores.choosing import pick
 from nanov2t.stores.sqlite import connect, copied
 

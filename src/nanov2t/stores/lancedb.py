@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from nanov2t.core.errors import UserError
+from nanov2t.core.files import digest
 from nanov2t.stores.arrow import choose_vectors
-from nanov2t.stores.base import Fetched, Store, digest, import_client
+from nanov2t.stores.base import Fetched, Store, import_client
 from nanov2t.stores.choosing import pick, split_key
 
 

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import ForwardStore, digest, import_client, rows_fingerprint
+from nanov2t.core.files import digest
+from nanov2t.stores.base import ForwardStore, import_client, rows_fingerprint
 from nanov2t.stores.choosing import pick_column
 from nanov2t.stores.values import LOOKED_AT, Decoder, decoder_of
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Fetched, NoRows, Store, digest
+from nanov2t.core.files import digest
+from nanov2t.stores.base import Fetched, NoRows, Store
 
 
 class ShardsStore(Store):

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Fetched, Store, digest, file_fingerprint
+from nanov2t.core.files import digest
+from nanov2t.stores.base import Fetched, Store, file_fingerprint
 from nanov2t.stores.choosing import pick_column
 from nanov2t.stores.values import LOOKED_AT, Decoder, decoder_of, why_not
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nanov2t.core.files import digest
 from nanov2t.stores.arrays import ArrayStore, Shapes
-from nanov2t.stores.base import digest, import_client
+from nanov2t.stores.base import import_client
 
 
 class ZarrStore(ArrayStore):

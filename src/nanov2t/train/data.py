@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.files import replacing
+from nanov2t.core.files import cache_folder, replacing
 from nanov2t.core.passages import read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.sentence import tokenization
@@ -63,8 +62,7 @@ class Corpus:
         the tokenizer."""
         content = f"{_content(source)}{tokenization(tokenizer)}"
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
-        folder = (cache or home) / f"tokens-{key}"
+        folder = (cache or cache_folder()) / f"tokens-{key}"
         if not (folder / ROWS).is_file():
             with replacing(folder) as aside:
                 _tokenize(read_rows(source), tokenizer, aside)

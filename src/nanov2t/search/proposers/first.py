@@ -15,6 +15,9 @@ JOINED = 32
 """Members of each of two populations that are joined."""
 ELITE = 8
 """Members kept, of populations that stalled."""
+ROOM, DRAWN = 1.3, 2
+"""For another embedder's vector: times that its first guesses may be as long as its text seems to
+be, and times as many that are drawn as are written by beam search."""
 LONGER = 3
 """Tokens by which a guess may be longer than the best text so far."""
 
@@ -54,7 +57,9 @@ class FirstGuesses(PopulationProposer):
             both = [*state.population[:JOINED], *state.former]
             state.population, state.former = sorted(both, key=fittest_first), []
             return []
-        drawn = unseen(state, [t for t in self._draw(self.guesser, state) if t], self.count)
+        steps = len(state.population[0].ids) + LONGER
+        texts = self._draw(self.guesser, state, steps, self.count)
+        drawn = unseen(state, [t for t in texts if t], self.count)
         if drawn:
             state.former, state.population = state.population[:JOINED], []
         return drawn
@@ -64,11 +69,17 @@ class FirstGuesses(PopulationProposer):
             return [state.target.draft]
         if self.guesser is None:
             return self.editor.decode([[word] for word in self.editor.frequent_words[: self.count]])
-        return self.guesser.hypothesize(state.target.vector, self.count)
+        target, count = state.target, self.count
+        if target.tokens is None:
+            return self.guesser.hypothesize(target.vector, count)
+        # The target's place is roughly known, so guesses must be many and unlike each other.
+        longest = round(ROOM * target.tokens) + LONGER
+        likeliest = self.guesser.hypothesize(target.vector, count, longest)
+        return [*likeliest, *self._draw(self.guesser, state, longest, DRAWN * count)]
 
-    def _draw(self, guesser: Guesser, state: SearchState) -> list[str]:
-        """Guesses that are not much longer than the best text."""
-        steps = min(len(state.population[0].ids) + LONGER, guesser.limit)
-        noise = dice(state, self.name).gumbel(size=(self.count, steps, CHOICES))
+    def _draw(self, guesser: Guesser, state: SearchState, longest: int, count: int) -> list[str]:
+        """Guesses of at most `longest` tokens, drawn at random."""
+        steps = min(longest, guesser.limit)
+        noise = dice(state, self.name).gumbel(size=(count, steps, CHOICES))
         drawn = torch.from_numpy(noise.astype(np.float32))
         return self.editor.decode(guesser.read(state.target.vector).draw(drawn))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
 from nanov2t.models.editor import Editor
@@ -22,10 +23,14 @@ class Scored:
     def __init__(self, editor: Editor):
         self.editor = editor
         self._drafts: WeakKeyDictionary[SearchState, dict[str, ScoredDraft]] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[SearchState, np.ndarray] = WeakKeyDictionary()
 
     def of(self, state: SearchState, members: Sequence[Member]) -> dict[str, ScoredDraft]:
         """By their texts; members that are too long for the editor are left out."""
         known = self._drafts.get(state, {})
+        if self._places.get(state) is not state.target.vector:
+            known = {}  # scored for where the target seemed to be
+            self._places[state] = state.target.vector
         alive = {member.text for member in state.population}
         known = {text: draft for text, draft in known.items() if text in alive}
         lengths = defaultdict(list)

@@ -1,0 +1,139 @@
+"""Two embedders' vectors of the same texts to an alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nanov2t.align.alignment import SAME, Alignment, checked
+from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import cosine, unit
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.probes import PROBES
+
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Of the ridge; held-out pairs choose."""
+HELD_OUT = 0.2
+FEWEST = 20
+"""Texts without which there is nothing to fit."""
+CHANGED = 64
+"""Texts whose scale is measured with one word exchanged."""
+ALONE = 8
+"""Texts embedded once more, each alone, to measure the noise."""
+BATCH = 256
+"""Texts between two signs of progress."""
+
+
+def texts_embedded(texts: Sequence[str]) -> list[str]:
+    """All texts that :func:`align` has the embedder embed."""
+    return [*PROBES, *texts, *_changed(texts), *texts[:ALONE]]
+
+
+def align(
+    judge: Embedder, reader: Embedder, texts: Sequence[str], tick: Callable[[int], None]
+) -> Alignment:
+    """Fit an alignment.
+
+    Args:
+        judge: the embedder whose vectors are to be read.
+        reader: the one that the networks read.
+        texts: short ones, best of the kind that is to be found.
+        tick: told how many texts were embedded.
+
+    Raises:
+        UserError: there are fewer than FEWEST texts, or the judge gives vectors that cannot be
+            used.
+    """
+    if len(texts) < FEWEST:
+        raise UserError(f"{len(texts)} texts are too few to align {judge.name}: give {FEWEST}")
+    changed = _changed(texts)
+    given = [*PROBES, *texts, *changed]
+    parts = []
+    for i in range(0, len(given), BATCH):
+        parts.append(checked(judge, given[i : i + BATCH]))
+        tick(len(parts[-1]))
+    probes, vectors, moved = np.split(
+        np.concatenate(parts), [len(PROBES), len(PROBES) + len(texts)]
+    )
+    alone = np.concatenate([checked(judge, [text]) for text in texts[:ALONE]])
+    tick(len(alone))
+    ours, theirs = reader.encode([*texts, *changed]), np.concatenate([vectors, moved])
+    noise = float(np.max(1 - cosine(alone, vectors[: len(alone)])))
+    apart = 1 - cosine(probes[:-1], probes[1:])
+    fitted = _fit(theirs[: len(texts)], ours[: len(texts)], _tokens(reader, texts))
+    return Alignment(
+        judge.info,
+        reader.info,
+        len(texts),
+        scale=_apart(theirs, len(changed)) / _apart(ours, len(changed)),
+        noise=noise,
+        sees_case=bool(apart[0] > max(SAME, 4 * noise)),
+        sees_spacing=bool(apart[1] > max(SAME / 10, 4 * noise)),
+        probes=probes,
+        **fitted,
+    )
+
+
+def _fit(theirs: np.ndarray, ours: np.ndarray, tokens: np.ndarray) -> dict[str, Any]:
+    """The map of vectors [n, dim] to [n, reader's dim], and its agreement on held-out pairs."""
+    centre = unit(theirs).mean(0)
+    x = unit(unit(theirs) - centre)
+    y = np.concatenate([ours, np.log(tokens)[:, None]], 1)
+    order = np.random.default_rng(0).permutation(len(x))
+    held, rest = np.split(order, [max(1, round(HELD_OUT * len(x)))])
+
+    def agreement(strength: float) -> float:
+        weights, mean = ridge(x[rest], y[rest], strength)
+        mapped = x[held] @ weights + mean
+        return float(cosine(mapped[:, :-1], y[held, :-1]).mean())
+
+    found = {strength: agreement(strength) for strength in STRENGTHS}
+    best = max(found, key=found.__getitem__)
+    weights, mean = (part.astype(np.float32) for part in ridge(x, y, best))
+    return {
+        "agreement": found[best],
+        "centre": centre.astype(np.float32),
+        "weights": np.ascontiguousarray(weights[:, :-1]),
+        "mean": mean[:-1],
+        "lengths": np.append(weights[:, -1], mean[-1]),
+    }
+
+
+def ridge(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [d, m] and constant [m] of the ridge regression of y [n, m] on x [n, d], in whichever
+    of the two equal forms is smaller."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    centre, mean = x.mean(0), y.mean(0)
+    x, y = x - centre, y - mean
+    if len(x) < x.shape[1]:
+        weights = x.T @ np.linalg.solve(x @ x.T + strength * np.eye(len(x)), y)
+    else:
+        weights = np.linalg.solve(x.T @ x + strength * np.eye(x.shape[1]), x.T @ y)
+    return weights, mean - centre @ weights
+
+
+def _changed(texts: Sequence[str]) -> list[str]:
+    """Some of the texts, each with its middle word replaced by one of another text, behind the
+    same texts as they were."""
+    words = [text.split() for text in texts]
+    chosen = [i for i, row in enumerate(words) if len(row) >= 4][:CHANGED]
+    plain = [texts[i] for i in chosen]
+    changed = []
+    for i, other in zip(chosen, [*chosen[1:], *chosen[:1]], strict=True):
+        row, foreign = list(words[i]), words[other]
+        row[len(row) // 2] = foreign[len(foreign) // 2]
+        changed.append(" ".join(row))
+    return [*plain, *changed]
+
+
+def _apart(vectors: np.ndarray, changed: int) -> float:
+    """Median 1 - cosine of the texts of :func:`_changed`, the last rows, before and after."""
+    before, after = np.split(vectors[len(vectors) - changed :], 2)
+    return float(np.median(1 - cosine(before, after)))
+
+
+def _tokens(reader: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """How many tokens texts have for the reader, without special ones."""
+    return np.array([max(1, len(row) - 2) for row in reader.tokenize(texts)], np.float64)

@@ -1,0 +1,48 @@
+"""What a few texts show about an embedder that shows nothing else of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nanov2t.core.errors import UserError
+
+PROBES = (
+    "The cat sat down, 42 times.",
+    "the cat sat down, 42 times.",
+    "the cat sat down , 42 times .",
+)
+"""The first two differ in case alone, the last two in blanks."""
+
+
+class Probed(NamedTuple):
+    """The dimension, whether vectors have unit length, and whether case makes no difference."""
+
+    dim: int
+    normalized: bool
+    lowercase: bool
+
+
+def probe(name: str, embed: Callable[[Sequence[str]], np.ndarray]) -> Probed:
+    """Embed PROBES.
+
+    Raises:
+        UserError: what comes back is no array of a vector a text, or holds zeros or NaN.
+    """
+    vectors = np.asarray(embed(PROBES))
+    if (
+        vectors.ndim != 2
+        or len(vectors) != len(PROBES)
+        or not np.issubdtype(vectors.dtype, np.number)
+    ):
+        raise UserError(
+            f"embedder {name}: gave {vectors.dtype} of shape {vectors.shape} for {len(PROBES)} "
+            f"texts, not numbers of shape ({len(PROBES)}, dim)"
+        )
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise UserError(f"embedder {name}: gave a vector that is zero or not finite")
+    same = np.abs(vectors[0] - vectors[1]).max() < 1e-6 * lengths[0]
+    return Probed(vectors.shape[1], bool((np.abs(lengths - 1) < 1e-3).all()), bool(same))

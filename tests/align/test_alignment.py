@@ -1,0 +1,200 @@
+"""Alignments, and the vectors that they let the bundled inverter read."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import second as second_module
+
+from nanov2t import Budget, load_inverter
+from nanov2t.align.alignment import Alignment
+from nanov2t.align.fit import align, ridge, texts_embedded
+from nanov2t.align.making import alignment_of, crops, make_alignment
+from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import cosine
+from nanov2t.embedders.function import FunctionEmbedder
+from nanov2t.pretrained import DEFAULT
+
+TEXTS = ["the train was late again", "my father repairs clocks"]
+
+
+def test_ridge_is_the_least_squares_of_both_forms():
+    rng = np.random.default_rng(0)
+    for n, d in ((50, 8), (8, 50)):
+        x, y = rng.normal(size=(n, d)), rng.normal(size=(n, 3))
+        weights, constant = ridge(x, y, 0.5)
+        centred, wanted = x - x.mean(0), y - y.mean(0)
+        gradient = centred.T @ (centred @ weights - wanted) + 0.5 * weights
+        np.testing.assert_allclose(gradient, 0, atol=1e-9)
+        np.testing.assert_allclose((x @ weights + constant).mean(0), y.mean(0), atol=1e-9)
+
+
+def test_what_an_alignment_knows(second, minilm, alignment):
+    assert alignment.agreement > 0.55
+    assert not alignment.sees_case and not alignment.sees_spacing  # its tokenizer is MiniLM's
+    assert alignment.noise < 1e-6
+    long = "a letter from my sister in the north told us about the long winter there"
+    short, longer = alignment.tokens(second.encode([TEXTS[0], long]))
+    assert 3 < short < 8 < longer
+    # By its cosine a changed word is smaller or larger than by the reader's.
+    near = ["the train was late again today", "the train was late again yesterday"]
+    theirs, ours = (1 - cosine(*np.split(e.encode(near), 2))[0] for e in (second, minilm))
+    assert alignment.scale == pytest.approx(theirs / ours, rel=0.7)
+
+
+def test_learning_on_finds_the_place_that_the_map_misses(second, minilm, alignment, passages):
+    text = "the bridge was finished in spring"
+    near = [text.replace(w, o) for w in text.split() for o in ("night", "garden", "two")]
+    held, place = second.encode([text])[0], minilm.encode([text])[0]
+    mapped = alignment.place(held[None])[0]
+    learnt = alignment.learn(held, second.encode(near), minilm.encode(near))
+    assert learnt @ place > 0.93 > mapped @ place
+    # A text that was judged already is its own place.
+    known = alignment.learn(held, second.encode([*near, text]), minilm.encode([*near, text]))
+    assert known @ place > 0.98
+
+
+def test_texts_of_a_second_embedder_come_back(second, aligned):
+    vectors = second.encode(TEXTS)
+    for text, inversion in zip(TEXTS, aligned.invert(vectors), strict=True):
+        assert inversion.text == text and inversion.stopped == "exact"
+        assert inversion.embedder_calls <= 3000
+
+
+def test_every_judged_text_is_counted_and_the_budget_kept(second, aligned, monkeypatch):
+    seen: list[str] = []
+
+    def counting(texts):
+        seen.extend(texts)
+        return second_module.embed(texts)
+
+    monkeypatch.setattr(second, "function", counting)
+    vectors = second.encode(["a museum of old radios opened in the harbour"])
+    seen.clear()
+    [inversion] = aligned.invert(vectors, budget=Budget(embeddings=200))
+    assert inversion.embedder_calls == len(seen) == len(set(seen)) == 200
+    assert inversion.stopped == "budget"
+    [vector] = second.encode([inversion.text])
+    assert inversion.cosine == pytest.approx(float(vector @ vectors[0]), abs=1e-6)
+
+
+def test_an_alignment_is_found_again_and_small(second, minilm, alignment, tmp_path):
+    alignment.save(tmp_path / "a")
+    again = Alignment.load(tmp_path / "a")
+    assert again.embedder == alignment.embedder and again.scale == alignment.scale
+    vectors = second.encode(TEXTS)
+    np.testing.assert_allclose(again.place(vectors), alignment.place(vectors), atol=2e-3)
+    assert sum(f.stat().st_size for f in (tmp_path / "a").iterdir()) < 5 << 20
+    again.check(second)
+
+
+def test_an_alignment_for_another_model_or_version_is_refused(second, alignment, minilm):
+    with pytest.raises(UserError, match=r"is for name second:embed, not .*MiniLM.*: align again"):
+        alignment.check(minilm)
+
+    def retrained(texts):
+        return second_module.embed([text[::-1] for text in texts])
+
+    other = FunctionEmbedder(retrained, "second:embed")
+    with pytest.raises(UserError, match=r"another version of second:embed: .* apart: align again"):
+        alignment.check(other)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_alignment_is_one_line(alignment, tmp_path, damage):
+    alignment.save(tmp_path / "a")
+    path = tmp_path / "a" / "alignment.safetensors"
+    path.unlink() if damage == "missing" else path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="missing" if damage == "missing" else "damaged alignment"):
+        Alignment.load(tmp_path / "a")
+
+
+def test_an_alignment_is_made_once_and_made_anew_for_another_version(minilm, capsys, monkeypatch):
+    monkeypatch.setattr("nanov2t.align.making.PAIRS", 100)
+    calls = []
+
+    def embed(texts):
+        calls.append(len(texts))
+        return minilm.encode(texts)[:, :200] * (1 if len(calls) < 10**6 else 2)
+
+    judge = FunctionEmbedder(embed, "mine:embed")
+    first = alignment_of(judge, minilm)
+    assert "aligning mine:embed once: 2" in capsys.readouterr().err
+    calls.clear()
+    second = alignment_of(judge, minilm)
+    assert sum(calls) == 3 and second.pairs == first.pairs == 100  # the probes alone
+    monkeypatch.setattr(judge, "function", lambda texts: minilm.encode(texts)[:, 100:300])
+    third = alignment_of(judge, minilm)
+    assert "another version of mine:embed" in capsys.readouterr().err
+    assert not np.allclose(third.centre, first.centre)
+
+
+def test_crops_are_short_and_written_in_two_ways(minilm, passages):
+    found = crops(passages, minilm, 60)
+    lengths = {len(ids) - 2 for ids in minilm.tokenize(found)}
+    assert len(found) == 60 and {4, 8, 16} <= lengths and max(lengths) <= 16
+    assert any(text != text.lower() for text in found)
+    assert len(texts_embedded(found)) > 60
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        (lambda texts: np.ones((len(texts) + 1, 4)), r"gave float64 of shape \(4, 4\) for 3 texts"),
+        (lambda texts: np.ones(len(texts)), r"of shape \(3,\)"),
+        (lambda texts: np.zeros((len(texts), 4)), "zero or not finite"),
+        (lambda texts: np.full((len(texts), 4), np.nan), "zero or not finite"),
+        (lambda texts: [["a"] * 4] * len(texts), "ValueError: could not convert string"),
+        (lambda texts: 1 / 0, "embedder f: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_function_that_gives_no_vectors_is_one_line(vectors, said):
+    with pytest.raises(UserError, match=said):
+        FunctionEmbedder(vectors, "f")
+
+
+def test_a_function_that_changes_its_mind_is_one_line(second, aligned, monkeypatch):
+    vectors = second.encode(TEXTS)
+    monkeypatch.setattr(second, "function", lambda texts: second_module.embed(texts)[:, :100])
+    with pytest.raises(UserError, match=r"gave vectors of shape \(\d+, 100\) for \d+ texts"):
+        aligned.invert(vectors)
+
+    def broken(texts):
+        made = second_module.embed(texts)
+        made[-1] = np.nan
+        return made
+
+    monkeypatch.setattr(second, "function", broken)
+    with pytest.raises(UserError, match=r"the vector of '.+' is not finite"):
+        aligned.invert(vectors)
+
+
+def test_too_few_texts_are_refused(second, minilm, tmp_path):
+    with pytest.raises(UserError, match="--pairs must be at least 20, not 0"):
+        make_alignment(second, minilm, pairs=0)
+    with pytest.raises(UserError, match="5 texts are too few to align second:embed"):
+        align(second, minilm, ["a text"] * 5, lambda done: None)
+
+
+def test_vectors_of_another_dimension_name_the_remedy(bundled):
+    said = "vectors have 768 numbers, sentence-transformers/all-MiniLM-L6-v2 makes 384: name the"
+    with pytest.raises(UserError, match=re.escape(said)):
+        bundled.invert(np.ones((2, 768), np.float32))
+
+
+def test_an_aligned_folder_is_an_inverter(second, alignment, tmp_path):
+    alignment.save(tmp_path / "mine")
+    inverter = load_inverter(tmp_path / "mine", budget=Budget(embeddings=50))
+    assert inverter.embedder.name == "second:embed" and inverter.reader.dim == 384
+    [inversion] = inverter.invert(second.encode(TEXTS[:1]))
+    assert inversion.embedder_calls >= 20
+    renamed = dataclasses.replace(second.info, name="other:embed")
+    with pytest.raises(UserError, match="is for name second:embed, not other:embed"):
+        other = FunctionEmbedder(second_module.embed, "other:embed")
+        assert other.info.name == renamed.name
+        load_inverter(tmp_path / "mine", embedder=other)
+
+
+def test_the_readers_own_vectors_need_no_alignment(minilm):
+    assert load_inverter(DEFAULT, embedder=minilm).alignment is None
