@@ -9,7 +9,7 @@ FILES = sorted(
     for folder in ("src", "tests", "benchmarks", "docs")
     for path in (ROOT / folder).rglob("*.py")
 )
-FILE_LINES = 300
+FILE_LINES = 500
 FUNCTION_LINES = 60
 
 
@@ -35,6 +35,6 @@ def test_what_is_too_long_is_found():
     function = "    async def inner():\n" + "        pass\n" * 59
     assert oversized(f"class Outer:\n{function}") == []
     assert oversized(f"class Outer:\n{function}        pass\n") == ["inner: 61"]
-    assert oversized("\n" * 300) == []
-    assert oversized("\n" * 301) == ["file: 301"]
+    assert oversized("\n" * 500) == []
+    assert oversized("\n" * 501) == ["file: 501"]
     assert {path.relative_to(ROOT).parts[0] for path in FILES} >= {"src", "tests", "benchmarks"}
