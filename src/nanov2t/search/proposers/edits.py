@@ -121,9 +121,9 @@ class Combinations(Proposer):
         trial = self.edits.trials.pop(state, None)
         if trial is None:
             return []
-        cosines = state.cosines
+        cosines = state.cosines  # without the texts for which the budget had no room
         helpful = sorted(
-            (text for text in trial.edits if cosines[text] > trial.cosine),
+            (text for text in trial.edits if cosines.get(text, -1.0) > trial.cosine),
             key=lambda text: -cosines[text],
         )
         sets = combinations([trial.edits[text] for text in helpful])
