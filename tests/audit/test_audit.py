@@ -152,9 +152,9 @@ def test_an_audit_that_fails(audit, tmp_path):
     [
         (["--defence", "sponge"], "defence sponge: neither one of"),
         (["--defence", "int8", "--pairs", "9"], "--pairs 9: between 2 and 3"),
-        (["--lengths", "64"], "--lengths 64: the inverter writes 1 to 8"),
+        (["--lengths", "64"], "--lengths 64: inverter tiny writes 1 to 8 tokens"),
         (["--texts", "none.txt"], "none.txt: no such file"),
-        (["--queries", "none"], "none/corpus.jsonl: cannot be read"),
+        (["--queries", "none"], "none: no such folder"),
         (["--gate", "none.yaml"], "none.yaml: cannot be read"),
         (["--baseline", "none.json"], "none.json: cannot be read"),
         (["--limit", "1"], "--limit must be at least 2"),

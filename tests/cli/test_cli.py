@@ -68,7 +68,8 @@ def test_invert_prints_a_json_object_a_line(run, folder):
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and [row["text"] for row in rows] == ["Hello World", "a second text"]
     for row in rows:
-        assert list(row) == ["text", "inverted", "cosine", "stopped", "embedder_calls", "rounds"]
+        facts = ["inverted", "cosine", "stopped", "embedder_calls", "unseen_tokens"]
+        assert list(row) == ["text", *facts, "rounds"] and row["unseen_tokens"] == 0
         assert [list(r) for r in row["rounds"]] == [["round", "text", "cosine"]] * 2
         assert row["stopped"] == "rounds" and row["inverted"] == row["rounds"][-1]["text"]
 
