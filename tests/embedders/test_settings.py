@@ -2,10 +2,12 @@
 
 import dataclasses
 import itertools
+import time
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from sentence_transformers import SentenceTransformer
 from sentence_transformers import models as modules
 
@@ -165,3 +167,16 @@ def test_settings_that_do_not_exist(spec, settings, said):
     with pytest.raises(UserError) as error:
         load_embedder(spec, "cpu", **settings)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing"])
+def test_an_unknown_name_is_refused_soon_where_there_is_no_network(name, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    began = time.monotonic()
+    with pytest.raises(UserError) as error:
+        load_embedder(name, "cpu")
+    assert time.monotonic() - began < 10
+    assert str(error.value) == (
+        f"embedder {name}: no folder of that name, and not found on the Hub: it cannot be reached"
+    )

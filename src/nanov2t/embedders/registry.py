@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants, get_session
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.functions import load_function
@@ -21,6 +22,8 @@ from nanov2t.embedders.settings import EmbedderSettings, parse_spec
 
 FUNCTION = re.compile(r"[\w.]+:\w+")
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+HUB_SECONDS = 5
+"""How long the Hub is waited for."""
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -68,17 +71,39 @@ def load_embedder(
         path, name = str(_minilm_folder()), plain.replace("minilm", MINILM)
     elif os.path.sep in source and source.count("/") != 1 and not Path(source).is_dir():
         raise UserError(f"embedder {plain}: no such folder")
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        model = SentenceTransformer(
-            path, device=str(device) if device else None, truncate_dim=settings.truncate_dim
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"embedder {plain}: {first_line(error)}") from None
+    model = _load_model(path, plain, device, settings.truncate_dim)
     if part:
         model = _mean_pooled(model, plain)
     return SentenceEmbedder(model, name, settings)
+
+
+def _load_model(
+    path: str, spec: str, device: str | torch.device | None, truncate_dim: int | None
+) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    offline = not Path(path).is_dir() and not _hub_answers()
+    try:
+        return SentenceTransformer(
+            path,
+            device=str(device) if device else None,
+            truncate_dim=truncate_dim,
+            local_files_only=offline,
+        )
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        if offline:
+            reason = "no folder of that name, and not found on the Hub: it cannot be reached"
+        raise UserError(f"embedder {spec}: {reason}") from None
+
+
+def _hub_answers() -> bool:
+    """Whether the Hub can be reached; Sentence Transformers would try for a minute."""
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception:  # of the HTTP library, which differs between versions of the Hub's client
+        return False
+    return True
 
 
 def _mean_pooled(model: Any, spec: str) -> Any:
