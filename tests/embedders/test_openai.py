@@ -13,6 +13,7 @@ import pytest
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.openai import OpenAIEmbedder
+from nanov2t.embedders.probes import PROBES
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.load import load_inverter
 from nanov2t.train.build import build_generator
@@ -77,7 +78,8 @@ def local():
 
 
 @pytest.fixture
-def server(local, monkeypatch):
+def server(local, monkeypatch, tmp_path):
+    monkeypatch.setenv("NANOV2T_CACHE", str(tmp_path / "cache"))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     with Server(local) as server:
@@ -97,7 +99,10 @@ def test_vectors_are_those_of_the_model_behind_it(server, local, monkeypatch):
     )
     texts = ["a cat", "the dog barks", "", "night falls", "it rains"]
     assert np.allclose(embedder.encode(texts), local.encode(texts), atol=1e-5)
-    assert [len(texts) for texts, _ in server.seen] == [1, 2, 2, 1], "a probe, then batches of two"
+    assert server.seen[0][0] == list(PROBES)
+    assert sorted(len(texts) for texts, _ in server.seen[1:]) == [1, 2, 2], "batches of two"
+    assert np.allclose(embedder.encode(texts), local.encode(texts), atol=1e-5)
+    assert len(server.seen) == 4, "what came is kept"
     assert embedder.encode([]).shape == (0, 384)
     assert embedder.normalize(" A cat ") == "A cat" and not embedder.reads(local.tokenizer)
 
@@ -116,7 +121,7 @@ def test_prompts_and_dimensions_are_sent(server, local):
     assert np.allclose(short.encode(["a cat"]), local.encode(["a cat"])[:, :100], atol=1e-5)
     server.full = True
     with pytest.raises(UserError, match="384 dimensions, where 100 were asked for"):
-        short.encode(["a cat"])
+        short.encode(["a dog"])
 
 
 def test_refusals_of_the_moment_are_retried(server, local):
@@ -174,11 +179,11 @@ def test_what_the_user_can_mend(server, monkeypatch):
         load_embedder("openai:minilm")
 
 
-def test_openai_needs_no_call_to_know_its_own_models(monkeypatch):
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+def test_one_call_tells_what_is_known_of_a_model(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert load_embedder("openai:text-embedding-ada-002").dim == 1536
-    assert load_embedder("openai:text-embedding-3-large").dim == 3072
+    assert load_embedder("openai:text-embedding-ada-002").dim == 384
+    assert server.seen == [(list(PROBES), KEY)]
 
 
 def test_an_inverter_of_a_servers_vectors(server, tmp_path):

@@ -21,7 +21,7 @@ from nanov2t.cli.searching import Invert
 from nanov2t.cli.serving import Ui
 from nanov2t.core.errors import UserError, did_you_mean
 from nanov2t.train.config import TrainConfig
-from nanov2t.train.recipes import load_config
+from nanov2t.train.recipes import check_recipe, load_config
 from nanov2t.train.recipes import train as train_by
 
 COMMANDS: dict[str, Any] = {
@@ -99,6 +99,7 @@ def train(args: list[str]) -> None:
         raise UserError("train: give a recipe first, such as: nanov2t train configs/toy.yaml")
     default = load_config(Path(args[0])) if given else TrainConfig()
     config = parse(type(default), args[given:], "nanov2t train CONFIG.yaml", default=default)
+    check_recipe(config)
     quiet()
     from nanov2t.evaluation.shared import is_first
 

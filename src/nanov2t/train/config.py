@@ -186,6 +186,15 @@ class TrainConfig(RunConfig):
             "data.short_share": self.data.short_share,
             "drafts.share": self.drafts.share,
         }
+        least = {
+            "optim.batch": self.optim.batch,
+            "optim.micro_batch": self.optim.micro_batch,
+            "drafts.rounds": self.drafts.rounds,
+            "drafts.pool": self.drafts.pool,
+        }
+        for name, count in least.items():
+            if count < 1:
+                raise UserError(f"{name} must be at least 1, not {count}")
         for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, not {value}")

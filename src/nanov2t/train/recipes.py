@@ -14,8 +14,9 @@ import dacite
 import yaml
 
 from nanov2t.core.errors import UserError, did_you_mean
+from nanov2t.core.files import check_writable
 from nanov2t.core.manifest import flat
-from nanov2t.core.passages import FORMATS
+from nanov2t.core.passages import FORMATS, check_source
 from nanov2t.train.config import TrainConfig, settings_of
 from nanov2t.train.network_config import EditRecipe, PrefixRecipe
 
@@ -50,7 +51,7 @@ def load_config(path: Path) -> Recipe:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if not isinstance(values, dict):
-            raise UserError("holds no settings")
+            raise UserError("holds no settings; write them as name: value, one a line")
         kind = str(values.get("network", "t5"))
         if kind not in KINDS:
             raise UserError(
@@ -74,7 +75,7 @@ def train(config: Recipe) -> Path:
     Raises:
         UserError: a file or folder that the settings name is missing, or the training cannot begin.
     """
-    _check_files(config)
+    check_recipe(config)
     if isinstance(config, PrefixRecipe):
         from nanov2t.train.prefix import train_prefix
 
@@ -144,8 +145,13 @@ def _wrong(error: dacite.WrongTypeError) -> str:
     return f"{error.field_path} must be {expected}, not {value!r}{near}"
 
 
-def _check_files(config: Recipe) -> None:
-    """Refuse missing files and folders before anything is loaded."""
+def check_recipe(config: Recipe) -> None:
+    """Refuse missing files and folders, and a run folder that cannot be written, before anything is
+    loaded.
+
+    Raises:
+        UserError: as it says.
+    """
     if not config.data.train:
         raise UserError("data.train: name the training text")
     for setting, value in flat(settings_of(config)).items():
@@ -154,3 +160,6 @@ def _check_files(config: Recipe) -> None:
         name = re.split("[?#]", value)[0] if setting == "embedder" else value
         if _is_path(name) and not Path(name).exists():
             raise UserError(f"{setting} {value}: no such file or folder")
+    for source in filter(None, (config.data.train, config.data.dev)):
+        check_source(source)
+    check_writable(config.out)
