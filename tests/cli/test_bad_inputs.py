@@ -246,7 +246,7 @@ def test_one_line_says_what_is_wrong(command, folder, taken, monkeypatch, line, 
     before = sorted(folder.rglob("*"))
     code, out, err = command(*words_of(line.replace("TAKEN", taken)))
     check(said.replace("TAKEN", taken), code, out, err)
-    assert [path for path in sorted(folder.rglob("*")) if "runs" not in path.parts] == before
+    assert sorted(folder.rglob("*")) == before
 
 
 ALONE = """

@@ -63,7 +63,7 @@ def test_the_toy_finds_its_text_from_anywhere(tmp_path, monkeypatch):
         (["--data.train", ""], "data.train: name the training text"),
         (["--drafts.hypothesizer", "./gone"], "drafts.hypothesizer ./gone: no such file or folder"),
         (["--embedder", "./gone?prompt=a"], "embedder ./gone?prompt=a: no such file or folder"),
-        (["--out", "file/run"], "file/run: Not a directory"),
+        (["--out", "file/run"], "file/run: cannot be written: Not a directory"),
     ],
 )
 def test_what_is_missing_is_said_before_a_model_is_loaded(write, tmp_path, args, said):

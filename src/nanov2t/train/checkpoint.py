@@ -4,7 +4,6 @@ of the task, position."""
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.files import write_whole
+from nanov2t.core.files import check_writable, write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.train.config import RunConfig, settings_of
 from nanov2t.train.shard import gather, scatter
@@ -112,21 +111,19 @@ class Checkpoints:
 
 
 def check_folder(config: RunConfig) -> None:
-    """Make the run folder.
+    """Refuse a run folder that holds a run with other settings, or cannot be written.
 
     Raises:
-        UserError: it holds a run with other settings, or cannot be written.
+        UserError: as it says.
     """
+    check_writable(config.out)
     path = config.out / SETTINGS
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if not os.access(config.out, os.W_OK):
-            raise UserError(f"{config.out}: cannot be written")
         if path.exists():
             before = yaml.safe_load(path.read_text(encoding="utf-8"))
             check_same_run(config.out, before, _kept(config), "--out")
     except OSError as error:
-        raise UserError(f"{config.out}: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
 

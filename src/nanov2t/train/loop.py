@@ -20,6 +20,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from nanov2t.core.errors import UserError
+from nanov2t.core.files import make_folder
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.train.checkpoint import Checkpoints, check_folder
 from nanov2t.train.config import RunConfig, StepConfig, seconds
@@ -80,6 +81,7 @@ def run(
     Raises:
         UserError: the run folder holds a damaged checkpoint.
     """
+    make_folder(config.out)
     checkpoints = Checkpoints(config, accelerator)
     model.to(accelerator.device)
     if not checkpoints.exist:
