@@ -2,6 +2,7 @@
 
     python benchmarks/exact.py PASSAGES [--tokens 4 8 16 32] [--limit 100] [--skip 0]
     python benchmarks/exact.py --lines tests/secrets.txt
+    python benchmarks/exact.py PASSAGES --tokens 8 --embedder all-mpnet-base-v2
 
 From each passage one crop is drawn, at a random word. Prints a row a length, with 95 % bootstrap
 intervals over texts, and what it cost; on stderr, how it stands. Seconds are those of a text in a
@@ -12,21 +13,24 @@ import itertools
 import json
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 import tyro
 
-from nanov2t import load_inverter
+from nanov2t import load_embedder, load_inverter
+from nanov2t.align.making import make_alignment
 from nanov2t.core.passages import read_passages
 from nanov2t.embedders.text import decode_texts, reference
 from nanov2t.evaluation.metrics import bleu, exact_match, interval, token_f1
 from nanov2t.inverter import Inverter
-from nanov2t.pretrained import DEFAULT
+from nanov2t.pretrained import DEFAULT, PAIRS
 from nanov2t.search.options import UNLIMITED, Budget
 from nanov2t.search.state import Inversion
 
@@ -46,6 +50,10 @@ class Options:
     skip: int = 0
     """Passages that are passed over."""
     inverter: str = DEFAULT
+    embedder: str | None = None
+    """What made the vectors, if not the inverter's own embedder; as in `nanov2t invert`."""
+    pairs: int = PAIRS
+    """Texts that its alignment is fitted on."""
     effort: Literal["fast", "default", "thorough"] = "default"
     budget: int = 0
     """Embeddings a text; 0: those of the effort."""
@@ -66,7 +74,7 @@ def crops(passages: Iterator[str], inverter: Inverter, tokens: int, seed: int) -
         start = draw.randrange(len(ids) - tokens)
         while start > 0 and words[start] == words[start - 1]:
             start -= 1
-        yield decode_texts([ids[start : start + tokens]], tokenizer, inverter.embedder)[0]
+        yield decode_texts([ids[start : start + tokens]], tokenizer, inverter.reader)[0]
 
 
 def measure(inverter: Inverter, texts: list[str], show: int) -> dict[str, object]:
@@ -103,11 +111,23 @@ def figures(found: list[Inversion], texts: list[str], seconds: float) -> dict[st
     }
 
 
+def load(options: Options, budget: Budget) -> Inverter:
+    """The inverter, with an alignment on as many pairs as asked for."""
+    spec: str | Path = options.inverter
+    embedder = None if options.embedder is None else load_embedder(options.embedder)
+    if embedder is not None:
+        made = make_alignment(embedder, load_embedder("minilm"), pairs=options.pairs)
+        print(json.dumps({"agreement": round(made.agreement, 3), "scale": round(made.scale, 3)}))
+        spec = Path(tempfile.mkdtemp()) / "aligned"
+        made.save(spec)
+    return load_inverter(spec, embedder=embedder, effort=options.effort, budget=budget)
+
+
 def main(options: Options) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     budget = Budget(embeddings=options.budget) if options.budget else UNLIMITED
-    inverter = load_inverter(options.inverter, effort=options.effort, budget=budget)
+    inverter = load(options, budget)
     if options.lines:
         lines = list(read_passages(options.lines))[options.skip :][: options.limit]
         limit, embedder = inverter.max_tokens, inverter.embedder

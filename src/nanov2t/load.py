@@ -46,9 +46,9 @@ def load_inverter(
 
     Args:
         name: `minilm-exact` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`,
-            `ada-002`), or the folder or Hub name of a generator, of a training run, or of a folder
-            with the subfolders `hypothesizer` and `corrector`. Generators may be ours, nanoV2T's or
-            vec2text's.
+            `ada-002`), or the folder or Hub name of a generator, of a training run, of a folder
+            with the subfolders `hypothesizer` and `corrector`, or the folder of an alignment.
+            Generators may be ours, nanoV2T's or vec2text's.
         hypothesizer: another such name, whose generator writes the first hypotheses for the
             corrector in `name`.
         embedder: what made the vectors: an embedder, its spec, or a function from a list of texts
@@ -69,13 +69,8 @@ def load_inverter(
             was trained for another embedder.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options: dict[str, Any] = {
-        "search": search,
-        "defence": defence,
-        "effort": effort,
-        "budget": budget,
-        "tolerance": tolerance,
-    }
+    options: dict[str, Any] = {"search": search, "defence": defence, "effort": effort}
+    options |= {"budget": budget, "tolerance": tolerance}
     folder, alignment = BUNDLED.get(str(name)) or locate(name), None
     if (folder / ALIGNMENT_FILES[1]).is_file():
         alignment, folder = Alignment.load(folder), BUNDLED[DEFAULT]
@@ -92,13 +87,26 @@ def load_inverter(
     generators = [g.to(device) for g in (first, second) if g is not None]
     for generator in generators:
         generator.fast = fast
+    return Inverter(
+        _own_embedder(name, generators, embedder, device), tokenizer, first, second, **options
+    )
+
+
+def _own_embedder(
+    name: str | Path, generators: list[Generator], embedder: Embedder | None, device: torch.device
+) -> Embedder:
+    """The embedder that generators were trained for, loaded unless one is given.
+
+    Raises:
+        UserError: the one that is given is another one.
+    """
     if embedder is None:
         embedder = load_embedder(_embedder_of(name, generators), device)
     for generator in generators:
         _check_dim(embedder.info, generator.config.dim)
         if generator.config.embedder is not None:
             _check_embedder(embedder.info, generator.config.embedder)
-    return Inverter(embedder, tokenizer, first, second, **options)
+    return embedder
 
 
 def _embedder_of(name: str | Path, generators: list[Generator]) -> str:

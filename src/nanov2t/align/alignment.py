@@ -29,8 +29,9 @@ FILES = ("config.json", "alignment.safetensors")
 SAME = 2e-3
 """1 - cosine up to which two probes are of one version. Servers round differently from day to day;
 another model, or another prompt, moves them by more."""
-WIDTH, DOUBT = 0.25, 0.02
-"""Of the kernel exp((cosine - 1) / WIDTH), and the noise that it allows for."""
+WIDTH, FAR, DOUBT = 0.25, 0.5, 0.02
+"""Of the kernels exp((cosine - 1) / width) into the reader's space and back, and the noise that
+they allow for."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Alignment:
         centre: float32 [dim], mean of its unit vectors.
         weights: float32 [dim, reader's dim] on centred unit vectors, and `mean`, which is added.
         lengths: float32 [dim + 1], the log number of reader's tokens likewise, the constant last.
+        back: float32 [reader's dim + 1, dim], the reader's vectors to centred ones, likewise.
         probes: float32 [3, dim], vectors of PROBES, which tell one version of the embedder from
             another.
     """
@@ -64,6 +66,7 @@ class Alignment:
     weights: np.ndarray
     mean: np.ndarray
     lengths: np.ndarray
+    back: np.ndarray
     probes: np.ndarray
 
     def centred(self, vectors: np.ndarray) -> np.ndarray:
@@ -101,6 +104,31 @@ class Alignment:
         place: np.ndarray = unit(self._mapped(target) + weights @ missed)[0].astype(np.float32)
         return place
 
+    def forecast(
+        self, vector: np.ndarray, seen: np.ndarray, places: np.ndarray, texts: np.ndarray
+    ) -> np.ndarray:
+        """How near texts will be, before they are judged, by those that were: the map back, and
+        kernel regression on what it misses.
+
+        Args:
+            vector, seen, places: as for :meth:`learn`.
+            texts: [m, reader's dim], vectors by the reader.
+
+        Returns:
+            float [m], about the cosines of centred vectors.
+        """
+        missed = self.centred(seen) - self._mapped_back(places)
+        known = np.exp((places @ places.T - 1) / FAR)
+        known[np.diag_indices_from(known)] += DOUBT
+        weights = np.linalg.solve(known, missed)
+        made = self._mapped_back(texts) + np.exp((texts @ places.T - 1) / FAR) @ weights
+        near: np.ndarray = unit(made) @ self.centred(vector[None])[0]
+        return near
+
+    def _mapped_back(self, places: np.ndarray) -> np.ndarray:
+        mapped: np.ndarray = places @ self.back[:-1] + self.back[-1]
+        return mapped
+
     def _mapped(self, centred: np.ndarray) -> np.ndarray:
         mapped: np.ndarray = centred @ self.weights + self.mean
         return mapped
@@ -128,7 +156,7 @@ class Alignment:
         arrays = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
         settings = {k: v for k, v in values.items() if k not in arrays}
         settings |= {k: dataclasses.asdict(settings[k]) for k in ("embedder", "reader")}
-        arrays["weights"] = arrays["weights"].astype(np.float16)
+        arrays |= {k: arrays[k].astype(np.float16) for k in ("weights", "back")}
         with replacing(path) as folder:
             (folder / FILES[0]).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
             save_file(arrays, folder / FILES[1])

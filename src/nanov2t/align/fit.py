@@ -92,12 +92,14 @@ def _fit(theirs: np.ndarray, ours: np.ndarray, tokens: np.ndarray) -> dict[str, 
     found = {strength: agreement(strength) for strength in STRENGTHS}
     best = max(found, key=found.__getitem__)
     weights, mean = (part.astype(np.float32) for part in ridge(x, y, best))
+    back = np.vstack(ridge(ours, x, best)).astype(np.float32)
     return {
         "agreement": found[best],
         "centre": centre.astype(np.float32),
         "weights": np.ascontiguousarray(weights[:, :-1]),
         "mean": mean[:-1],
         "lengths": np.append(weights[:, -1], mean[-1]),
+        "back": back,
     }
 
 

@@ -33,6 +33,8 @@ FOREMOST = 4
 """Times as many edits and moves as of others that are tried of the foremost parents."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
+SIFTED = 3
+"""Texts that are forecast for each that another embedder judges."""
 LEARNING = 3
 """Rounds after which the target's place is learnt again."""
 ROUGH = 5e-4
@@ -83,9 +85,14 @@ class Population(Ranking):
             for place, row, h in zip(places, ids.tolist(), hidden, strict=True):
                 # A copy, since a view would keep the states of all texts.
                 known[place] = (tuple(row), h.clone())
-        judged = judge(state, written, own)
+        chosen = self._sift(state, own)
+        texts, written = [texts[i] for i in chosen], [written[i] for i in chosen]
+        judged = judge(state, written, own[chosen])
         scale = state.target.judge.scale
-        members = [Member(h.text, h.cosine, *known[i], scale=scale) for i, h in enumerate(judged)]
+        members = [
+            Member(h.text, h.cosine, *known[i], scale=scale)
+            for i, h in zip(chosen, judged, strict=True)
+        ]
         self._note(state, judged)
         if state.surface is not None:
             state.cosines.update(zip(texts, (h.cosine for h in judged), strict=True))
@@ -93,6 +100,16 @@ class Population(Ranking):
             state.exact.update(written)
         state.pool = best([*state.pool, *judged], SIZE)
         return members
+
+    def _sift(self, state: SearchState, own: np.ndarray) -> list[int]:
+        """Which texts are worth a judgement, by their vectors [n, dim] from the reader: all, unless
+        another embedder judges and enough is known to forecast it."""
+        alignment, near = state.target.judge.alignment, state.nearest
+        if alignment is None or near is None or state.target.undefended is None or not len(own):
+            return list(range(len(own)))
+        _, vectors, places = near
+        worth = alignment.forecast(state.target.undefended, vectors, places, own)
+        return sorted(np.argsort(-worth, kind="stable")[: -(-len(own) // SIFTED)].tolist())
 
     def _fittest(self, state: SearchState, members: Sequence[Member]) -> list[Member]:
         """The fittest, fittest first, and the one of the highest cosine."""
