@@ -130,6 +130,25 @@ def test_an_alignment_is_made_once_and_made_anew_for_another_version(minilm, cap
     assert not np.allclose(third.centre, first.centre)
 
 
+def test_vectors_of_another_embedder_are_doubted(second, alignment, passages):
+    own = second.encode(passages[:20])
+    assert alignment.doubt(own) == "" == alignment.doubt(-own[:3])  # three are too few to tell
+    said = alignment.doubt(np.random.default_rng(0).normal(size=(20, 256)))
+    assert said.startswith("the vectors do not look like those of second:embed")
+
+
+def test_the_forecast_ranks_texts_that_were_not_judged(second, minilm, alignment, passages):
+    text = "the bridge was finished in spring"
+    near = [text.replace(w, o) for w in text.split() for o in ("night", "garden", "two", "old")]
+    judged, others = near[::2], [*near[1::2], text]
+    held, truly = second.encode([text])[0], cosine(second.encode(others), second.encode([text]))
+    vectors = (second.encode(judged), minilm.encode(judged))
+    forecast = alignment.forecast(held, *vectors, minilm.encode(others))
+    ranks = np.argsort(np.argsort(forecast)), np.argsort(np.argsort(truly))
+    assert np.corrcoef(*ranks)[0, 1] > 0.7
+    assert forecast[-1] > np.quantile(forecast, 0.8)
+
+
 def test_crops_are_short_and_written_in_two_ways(minilm, passages):
     found = crops(passages, minilm, 60)
     lengths = {len(ids) - 2 for ids in minilm.tokenize(found)}
@@ -141,7 +160,7 @@ def test_crops_are_short_and_written_in_two_ways(minilm, passages):
 @pytest.mark.parametrize(
     ("vectors", "said"),
     [
-        (lambda texts: np.ones((len(texts) + 1, 4)), r"gave float64 of shape \(4, 4\) for 3 texts"),
+        (lambda texts: np.ones((len(texts) + 1, 4)), r"gave float32 of shape \(4, 4\) for 3 texts"),
         (lambda texts: np.ones(len(texts)), r"of shape \(3,\)"),
         (lambda texts: np.zeros((len(texts), 4)), "zero or not finite"),
         (lambda texts: np.full((len(texts), 4), np.nan), "zero or not finite"),

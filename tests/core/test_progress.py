@@ -63,8 +63,8 @@ def test_only_one_process_says_anything(clock, capsys):
 
 def test_a_bar_on_a_terminal(monkeypatch):
     screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=80)
-    monkeypatch.setattr(module, "Console", lambda **_: terminal)
+    console = Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr(module, "terminal", lambda: console)
     with progress("inverting", 4, before=1) as tick:
         tick.say("a line")
         tick(2)

@@ -131,6 +131,28 @@ def test_refusals_of_the_moment_are_retried(server, local):
     assert len(server.seen) == 4
 
 
+def test_an_api_that_goes_away_costs_the_requests_in_flight_alone(server, local, monkeypatch):
+    monkeypatch.setattr("nanov2t.embedders.openai.BATCH", 10)
+    monkeypatch.setattr("nanov2t.embedders.openai.RETRIES", 0)
+    texts = [f"letter {i}" for i in range(40)]
+    embedder = load_embedder(f"openai:minilm@{server.url}")
+    server.failures = [503]
+    with pytest.raises(UserError, match="no vectors from minilm"):
+        embedder.encode(texts)
+    server.seen.clear()
+    again = load_embedder(f"openai:minilm@{server.url}")  # as the same command does, run again
+    assert np.allclose(again.encode(texts), local.encode(texts), atol=1e-5)
+    assert [len(texts) for texts, _ in server.seen] == [3, 10], "the probes, and what was refused"
+
+
+def test_requests_shrink_to_what_a_server_takes(server, local, monkeypatch):
+    embedder = load_embedder(f"openai:minilm@{server.url}")
+    server.failures = [413]
+    texts = [f"letter {i}" for i in range(20)]
+    assert np.allclose(embedder.encode(texts), local.encode(texts), atol=1e-5)
+    assert [len(texts) for texts, _ in server.seen[1:]] == [20, 10, 10]
+
+
 def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     server, monkeypatch, caplog, tmp_path
 ):

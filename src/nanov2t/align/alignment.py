@@ -29,6 +29,9 @@ FILES = ("config.json", "alignment.safetensors")
 SAME = 2e-3
 """1 - cosine up to which two probes are of one version. Servers round differently from day to day;
 another model, or another prompt, moves them by more."""
+FEW, SHARED = 8, 0.1
+"""Vectors, and the length of what an embedder's vectors share, below which they cannot be told from
+those of another."""
 WIDTH, FAR, DOUBT = 0.25, 0.5, 0.02
 """Of the kernels exp((cosine - 1) / width) into the reader's space and back, and the noise that
 they allow for."""
@@ -132,6 +135,21 @@ class Alignment:
     def _mapped(self, centred: np.ndarray) -> np.ndarray:
         mapped: np.ndarray = centred @ self.weights + self.mean
         return mapped
+
+    def doubt(self, vectors: np.ndarray) -> str:
+        """Why vectors [n, dim] seem not to be the embedder's: what all of its vectors share, they
+        do not. Empty if they do, or if they are too few to tell."""
+        shared = float(np.linalg.norm(self.centre))
+        good = vectors[np.isfinite(vectors).all(1) & (vectors != 0).any(1)]
+        if len(good) < FEW or shared < SHARED:
+            return ""
+        found = float((unit(good) @ self.centre).mean()) / shared
+        if abs(found - shared) < shared / 2:
+            return ""
+        return (
+            f"the vectors do not look like those of {self.embedder.name}: along the direction that "
+            f"its vectors share they reach {found:.2f} on average, its own {shared:.2f}"
+        )
 
     def check(self, judge: Embedder) -> None:
         """Refuse another embedder than the one it was made for.

@@ -62,6 +62,8 @@ def trainable(inverter: Inverter) -> PrefixLM:
     """
     if not isinstance(inverter.hypothesizer, PrefixLM):
         raise UserError("--train-budget: needs an inverter that looks inside its embedder")
+    if inverter.alignment is not None:
+        raise UserError(f"--train-budget: no weights of {inverter.embedder.name} to train on")
     return inverter.hypothesizer
 
 

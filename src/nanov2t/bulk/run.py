@@ -138,7 +138,8 @@ def look_at(source: Store, inverter: Inverter) -> list[str]:
     rows = source.read(0, min(source.count, HEAD))
     vectors = np.delete(rows.vectors, list(rows.errors), axis=0)
     remarks = [f"{source.count:,} vectors", f"{source.dim} dimensions", source.kind]
-    return remarks + describe_vectors(vectors, embedder.info)
+    doubt = inverter.alignment.doubt(vectors) if inverter.alignment else ""
+    return [*remarks, *describe_vectors(vectors, embedder.info), *filter(None, [doubt])]
 
 
 def _settings_of(inverter: Inverter) -> dict[str, Any]:

@@ -72,9 +72,13 @@ class SearchArguments:
                 budget=self._budget,
                 tolerance=self.tolerance,
             )
-        if limit := inverter.price:
-            print(f"nanov2t: {limit}", file=sys.stderr)
+        self._say(inverter.price)
         return inverter
+
+    @staticmethod
+    def _say(line: str) -> None:
+        if line:
+            print(f"nanov2t: {line}", file=sys.stderr)
 
     @property
     def _budget(self) -> Budget:
@@ -161,6 +165,8 @@ class Invert(SearchArguments):
         vectors = rows.vectors if rows else inverter.embedder.encode(references)
         errors = rows.errors if rows else {}
         inverter.check(vectors[[i for i in range(len(vectors)) if i not in errors]])
+        if self.vectors is not None and inverter.alignment is not None:
+            self._say(inverter.alignment.doubt(vectors))
         if self.json or not sys.stdout.isatty():
             self._to_lines(inverter, vectors, texts, rows)
         else:

@@ -17,6 +17,7 @@ from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Budget, Effort
 from nanov2t.search.population import Population, stalled
 from nanov2t.search.proposers.children import Children
+from nanov2t.search.proposers.common import Common
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.phrases import Phrases
@@ -110,7 +111,7 @@ def evolution_search(parts: Parts) -> RoundSearch:
         Moves(parts.guesser, scored, effort.parents, effort.moves),
     ]
     if parts.aligned:
-        proposers.append(Variants())
+        proposers += [Variants(), Common(parts.editor)]
     if parts.guesser is not None:
         proposers.append(
             Phrases(parts.guesser, parts.editor, max(1, effort.parents // 4), effort.phrases)

@@ -94,7 +94,7 @@ class RoundSearch(Search):
                     by_name[proposer.name] = texts
             names = [proposer.name for proposer in step]
             suggested = [
-                within(state.room, [by_name[name] for name in names])
+                within(state.wanted, [by_name[name] for name in names])
                 for state, by_name in zip(states, proposed, strict=True)
             ]
             self.ranking.rank(states, suggested)

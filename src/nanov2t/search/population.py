@@ -18,8 +18,8 @@ from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.base import Proposer
 from nanov2t.search.ranking import Ranking, best, judge
-from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, Member, SearchState
-from nanov2t.search.surface import Surface
+from nanov2t.search.state import SIFTED, EmbeddedHypothesis, Hypothesis, Member, SearchState
+from nanov2t.search.surface import Styled, Surface
 
 SIZE = 64
 """Members of a population."""
@@ -33,8 +33,8 @@ FOREMOST = 4
 """Times as many edits and moves as of others that are tried of the foremost parents."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
-SIFTED = 3
-"""Texts that are forecast for each that another embedder judges."""
+JUDGED = 128
+"""Texts that another embedder judges in a round, at most."""
 LEARNING = 3
 """Rounds after which the target's place is learnt again."""
 ROUGH = 5e-4
@@ -85,7 +85,7 @@ class Population(Ranking):
             for place, row, h in zip(places, ids.tolist(), hidden, strict=True):
                 # A copy, since a view would keep the states of all texts.
                 known[place] = (tuple(row), h.clone())
-        chosen = self._sift(state, own)
+        chosen = self._sift(state, texts, own)
         texts, written = [texts[i] for i in chosen], [written[i] for i in chosen]
         judged = judge(state, written, own[chosen])
         scale = state.target.judge.scale
@@ -101,15 +101,20 @@ class Population(Ranking):
         state.pool = best([*state.pool, *judged], SIZE)
         return members
 
-    def _sift(self, state: SearchState, own: np.ndarray) -> list[int]:
+    def _sift(self, state: SearchState, texts: Sequence[str], own: np.ndarray) -> list[int]:
         """Which texts are worth a judgement, by their vectors [n, dim] from the reader: all, unless
-        another embedder judges and enough is known to forecast it."""
+        another embedder judges and enough is known to forecast it. Case and blanks make no
+        difference to the reader, so texts that differ in these alone are always worth one."""
         alignment, near = state.target.judge.alignment, state.nearest
-        if alignment is None or near is None or state.target.undefended is None or not len(own):
-            return list(range(len(own)))
+        if alignment is None or near is None or state.target.undefended is None or not texts:
+            return list(range(len(texts)))
         _, vectors, places = near
         worth = alignment.forecast(state.target.undefended, vectors, places, own)
-        return sorted(np.argsort(-worth, kind="stable")[: -(-len(own) // SIFTED)].tolist())
+        styled = np.array([isinstance(text, Styled) for text in texts])
+        worth[styled] += 2  # more than any cosine
+        count = int(styled.sum()) + min(-(-int((~styled).sum()) // SIFTED), JUDGED)
+        order = np.argsort(-worth, kind="stable")
+        return sorted(order[: int(min(count, state.room))].tolist())
 
     def _fittest(self, state: SearchState, members: Sequence[Member]) -> list[Member]:
         """The fittest, fittest first, and the one of the highest cosine."""

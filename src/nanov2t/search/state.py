@@ -22,6 +22,8 @@ FLUENCY = 4e-4
 SHORT = 16
 """Tokens of a text up to which that holds. The longer a text, the less each of its words moves the
 vector, and a word that belongs there must not cost more than it gains."""
+SIFTED = 3
+"""Texts that are forecast for each that another embedder judges."""
 Stopped = Literal["exact", "converged", "rounds", "budget"]
 """Why a search ended: `exact` (cosine within rounding of 1), `converged` (nothing new to try),
 `rounds` (all used) or `budget` (used up)."""
@@ -181,6 +183,11 @@ class SearchState:
     def room(self) -> float:
         """Texts that the budget still lets it embed."""
         return max(0, self.options.budget.embeddings - self.embedder_calls)
+
+    @property
+    def wanted(self) -> float:
+        """Texts that proposers may suggest: more than there is room for if they are sifted."""
+        return self.room * (1 if self.nearest is None else SIFTED)
 
     def used_up(self) -> Stopped | None:
         """Whether its budget or its rounds are used up, and which of them."""

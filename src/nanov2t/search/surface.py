@@ -82,16 +82,15 @@ class Surface:
                 yield Styled(join(written, usual_blanks(written)))
 
     def variants(self, text: str) -> Iterator[Styled]:
-        """A text with the case of one word, or one blank beside a mark, changed."""
+        """A text with the case of one word, or one blank, changed."""
         forms, blanks = parse(text)
         if self.case:
             for i, form in enumerate(forms):
                 for other in {form.lower(), form.capitalize(), form.upper()} - {form}:
                     yield Styled(join([*forms[:i], other, *forms[i + 1 :]], blanks))
         if self.spacing:
-            for i, (a, b) in enumerate(itertools.pairwise(forms)):
-                if _is_mark(a) or _is_mark(b):
-                    yield Styled(join(forms, [*blanks[:i], not blanks[i], *blanks[i + 1 :]]))
+            for i in range(len(blanks)):
+                yield Styled(join(forms, [*blanks[:i], not blanks[i], *blanks[i + 1 :]]))
 
     def merged(self, text: str, variants: Sequence[str]) -> Iterator[Styled]:
         """A text with the changes of several variants made together: of the first two, of the
