@@ -15,6 +15,10 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import cosine
 from nanov2t.embedders.function import FunctionEmbedder
 from nanov2t.pretrained import DEFAULT
+from nanov2t.search.options import SearchOptions
+from nanov2t.search.population import JUDGED, Population
+from nanov2t.search.proposers.common import Common
+from nanov2t.search.state import SearchState
 
 TEXTS = ["the train was late again", "my father repairs clocks"]
 
@@ -217,3 +221,18 @@ def test_an_aligned_folder_is_an_inverter(second, alignment, tmp_path):
 
 def test_the_readers_own_vectors_need_no_alignment(minilm):
     assert load_inverter(DEFAULT, embedder=minilm).alignment is None
+
+
+def test_common_words_and_every_gap_are_tried_once_a_search_stalls(second, aligned, minilm):
+    text, draft = "the boat was at the old pier", "the boat was on the old pier"
+    [target] = aligned._targets(second.encode([text]), [draft])
+    state = SearchState(0, target, SearchOptions(rounds=5))
+    Population(minilm).rank([state], [[draft]])
+    common = Common(aligned._parts.editor)
+    assert common.suggest(state) == []
+    state.progress = [1.0, 1.0]
+    tried = common.suggest(state)
+    assert {text, "the boat was on old pier", "and the boat was on the old pier"} <= set(tried)
+    assert common.suggest(state) == [], "each text once"
+    Population(minilm).rank([state], [tried])
+    assert state.pool[0].text == text and state.embedder_calls <= 1 + JUDGED
