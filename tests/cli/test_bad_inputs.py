@@ -53,7 +53,8 @@ invert --vectors no_rows.npy | no_rows.npy: holds no vectors
 invert --vectors text.npy | text.npy: cannot be read...
 invert --vectors truncated.npy | truncated.npy: cannot be read...
 invert --vectors objects.npy | objects.npy: cannot be read...
-invert --vectors wide.npy | wide.npy: vectors of 385 dimensions, but inverter minilm-exact reads 384
+invert --vectors tall.npy | tall.npy: vectors of 6 ... 384 rows of 6, transposed?
+invert --vectors wide.npy | wide.npy: vectors of 385 ... reads 384; name ... --embedder
 invert --vectors rows.npy --limit 0 | --limit must be at least 1, not 0
 invert x --ids id | --ids needs --vectors
 invert --vectors rows.npy --ids id | rows.npy: has no columns to take ids from; ...
@@ -69,7 +70,7 @@ interpolate --vectors bad.npy | bad.npy: vector 0 is not finite, and 1 more cann
 words | give either texts or --vectors FILE
 words x --beam 3 | words: no option --beam
 words x --count 0 | --count must be at least 1, not 0
-words --vectors wide.npy | wide.npy: vectors of 385 dimensions, but inverter minilm-exact reads 384
+words --vectors wide.npy | wide.npy: vectors of 385 ... reads 384; name ... --embedder
 
 evaluate | evaluate: needs --texts FILE
 evaluate --texts none.txt | none.txt: no such file
@@ -179,6 +180,7 @@ def folder(tiny, tmp_path_factory):
         "truncated": vectors,
         "objects": np.array([{}], object),
         "wide": np.ones((2, 385)),
+        "tall": np.ones((384, 6)),
         "no_rows": vectors[:0],
         "bad": vectors[:2] * np.nan,
     }

@@ -68,12 +68,16 @@ def check_embedder(spec: str | None) -> None:
         raise UserError(f"embedder {source}: no such folder")
 
 
-def check_dim(source: str, dim: int, inverter: str, known: Facts) -> None:
-    """Refuse vectors of another dimension than those that an inverter reads."""
+def check_dim(source: str, shape: tuple[int, ...], inverter: str, known: Facts) -> None:
+    """Refuse vectors [n, dim] of another dimension than those that an inverter reads."""
+    rows, dim = shape
     if known.dim not in (None, dim):
         name = source.rpartition("@")[2]  # what stands before may be a password
+        hint = "; name the model that made them with --embedder"
+        if rows == known.dim:
+            hint = f": {rows} rows of {dim}, transposed?"
         raise UserError(
-            f"{name}: vectors of {dim} dimensions, but inverter {inverter} reads {known.dim}"
+            f"{name}: vectors of {dim} dimensions, but inverter {inverter} reads {known.dim}{hint}"
         )
 
 

@@ -52,7 +52,7 @@ class Words:
         vectors = read_vectors(self.vectors, self.limit) if self.vectors is not None else None
         known = check_inverter(self.inverter)
         if self.vectors is not None and vectors is not None and self.embedder is None:
-            check_dim(self.vectors, vectors.shape[1], self.inverter, known)
+            check_dim(self.vectors, vectors.shape, self.inverter, known)
         with loading(self.inverter):
             from nanov2t.evaluation.words import likeliest_words
             from nanov2t.load import load_inverter

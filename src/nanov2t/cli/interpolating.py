@@ -50,7 +50,7 @@ class Interpolate(SearchArguments):
             ends = read_vectors(self.vectors, 2)
             if len(ends) < 2:
                 raise UserError(f"{self.vectors}: holds one vector; two are needed")
-            self.look_up(self.vectors, ends.shape[1])
+            self.look_up(self.vectors, ends.shape)
             inverter = self.load()
         else:
             texts = read_texts(self.texts)

@@ -97,11 +97,11 @@ class SearchArguments:
         if self.budget is not None:
             Budget.parse(self.budget)
 
-    def look_up(self, source: str = "", dim: int | None = None) -> Facts:
+    def look_up(self, source: str = "", shape: tuple[int, ...] | None = None) -> Facts:
         """What is known of the inverter before it is loaded.
 
         Args:
-            source, dim: of vectors that it is to invert.
+            source, shape: of vectors [n, dim] that it is to invert.
 
         Raises:
             UserError: there is no such inverter, or it reads vectors of another dimension.
@@ -109,8 +109,8 @@ class SearchArguments:
         if self.hypothesizer is not None:
             check_inverter(self.hypothesizer)
         known = check_inverter(self.inverter)
-        if dim is not None and self.embedder is None:
-            check_dim(source, dim, self.inverter, known)
+        if shape is not None and self.embedder is None:
+            check_dim(source, shape, self.inverter, known)
         return known
 
 
@@ -159,7 +159,7 @@ class Invert(SearchArguments):
             raise UserError(f"--engine {self.engine} needs --vectors and --out")
         texts = read_texts(self.texts)[: self.limit]
         rows = read_rows(self.vectors, self.limit, self.ids) if self.vectors is not None else None
-        self.look_up(self.vectors or "", rows.vectors.shape[1] if rows else None)
+        self.look_up(self.vectors or "", rows.vectors.shape if rows else None)
         inverter = self.load()
         references = references_of(inverter, texts)
         vectors = rows.vectors if rows else inverter.embedder.encode(references)
@@ -230,7 +230,7 @@ class Invert(SearchArguments):
             if os.environ.get("RANK", "0") == "0":
                 show_folder(folder)
             return
-        self.look_up(source.name, source.dim)
+        self.look_up(source.name, (source.count, source.dim))
         check_writable(out)
         options = (out, self.rounds, self.beam, self.limit)
         if self.engine == "ray":
