@@ -33,8 +33,8 @@ FEW, SHARED = 8, 0.1
 """Vectors, and the length of what an embedder's vectors share, below which they cannot be told from
 those of another."""
 WIDTH, FAR, DOUBT = 0.25, 0.5, 0.02
-"""Of the kernels exp((cosine - 1) / width) into the reader's space and back, and the noise that
-they allow for."""
+"""Widths of the kernels exp((cosine - 1) / width), into the reader's space and back, and the noise
+that both allow for."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Alignment:
         return tokens
 
     def learn(self, vector: np.ndarray, seen: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Where a vector lies, by texts near it: kernel regression on what the map misses of them.
+        """Locate a vector by texts near it: kernel regression on what the map misses of them.
 
         Args:
             vector: [dim].

@@ -14,7 +14,7 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.probes import PROBES
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Of the ridge; held-out pairs choose."""
+"""Strengths of the ridge that are tried; held-out pairs choose one."""
 HELD_OUT = 0.2
 FEWEST = 20
 """Texts without which there is nothing to fit."""

@@ -20,7 +20,7 @@ from nanov2t.pretrained import PAIRS, SENTENCES
 LENGTHS = (4, 8, 16)
 """Tokens of the texts that an alignment is fitted on."""
 CHARACTERS = 4
-"""Of a token, about, for embedders that do not show theirs."""
+"""Characters of a token, on average, to estimate what an API will count."""
 
 
 def alignment_of(judge: Embedder, reader: Embedder) -> Alignment:
@@ -44,7 +44,7 @@ def alignment_of(judge: Embedder, reader: Embedder) -> Alignment:
 
 
 def kept_at(judge: Embedder, reader: Embedder) -> Path:
-    """Where the alignment of an embedder is kept."""
+    """The folder that keeps an embedder's alignment."""
     return cache_folder() / "alignments" / digest(judge.info, reader.info.fingerprint)
 
 
