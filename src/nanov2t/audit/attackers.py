@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nanov2t.align.fit import ridge
 from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import cosine
 from nanov2t.defences import MadeDefence
@@ -98,7 +99,7 @@ def fit(defended: np.ndarray, undefended: np.ndarray) -> Restore:
     the defended ones where both are Gaussian, or a rotation (orthogonal Procrustes)."""
     held = max(1, round(HELD_OUT * len(defended)))
     fits: list[Callable[[np.ndarray, np.ndarray], Restore]] = [_rotation]
-    fits += [lambda a, b, ridge=ridge: _regression(a, b, ridge) for ridge in RIDGES]  # type: ignore[misc]
+    fits += [lambda a, b, share=share: _regression(a, b, share) for share in RIDGES]  # type: ignore[misc]
 
     def worth(fitted: Callable[[np.ndarray, np.ndarray], Restore]) -> float:
         restore = fitted(defended[:-held], undefended[:-held])
@@ -107,17 +108,11 @@ def fit(defended: np.ndarray, undefended: np.ndarray) -> Restore:
     return max(fits, key=worth)(defended, undefended)
 
 
-def _regression(defended: np.ndarray, undefended: np.ndarray, ridge: float) -> Restore:
-    """Least squares with a penalty, in whichever of the two equal forms is smaller."""
-    x, y = defended.astype(np.float64), undefended.astype(np.float64)
-    centre, mean = x.mean(0), y.mean(0)
-    x, y = x - centre, y - mean
-    penalty = ridge * max(float((x**2).mean()), 1e-12) * len(x)
-    if len(x) < x.shape[1]:
-        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), y)
-    else:
-        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
-    return lambda vectors: ((vectors - centre) @ weights + mean).astype(np.float32)
+def _regression(defended: np.ndarray, undefended: np.ndarray, strength: float) -> Restore:
+    """Ridge regression, its strength a share of the defended vectors' mean variance."""
+    variance = float(defended.astype(np.float64).var(0).mean())
+    weights, constant = ridge(defended, undefended, strength * max(variance, 1e-12) * len(defended))
+    return lambda vectors: (vectors @ weights + constant).astype(np.float32)
 
 
 def _rotation(defended: np.ndarray, undefended: np.ndarray) -> Restore:
