@@ -10,7 +10,7 @@ from nanov2t import load_inverter
 from nanov2t.cli.report import show_inversion
 from nanov2t.embedders.text import reference
 from nanov2t.pretrained import DEFAULT
-from nanov2t.search.options import BEAM
+from nanov2t.search.options import SearchOptions
 
 TEXTS = (
     "She moved to London to study medicine.",
@@ -23,7 +23,8 @@ if __name__ == "__main__":
     for text in TEXTS:
         console.print(Text(f'$ nanov2t invert "{text}"', style="bold"))
         seen = reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
-        show_inversion(inverter, inverter.embedder.encode([seen])[0], seen, None, BEAM, console)
+        [vector] = inverter.embedder.encode([seen])
+        show_inversion(inverter, vector, seen, SearchOptions(), console)
     Path(__file__).with_name("run.svg").write_text(
         console.export_svg(title="nanov2t"), encoding="utf-8"
     )

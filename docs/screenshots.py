@@ -40,23 +40,15 @@ def bring_vectors(page, file):
     take(page, "ui-vectors")
 
 
-def compare(page):
-    tab = panel(page, "Compare")
-    tab.get_by_label("Text").fill(TEXT)
-    tab.locator("fieldset", has_text="Search, left").get_by_label("beam").check()
-    page.get_by_role("button", name="Compare").click()
-    said(page.locator("#compared"), "Both are over.")
-    take(page, "ui-compare")
-
-
 def main():
     from nanov2t import load_inverter
     from nanov2t.pretrained import DEFAULT
+    from nanov2t.search.options import SearchOptions
     from nanov2t.ui.desk import Desk
     from nanov2t.ui.server import open_page
 
     inverter = load_inverter(DEFAULT)
-    served, url = open_page(Desk({DEFAULT: inverter}), "127.0.0.1", None)
+    served, url = open_page(Desk(inverter, SearchOptions()), "127.0.0.1", None)
     with tempfile.TemporaryDirectory() as folder, browsing() as browser:
         file = Path(folder) / "notes.parquet"
         vectors = inverter.embedder.encode(list(ROWS)).tolist()
@@ -64,7 +56,6 @@ def main():
         page = open_visit(browser, url, [], viewport={"width": 1000, "height": 800})
         try_it(page, "ui")
         bring_vectors(page, file)
-        compare(page)
         narrow = {"viewport": {"width": 360, "height": 800}, "color_scheme": "dark"}
         try_it(open_visit(browser, url, [], **narrow), "ui-narrow")
     served.close()

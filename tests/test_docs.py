@@ -38,8 +38,8 @@ UNIT = (
 )
 MEASURED = re.compile(rf"({NUMBER})(?=(?: and {NUMBER}| to {NUMBER})?\s?{UNIT})")
 MARK = re.compile(r"<!-- (?:quoted|computed): (.+?) -->", re.DOTALL)
-UNMEASURED = ("log.md", "cli.md")
-"""A notebook, and the help of the commands."""
+UNMEASURED = ("log.md",)
+"""A notebook."""
 
 
 def claims(page: str) -> list[set[str]]:

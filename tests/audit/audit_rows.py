@@ -1,6 +1,6 @@
 """Rows of a report, and whole reports, without an audit."""
 
-from nanov2t.audit.baseline import SCHEMA
+from nanov2t.audit.judging import SCHEMA
 
 MEASURES = ("ndcg@10", "recall@10", "overlap@10")
 

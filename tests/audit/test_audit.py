@@ -15,7 +15,7 @@ from judged import beir
 from processes import nanov2t, on_two
 
 from nanov2t.audit import reading
-from nanov2t.audit.baseline import form
+from nanov2t.audit.judging import schema
 from nanov2t.audit.leakage import control, leakage, make_sample, share
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
@@ -58,7 +58,7 @@ def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monke
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "fisher" in page and "<script>alert" not in page and "\u202e" not in page
     first = json.loads((tmp_path / "out" / "report.json").read_text())
-    jsonschema.validate(first, form())
+    jsonschema.validate(first, schema())
     assert [
         (row["defence"], [attacker["name"] for attacker in row["attackers"]])
         for row in first["defences"]

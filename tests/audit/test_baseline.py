@@ -6,7 +6,7 @@ import json
 import pytest
 from audit_rows import DEFENDED, PLAIN, report
 
-from nanov2t.audit.baseline import read_report, regressions
+from nanov2t.audit.judging import read_report, regressions
 from nanov2t.core.errors import UserError
 
 REPORT = report(PLAIN, DEFENDED)

@@ -9,11 +9,9 @@ import pytest
 from audit_rows import DEFENDED, PLAIN, attacker, report, row
 from browsing import CHROMIUM, browsing, without_barriers
 
-from nanov2t.audit.baseline import form
 from nanov2t.audit.charts import by_length, trade
-from nanov2t.audit.judging import Limit, judge
-from nanov2t.audit.page import diff, visible
-from nanov2t.audit.report import write_report
+from nanov2t.audit.judging import Limit, judge, schema
+from nanov2t.audit.page import diff, visible, write_report
 
 EVIL = {
     "text": "<script>document.title='taken'</script> left \u202eright",
@@ -106,11 +104,11 @@ def test_axe_finds_nothing_serious(visit, width, scheme):
 
 def test_the_json_is_of_its_form(written):
     made = json.loads((written / "report.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(form())
-    jsonschema.validate(made, form())
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(made, schema())
     del made["defences"][1]["attackers"][1]["lengths"][0]["control"]
     with pytest.raises(jsonschema.ValidationError, match="control"):
-        jsonschema.validate(made, form())
+        jsonschema.validate(made, schema())
 
 
 def test_the_page_says_what_was_left_out_and_what_the_cut_left(written):
@@ -127,7 +125,7 @@ def test_of_a_small_corpus_only_ndcg_is_shown(tmp_path):
     small["defences"] = [
         row | {"utility": {"ndcg@10": row["utility"]["ndcg@10"]}} for row in (PLAIN, DEFENDED)
     ]
-    jsonschema.validate(small, form())
+    jsonschema.validate(small, schema())
     write_report(tmp_path, small, "")
     page = (tmp_path / "report.html").read_text()
     assert "top 10 kept" not in page and "So few documents" in page

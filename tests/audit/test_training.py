@@ -8,7 +8,7 @@ import torch
 from support import HERE
 
 from nanov2t.audit import training
-from nanov2t.audit.baseline import form
+from nanov2t.audit.judging import schema
 from nanov2t.audit.training import Training, retrained
 from nanov2t.models.networks import read_network
 from nanov2t.pretrained import BUNDLED, DEFAULT
@@ -21,7 +21,7 @@ def test_the_report_has_what_the_trained_inverter_reads(command, tmp_path):
     code, _, err = command("audit", *texts, *means, *defended, "--out", tmp_path)
     assert code == 0, err
     report = json.loads((tmp_path / "report.json").read_text())
-    jsonschema.validate(report, form())
+    jsonschema.validate(report, schema())
     assert [[attacker["name"] for attacker in row["attackers"]] for row in report["defences"]] == [
         ["unchanged", "trained 1s"],
         ["unchanged", "informed", "2 pairs", "trained 1s"],

@@ -16,7 +16,7 @@ from support import HERE
 
 NAMES = "minilm-exact, gtr-nq32, gtr-st-nq32, gtr-st-nq32-ielab, ada-002"
 BEFORE_LOADING = f"""
-nanov2t | give a command, one of invert, interpolate, words, ...
+nanov2t | give a command, one of invert, evaluate, audit, ...
 nanov2t invrt x | no command invrt; did you mean invert?
 nanov2t --versio | no command --versio; did you mean --version?
 
@@ -60,17 +60,6 @@ invert x --ids id | --ids needs --vectors
 invert --vectors rows.npy --ids id | rows.npy: has no columns to take ids from; ...
 invert --vectors rows.npy --out /proc/x | /proc/x: cannot be written: No such file or directory
 invert --vectors rows.npy --out fine.txt/x | fine.txt/x: cannot be written: Not a directory
-
-interpolate one | give either two texts or --vectors FILE
-interpolate a b --steps 1 | --steps must be at least 2, not 1
-interpolate a b --steps 99999999999 | --steps must be at most 10000, not 99999999999
-interpolate --vectors wide.npy | wide.npy: vectors of 385 dimensions, but inverter minilm-exact ...
-interpolate --vectors bad.npy | bad.npy: vector 0 is not finite, and 1 more cannot be inverted
-
-words | give either texts or --vectors FILE
-words x --beam 3 | words: no option --beam
-words x --count 0 | --count must be at least 1, not 0
-words --vectors wide.npy | wide.npy: vectors of 385 ... reads 384; name ... --embedder
 
 evaluate | evaluate: needs --texts FILE
 evaluate --texts none.txt | none.txt: no such file
@@ -146,7 +135,6 @@ push half me/x | me/x: not uploaded: HF_HUB_OFFLINE is set
 ui --port 99999 | --port must lie between 1 and 65535, not 99999
 ui --port TAKEN | --port TAKEN: taken by another program; choose another port
 ui --host 1.2.3.4 | --host 1.2.3.4: no address of this computer
-ui --compare nope | inverter nope: neither a folder nor one of {NAMES}
 ui --share | ui: no option --share; ...
 """
 WHILE_LOADING = """
@@ -182,7 +170,6 @@ def folder(tiny, tmp_path_factory):
         "wide": np.ones((2, 385)),
         "tall": np.ones((384, 6)),
         "no_rows": vectors[:0],
-        "bad": vectors[:2] * np.nan,
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

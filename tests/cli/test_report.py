@@ -6,11 +6,14 @@ from rich.console import Console
 
 from nanov2t.cli.report import show_inversion, word_diff
 from nanov2t.inverter import Inverter
+from nanov2t.search.options import SearchOptions
 
 
 def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
     console = Console(record=True, width=100, file=io.StringIO())
-    show_inversion(tiny, minilm.encode(["hello world"])[0], "hello world", 1, 2, console)
+    show_inversion(
+        tiny, minilm.encode(["hello world"])[0], "hello world", SearchOptions(1, 2), console
+    )
     text = console.export_text()
     assert "best hypothesis" in text and "hello world" in text and "texts embedded" in text
     assert word_diff("a c d", "a b d", colour=True).plain.split() == ["a", "b", "c", "d"]
@@ -25,7 +28,7 @@ def test_a_terminal_shows_the_rounds_that_gained(bundled, minilm):
         r.round for i, r in enumerate(rounds) if not i or r.cosine > rounds[i - 1].cosine + 1e-9
     ]
     console = Console(record=True, width=100, file=io.StringIO())
-    show_inversion(alone, vector, None, 12, 1, console)
+    show_inversion(alone, vector, None, SearchOptions(12, 1), console)
     lines = console.export_text().splitlines()
     shown = [int(line.split()[0]) for line in lines if line.split() and line.split()[0].isdigit()]
     assert shown == gained and 1 < len(gained) < len(rounds)

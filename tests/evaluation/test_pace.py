@@ -5,7 +5,7 @@ import pytest
 from nanov2t.core.progress import progress
 from nanov2t.evaluation.pace import watched
 from nanov2t.inverter import Inverter
-from nanov2t.search.options import Budget
+from nanov2t.search.options import Budget, SearchOptions
 
 
 def search(inverter, minilm, rounds, monkeypatch):
@@ -14,7 +14,7 @@ def search(inverter, minilm, rounds, monkeypatch):
     with progress("inverting", 2, shown=False) as tick:
         monkeypatch.setattr(tick, "expect", lambda seconds: expected.append((tick.done, seconds)))
         vectors = minilm.encode(["a lamp", "a door"])
-        found = list(watched(inverter, vectors, rounds, 2, tick))
+        found = list(watched(inverter, vectors, SearchOptions(rounds, 2), tick))
         assert tick.done == len(found) == 2
     return expected, found
 

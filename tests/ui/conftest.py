@@ -1,13 +1,14 @@
 import pytest
 from browsing import LOCAL, browsing, open_visit
 
+from nanov2t.search.options import SearchOptions
 from nanov2t.ui.desk import Desk
 from nanov2t.ui.server import open_page
 
 
 @pytest.fixture
 def desk(tiny):
-    return Desk({"tiny": tiny}, rounds=2, beam=2)
+    return Desk(tiny, SearchOptions(rounds=2, beam=2))
 
 
 @pytest.fixture(scope="package")
@@ -27,8 +28,7 @@ def browser():
 
 @pytest.fixture(scope="package")
 def url(tiny, uploads):
-    desk = Desk({"tiny": tiny, "other": tiny}, rounds=2, beam=2)
-    page, url = open_page(desk, "127.0.0.1", None)
+    page, url = open_page(Desk(tiny, SearchOptions(rounds=2, beam=2)), "127.0.0.1", None)
     yield url
     page.close()
 

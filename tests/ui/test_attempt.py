@@ -9,12 +9,8 @@ import pytest
 from nanov2t.core.errors import UserError
 from nanov2t.defences import DEFENCES, Setting, make_defence
 from nanov2t.search.state import Round
-from nanov2t.ui.attempt import STRENGTHS, Attempt
-from nanov2t.ui.desk import Way
+from nanov2t.ui.attempt import SENTENCES, STRENGTHS, Attempt, overlap
 from nanov2t.ui.drawing import complaint, curve, marked, rounds_drawn, strip
-from nanov2t.ui.neighbours import SENTENCES, overlap
-
-WAY = Way("default")
 
 
 @pytest.fixture
@@ -22,9 +18,9 @@ def attempt(desk):
     return Attempt(desk)
 
 
-def shown(attempt, text, defence="none", strength=None, way=WAY):
-    task = attempt.prepare(text, [way], defence, strength)
-    return task, list(attempt.run(task, way, Event()))
+def shown(attempt, text, defence="none", strength=None):
+    task = attempt.prepare(text, defence, strength)
+    return task, list(attempt.run(task, "default", Event()))
 
 
 def test_a_text_is_given_back_from_its_vector(attempt, tiny):
@@ -55,7 +51,7 @@ def test_a_defence_changes_the_vector_and_has_its_price(attempt, tiny):
 )
 def test_what_holds_no_text_is_refused(attempt, text, said):
     with pytest.raises(UserError, match=said):
-        attempt.prepare(text, [WAY])
+        attempt.prepare(text)
 
 
 def test_a_long_text_is_cut_and_that_is_said(attempt):

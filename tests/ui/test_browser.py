@@ -10,7 +10,8 @@ import pytest
 from browsing import CHROMIUM, PATIENCE, panel, said, without_barriers
 from playwright.sync_api import expect
 
-from nanov2t.ui.desk import Desk, Way
+from nanov2t.search.options import SearchOptions
+from nanov2t.ui.desk import Desk
 from nanov2t.ui.server import open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
@@ -51,7 +52,7 @@ def test_html_stays_text_and_visitors_apart(visit):
 
 
 def test_stop(visit, tiny):
-    served, url = open_page(Desk({"tiny": tiny}, rounds=10_000, beam=8), "127.0.0.1", None)
+    served, url = open_page(Desk(tiny, SearchOptions(rounds=10_000)), "127.0.0.1", None)
     page = visit(url)
     invert(page, "the old ferry")
     page.locator("#result .nv-table").wait_for()
@@ -105,23 +106,6 @@ def test_a_file_is_inverted_and_deleted(visit, tiny, uploads, tmp_path, command)
     assert [path.name for path in uploads.rglob("*.*")] == []
 
 
-def test_two_ways_side_by_side(visit, tiny):
-    page = visit()
-    tab = panel(page, "Compare")
-    tab.get_by_label("Text").fill("the old ferry")
-    tab.locator("fieldset", has_text="Search, right").get_by_label("exhaustive").check()
-    tab.get_by_role("button", name="Compare").click()
-    said(page.locator("#compared"), "Both are over.")
-    vector = tiny.embedder.encode(["the old ferry"])
-    for side, way in (("left", Way("fast")), ("right", Way("default", "exhaustive"))):
-        inverter = Desk({"tiny": tiny}).inverter_of(way)
-        [found] = inverter.invert(vector, rounds=2, beam=2)
-        place = page.locator(f"#{side}")
-        assert place.locator(".nv-found").inner_text() == found.text
-        assert f"{found.embedder_calls} texts embedded" in place.inner_text()
-    assert "exhaustive search, default effort, other" in place.get_by_role("heading").inner_text()
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1440, "dark")])
 def test_axe_finds_nothing_serious(visit, tmp_path, width, scheme):
     np.save(tmp_path / "one.npy", np.ones((1, 384)))
@@ -135,11 +119,6 @@ def test_axe_finds_nothing_serious(visit, tmp_path, width, scheme):
     said(page.locator("#look"), "1 vectors")
     tab.get_by_role("button", name="Invert rows").press("Enter")
     said(page.locator("#progress"), "1 rows are done")
-    check(page)
-    tab = panel(page, "Compare")
-    tab.get_by_label("Text").press_sequentially("The old ferry")
-    page.keyboard.press("Enter")
-    said(page.locator("#compared"), "Both are over.")
     check(page)
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from nanov2t.core.errors import UserError
+from nanov2t.search.options import SearchOptions
 from nanov2t.search.state import Inversion
 from nanov2t.ui.attempt import Attempt
-from nanov2t.ui.desk import Desk, Way
+from nanov2t.ui.desk import Desk
 
 
 def test_rounds_as_they_end_and_the_inversion_last(desk, tiny):
     [vector] = tiny.embedder.encode(["the old ferry"])
-    *rounds, found = desk.search(vector, Way("default"), Event())
+    *rounds, found = desk.search(vector, "default", Event())
     [ours] = tiny.invert(vector[None], rounds=2, beam=2)
     assert (found.text, found.cosine) == (ours.text, ours.cosine)
     assert [r.text for r in rounds] == [r.text for r in ours.rounds]
@@ -24,17 +25,17 @@ def test_rounds_as_they_end_and_the_inversion_last(desk, tiny):
 def test_effort_and_budget_reach_the_search(tiny):
     vector = tiny.embedder.encode(["the old ferry"])[0]
     spent = [
-        list(Desk({"tiny": tiny}, beam=2).search(vector, Way(effort), Event()))[-1]
+        list(Desk(tiny, SearchOptions(beam=2)).search(vector, effort, Event()))[-1]
         for effort in ("fast", "default")
     ]
     assert len(spent[0].rounds) < len(spent[1].rounds)
 
 
 def test_a_stopped_search_ends_at_once_and_frees_the_inverter(tiny):
-    desk = Desk({"tiny": tiny}, rounds=10_000)
+    desk = Desk(tiny, SearchOptions(rounds=10_000))
     vector = tiny.embedder.encode(["the old ferry"])[0]
     with desk.visit("a") as stop:
-        search = desk.search(vector, Way("default"), stop)
+        search = desk.search(vector, "default", stop)
         next(search)
         began = time.monotonic()
         desk.stop("b")  # who has no search
@@ -44,14 +45,14 @@ def test_a_stopped_search_ends_at_once_and_frees_the_inverter(tiny):
     assert time.monotonic() - began < 1 and not any(isinstance(r, Inversion) for r in rest)
     with desk.visit("a") as stop:
         assert isinstance(
-            list(Desk({"tiny": tiny}, 0, 1).search(vector, Way("fast"), stop))[-1], Inversion
+            list(Desk(tiny, SearchOptions(0, 1)).search(vector, "fast", stop))[-1], Inversion
         )
 
 
 def test_a_visitor_who_leaves_ends_the_search(tiny):
-    desk = Desk({"tiny": tiny}, rounds=10_000)
+    desk = Desk(tiny, SearchOptions(rounds=10_000))
     with desk.visit("a") as stop:
-        search = desk.search(tiny.embedder.encode(["the old ferry"])[0], Way("default"), stop)
+        search = desk.search(tiny.embedder.encode(["the old ferry"])[0], "default", stop)
         next(search)
         search.close()
     with desk._busy:  # free again at the end of the round
@@ -59,11 +60,11 @@ def test_a_visitor_who_leaves_ends_the_search(tiny):
 
 
 def test_a_stop_while_another_searches_or_before_the_first_round(tiny):
-    desk = Desk({"tiny": tiny}, rounds=10_000)
-    attempt, way = Attempt(desk), Way("default")
-    task = attempt.prepare("the old ferry", [way])
+    desk = Desk(tiny, SearchOptions(rounds=10_000))
+    attempt = Attempt(desk)
+    task = attempt.prepare("the old ferry")
     with desk.visit("a") as stop_first, desk.visit("b") as stop_second:
-        first, second = (attempt.run(task, way, stop) for stop in (stop_first, stop_second))
+        first, second = (attempt.run(task, "default", stop) for stop in (stop_first, stop_second))
         next(first), next(first), next(second)
         desk.stop("b")
         [(status, table)] = second
@@ -76,25 +77,15 @@ def test_a_stop_while_another_searches_or_before_the_first_round(tiny):
 def test_searches_one_after_another_in_one_visit(desk, tiny):
     vector = tiny.embedder.encode(["the old ferry"])[0]
     with desk.visit("a") as stop:
-        ends = [list(desk.search(vector, Way("fast"), stop))[-1].text for _ in range(2)]
+        ends = [list(desk.search(vector, "fast", stop))[-1].text for _ in range(2)]
     assert ends[0] == ends[1]
-
-
-def test_ways_differ_by_inverter_and_search(tiny, bundled):
-    desk = Desk({"tiny": tiny, "bundled": bundled})
-    assert desk.searches == ["beam", "evolution", "exhaustive"]
-    assert desk.inverter_of(Way("fast", "beam", "bundled")).default_rounds == 2
-    other = desk.inverter_of(Way("fast", inverter="bundled"))
-    assert other._parts.editor is bundled._parts.editor and bundled.effort == "default"
-    with pytest.raises(UserError, match="evolution"):
-        desk.inverter_of(Way("fast", "evolution"))
 
 
 def test_two_visitors_at_once_get_their_own(desk, tiny):
     vectors = tiny.embedder.encode(["the old ferry", "salt and mules"])
     with ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(lambda i=i: list(desk.search(vectors[i], Way("default"), Event())))
+            pool.submit(lambda i=i: list(desk.search(vectors[i], "default", Event())))
             for i in range(2)
         ]
     for run, found in zip(runs, tiny.invert(vectors, rounds=2, beam=2), strict=True):
@@ -104,4 +95,4 @@ def test_two_visitors_at_once_get_their_own(desk, tiny):
 
 def test_what_cannot_be_inverted_is_said(desk):
     with pytest.raises(UserError, match="vector 0 is zero"):
-        list(desk.search(np.zeros(384, np.float32), Way("fast"), Event()))
+        list(desk.search(np.zeros(384, np.float32), "fast", Event()))

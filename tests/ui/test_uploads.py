@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from nanov2t.core.errors import UserError
-from nanov2t.ui.desk import Way
 from nanov2t.ui.uploads import Uploads
 
 
@@ -56,13 +55,13 @@ def test_what_a_file_holds_is_said_by_its_name_alone(desk, received):
         ("b", -1, "two.npz#b: has no row -1, only 1 rows"),
     ]:
         with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
-            next(uploads.run("a", name, first, 5, Way("fast"), Event()))
+            next(uploads.run("a", name, first, 5, "fast", Event()))
 
 
 def test_a_stop_keeps_the_rows_that_are_done(desk, received, tiny):
     uploads, stop = Uploads(desk), Event()
     uploads.keep("a", received / "one" / "one.npz")
-    for shown in uploads.run("a", None, 0, 5, Way("fast"), stop):
+    for shown in uploads.run("a", None, 0, 5, "fast", stop):
         if "Row 2 of 2, round" in shown[0]:
             stop.set()
     status, rows, downloads = shown

@@ -1,10 +1,11 @@
-"""Who reads the defended vectors, and what they know: each turns them into what an inverter of
-undefended vectors can read."""
+"""The attackers of a defence, and what each knows. An attacker turns defended vectors into vectors
+that an inverter of undefended ones can read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,58 +16,56 @@ from nanov2t.defences import MadeDefence
 from nanov2t.targets import Defence
 
 Restore = Callable[[np.ndarray], np.ndarray]
-"""Defended vectors, float32 [n, dim], to estimates of the undefended ones."""
+"""From defended vectors, float32 [n, dim], to estimates of the undefended ones."""
+Fit = Callable[[np.ndarray, np.ndarray], Restore]
+READS = (4, 16)
+"""Reads of a vector that are averaged if each read has new noise."""
 RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
-"""Strengths of the ridge that are tried, as shares of the defended vectors' mean variance."""
+"""Strengths of the ridge to try, as shares of the mean variance of the defended vectors."""
 HELD_OUT = 0.2
-"""Share of the pairs that chooses among the fits."""
+"""Share of the pairs that chooses the best fit."""
+TRAINED = "how to defend vectors of their own, and trains the inverter on them"
 
 
 @dataclass(frozen=True)
 class Attacker:
-    """One who holds defended vectors and an inverter of undefended ones."""
+    """Someone who holds defended vectors and an inverter of undefended ones."""
 
     name: str
     knows: str
     hold: Defence
-    """Undefended vectors to those that the attacker holds."""
+    """From undefended vectors to the ones that the attacker holds."""
     restore: Restore
     repeats: Defence | None = None
-    """Makes the very vectors that are held, where the attacker can: its search then goes by the
-    defended vectors of guesses, and so knows which are right."""
+    """The very defence, if the attacker can repeat it: the search then compares defended vectors,
+    so the attacker knows which texts are right."""
     trains_on: Defence | None = None
-    """Makes defended vectors of public texts, where the attacker trains the inverter on them."""
-
-
-READS = (4, 16)
-"""Reads of one vector that are averaged, where each has noise of its own."""
-TRAINED = "what is done to vectors, or can have it done, and trains the inverter on such vectors"
+    """Defends vectors of public texts, if the attacker trains the inverter on them."""
 
 
 def attackers_of(
     defence: MadeDefence | None, public: np.ndarray, pairs: Sequence[int], train_budget: str = ""
 ) -> list[Attacker]:
-    """Those who attack a defence.
+    """The attackers of a defence, or of plain vectors if it is None.
 
     Args:
-        public: float32 [m, dim], undefended vectors of texts that are no secret.
-        pairs: for each number, one who has so many texts with their defended vectors.
-        train_budget: how long another one trains, such as `10m`; empty: there is none.
+        public: undefended vectors of texts that are no secret, float32 [m, dim].
+        pairs: for each number, one attacker knows so many texts with their defended vectors.
+        train_budget: how long a further attacker trains, such as `10m`; empty: there is none.
 
     Raises:
-        UserError: there are fewer public texts than pairs are asked for.
+        UserError: there are fewer public texts than pairs.
     """
+    trained = f"trained {train_budget}"
     if defence is None:
-        found = [Attacker("unchanged", "the vectors alone", _as_it_is, _as_it_is)]
-        if train_budget:
-            # So that what the training brings by itself is not taken for the defence's weakness.
-            name, same = f"trained {train_budget}", _as_it_is
-            found.append(Attacker(name, TRAINED, same, same, trains_on=same))
+        found = [Attacker("unchanged", "the vectors alone", _same, _same)]
+        if train_budget:  # to tell what training alone gains
+            found.append(Attacker(trained, TRAINED, _same, _same, trains_on=_same))
         return found
-    found = [Attacker("unchanged", "the vectors alone", defence, _as_it_is)]
+    found = [Attacker("unchanged", "the vectors alone", defence, _same)]
+    repeats = defence.known if defence.repeatable else None
     if defence.known is not None:
         restore = fit(defence.known(public), public)
-        repeats = defence.known if defence.repeatable else None
         found.append(Attacker("informed", "how the defence works", defence, restore, repeats))
     if reads := defence.reads:
         for count in READS:
@@ -77,41 +76,37 @@ def attackers_of(
     for count in pairs:
         if not 2 <= count <= len(public):
             raise UserError(f"--pairs {count}: between 2 and {len(public)}, the public texts")
-        known = f"{count} texts with their defended vectors"
         restore = fit(defence(public[:count]), public[:count])
-        found.append(Attacker(f"{count} pairs", known, defence, restore))
+        knows = f"{count} texts with their defended vectors"
+        found.append(Attacker(f"{count} pairs", knows, defence, restore))
     if train_budget:
-        # One who can call a defence with a key, such as a service's, needs no key.
-        call = defence.known or defence
-        repeats = defence.known if defence.repeatable else None
-        name, restore = f"trained {train_budget}", fit(call(public), public)
-        found.append(Attacker(name, TRAINED, defence, restore, repeats, call))
+        call = defence.known or defence  # a secret key is no obstacle if a service can be called
+        restore = fit(call(public), public)
+        found.append(Attacker(trained, TRAINED, defence, restore, repeats, call))
     return found
 
 
-def _as_it_is(vectors: np.ndarray) -> np.ndarray:
+def _same(vectors: np.ndarray) -> np.ndarray:
     return vectors
 
 
 def fit(defended: np.ndarray, undefended: np.ndarray) -> Restore:
-    """The map from defended to undefended vectors, float32 [m, dim] each, that does best on pairs
-    that were held out: ridge regression, whose best is the mean of the undefended vectors given
-    the defended ones where both are Gaussian, or a rotation (orthogonal Procrustes)."""
+    """Fit the map from defended to undefended vectors, float32 [m, dim] each, by ridge regression
+    or a rotation (orthogonal Procrustes), whichever does best on held-out pairs. If both kinds of
+    vectors are Gaussian, ridge regression finds the mean of the undefended ones."""
     held = max(1, round(HELD_OUT * len(defended)))
-    fits: list[Callable[[np.ndarray, np.ndarray], Restore]] = [_rotation]
-    fits += [lambda a, b, share=share: _regression(a, b, share) for share in RIDGES]  # type: ignore[misc]
+    fits: list[Fit] = [_rotation, *(partial(_regression, share=share) for share in RIDGES)]
 
-    def worth(fitted: Callable[[np.ndarray, np.ndarray], Restore]) -> float:
+    def worth(fitted: Fit) -> float:
         restore = fitted(defended[:-held], undefended[:-held])
         return float(cosine(restore(defended[-held:]), undefended[-held:]).mean())
 
     return max(fits, key=worth)(defended, undefended)
 
 
-def _regression(defended: np.ndarray, undefended: np.ndarray, strength: float) -> Restore:
-    """Ridge regression, its strength a share of the defended vectors' mean variance."""
+def _regression(defended: np.ndarray, undefended: np.ndarray, share: float) -> Restore:
     variance = float(defended.astype(np.float64).var(0).mean())
-    weights, constant = ridge(defended, undefended, strength * max(variance, 1e-12) * len(defended))
+    weights, constant = ridge(defended, undefended, share * max(variance, 1e-12) * len(defended))
     return lambda vectors: (vectors @ weights + constant).astype(np.float32)
 
 

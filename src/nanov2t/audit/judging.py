@@ -1,30 +1,39 @@
-"""A defence is judged by its best attacker, and a gate by limits on what that one reads."""
+"""Judge a report by the limits of a gate and by an earlier report. A defence is as good as its best
+attacker lets it be."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from nanov2t.audit.kinds import KINDS
+from nanov2t.audit.content import KINDS
 from nanov2t.audit.leakage import SCORES
-from nanov2t.audit.utility import MEASURES, TELLING, measured
-from nanov2t.core.errors import UserError, one_line
+from nanov2t.audit.retrieval import MEASURES, TELLING, measured
+from nanov2t.core.errors import UserError, first_line, one_line
+from nanov2t.stores.base import import_client
+
+SCHEMA = 3
+"""Version of report.json; it grows when a key changes its meaning or goes."""
+Report = Mapping[str, Any]
+"""A report, or its row of a defence."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A line of a gate."""
+    """A limit of a gate."""
 
     metric: str
     """One of SCORES, KINDS or MEASURES."""
     tokens: int | None
-    """The length of the texts; None: every length that was audited."""
+    """The length of the texts; None: all lengths."""
     rule: str
-    """`max`, `min`, or `min_share`: of the undefended figure."""
+    """`max`, `min`, or `min_share`: a share of the undefended figure."""
     value: float
 
     @property
@@ -33,14 +42,11 @@ class Limit:
 
 
 def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
-    """The limits of a YAML file, such as `exact_match@16: {max: 5}`, `names: {max: 10}` or
+    """Read limits from a YAML file, such as `exact_match@16: {max: 5}`, `names: {max: 10}` or
     `ndcg@10: {min_share: 0.97}`.
 
-    Args:
-        lengths: that are audited.
-
     Raises:
-        UserError: it cannot be read, or holds a limit that cannot be judged.
+        UserError: it cannot be read, or has a limit that an audit of these lengths cannot judge.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,13 +59,14 @@ def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
         if not isinstance(rules, dict) or not rules:
             raise UserError(f"{path}: {name}: needs a limit, such as {{max: 5}}")
         metric, tokens = _metric(path, str(name), lengths)
+        allowed = ("min", "min_share") if metric in MEASURES else ("max",)
+        # A share also runs from 0 to 1, like the figures that it is of.
+        low, high = (-1, 1) if metric == "cosine" else (0, 1) if metric in MEASURES else (0, 100)
         for rule, value in rules.items():
-            allowed = ("min", "min_share") if metric in MEASURES else ("max",)
             if rule not in allowed:
                 raise UserError(f"{path}: {name}: no limit {rule}, only {', '.join(allowed)}")
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise UserError(f"{path}: {name}: {rule} is no number: {value}")
-            low, high = _scale(metric)
             if not low <= value <= high:
                 scale = f"{metric} runs from {low} to {high}"
                 raise UserError(f"{path}: {name}: {rule} is {value:g}, but {scale}")
@@ -67,11 +74,24 @@ def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
     return limits
 
 
-def refuse_untold(limits: Sequence[Limit], head: Mapping[str, Any]) -> None:
-    """Refuse limits on figures that an audit will not have.
+def _metric(path: Path, name: str, lengths: Sequence[int]) -> tuple[str, int | None]:
+    """Split the key of a gate into its metric and length."""
+    if name in MEASURES:
+        return name, None
+    metric, at, tokens = name.partition("@")
+    if metric not in (*SCORES, *KINDS):
+        known = ", ".join((*SCORES, *KINDS, *MEASURES))
+        raise UserError(f"{path}: {name}: no such figure, only {known}")
+    if not at:
+        return metric, None
+    if tokens not in map(str, lengths):
+        raise UserError(f"{path}: {name}: texts of {tokens} tokens are not audited")
+    return metric, int(tokens)
 
-    Args:
-        head: of the report: its `samples` and `retrieval`.
+
+def refuse_untold(limits: Sequence[Limit], head: Report) -> None:
+    """Refuse limits on figures that the audit will not have, by the `samples` and `retrieval` of
+    its report.
 
     Raises:
         UserError: there is such a limit.
@@ -89,42 +109,19 @@ def refuse_untold(limits: Sequence[Limit], head: Mapping[str, Any]) -> None:
             raise UserError(f"gate: {limit.name}: nothing to judge: {why}")
 
 
-def _scale(metric: str) -> tuple[int, int]:
-    """The ends of a figure's scale; shares of it run from 0 to 1, as do the figures that have
-    them."""
-    if metric == "cosine":
-        return -1, 1
-    return (0, 1) if metric in MEASURES else (0, 100)
-
-
-def _metric(path: Path, name: str, lengths: Sequence[int]) -> tuple[str, int | None]:
-    """What a gate's key means."""
-    if name in MEASURES:
-        return name, None
-    metric, at, tokens = name.partition("@")
-    if metric not in (*SCORES, *KINDS):
-        known = ", ".join((*SCORES, *KINDS, *MEASURES))
-        raise UserError(f"{path}: {name}: no such figure, only {known}")
-    if not at:
-        return metric, None
-    if tokens not in map(str, lengths):
-        raise UserError(f"{path}: {name}: texts of {tokens} tokens are not audited")
-    return metric, int(tokens)
-
-
 @dataclass(frozen=True)
 class Verdict:
-    """A limit of a gate against what was measured."""
+    """A limit of a gate, and what was measured."""
 
     defence: str
     limit: str
-    """The figure, with the length of the texts where it is one of leakage."""
+    """The metric, with the length of the texts if it is one of leakage."""
     rule: str
     allowed: float
     measured: float
     """The worse end of the 95 % interval."""
     attacker: str | None
-    """Who read most; None of retrieval."""
+    """Who read most; None for retrieval."""
     undefended: float | None
     """The figure of which `allowed` is a share; None for other rules."""
     kept: bool
@@ -142,46 +139,47 @@ class Verdict:
         )
 
 
-def judge(limits: Sequence[Limit], report: Mapping[str, Any]) -> list[Verdict]:
-    """A verdict for each limit. The figures are those of every defence or, where none was audited,
-    of the plain vectors; and of a figure's 95 % interval the worse end counts."""
+def judge(limits: Sequence[Limit], report: Report) -> list[Verdict]:
+    """Judge every defence, or the plain vectors if there is none, by the worse end of each 95 %
+    interval."""
     plain, *defended = report["defences"]
-    return [
-        verdict
-        for row in defended or [plain]
-        for limit in limits
-        for verdict in (
-            [_utility(limit, row, plain)] if limit.metric in MEASURES else _leakage(limit, row)
-        )
-    ]
-
-
-def _leakage(limit: Limit, row: Mapping[str, Any]) -> list[Verdict]:
-    lengths = [x["tokens"] for x in row["attackers"][0]["lengths"]]
-    asked = [n for n in lengths if limit.tokens in (None, n)]
-    found = [(n, *best) for n in asked if (best := strongest(row, n, limit.metric))]
     verdicts = []
-    for tokens, attacker, figure in found:
-        high, name = figure["ci95"][1], f"{limit.metric}@{tokens}"
-        kept = high <= limit.value
-        verdicts.append(
-            Verdict(row["defence"], name, limit.rule, limit.value, high, attacker, None, kept)
-        )
+    for row in defended or [plain]:
+        for limit in limits:
+            if limit.metric in MEASURES:
+                verdicts.append(_judge_retrieval(limit, row, plain))
+            else:
+                verdicts += _judge_leakage(limit, row)
     return verdicts
 
 
-def _utility(limit: Limit, row: Mapping[str, Any], plain: Mapping[str, Any]) -> Verdict:
+def _judge_leakage(limit: Limit, row: Report) -> list[Verdict]:
+    verdicts = []
+    for tokens in lengths_of(row):
+        best = strongest(row, tokens, limit.metric)
+        if limit.tokens in (None, tokens) and best is not None:
+            attacker, figure = best
+            high, name = figure["ci95"][1], f"{limit.metric}@{tokens}"
+            facts = (row["defence"], name, limit.rule, limit.value, high, attacker, None)
+            verdicts.append(Verdict(*facts, kept=high <= limit.value))
+    return verdicts
+
+
+def _judge_retrieval(limit: Limit, row: Report, plain: Report) -> Verdict:
     low = row["utility"][limit.metric]["ci95"][0]
     whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else None
     kept = low >= limit.value * (1.0 if whole is None else whole)
     return Verdict(row["defence"], limit.metric, limit.rule, limit.value, low, None, whole, kept)
 
 
-def strongest(
-    row: Mapping[str, Any], tokens: int, metric: str
-) -> tuple[str, Mapping[str, Any]] | None:
-    """The attacker of a defence who does best by a metric on texts of a length, and that figure;
-    None where the texts hold nothing of the kind."""
+def lengths_of(row: Report) -> list[int]:
+    """The lengths of text that a defence was attacked with, in tokens."""
+    return [length["tokens"] for length in row["attackers"][0]["lengths"]]
+
+
+def strongest(row: Report, tokens: int, metric: str) -> tuple[str, Report] | None:
+    """The name of the attacker who does best by a metric on texts of a length, and the figure; None
+    if the texts hold nothing of the kind."""
     figures = [
         (attacker["name"], length[metric] if metric in SCORES else length["kinds"].get(metric))
         for attacker in row["attackers"]
@@ -190,3 +188,51 @@ def strongest(
     ]
     known = [(name, figure) for name, figure in figures if figure is not None]
     return max(known, key=lambda item: item[1]["value"], default=None)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read the report.json of an earlier audit.
+
+    Raises:
+        UserError: it cannot be read, is no such report, or jsonschema is not installed.
+    """
+    jsonschema = import_client("jsonschema", "audit")
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(report, schema())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    except jsonschema.ValidationError as error:
+        wrong = f"{error.json_path}: {first_line(error)}"
+        raise UserError(f"{path}: not the report of an audit, version {SCHEMA}: {wrong}") from None
+    return report
+
+
+def schema() -> Any:
+    """The JSON Schema of report.json."""
+    text = (files("nanov2t.audit") / "report.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def regressions(report: Report, earlier: Report) -> list[str]:
+    """A line for each figure that is worse than its 95 % interval in an earlier report. Defences,
+    lengths and kinds that only one report has are not compared."""
+    before = {row["defence"]: row for row in earlier["defences"]}
+    lines = []
+    for row in report["defences"]:
+        defence = row["defence"]
+        if (old := before.get(defence)) is None:
+            continue
+        for name in (x for x in MEASURES if x in row["utility"] and x in old["utility"]):
+            value, low = row["utility"][name]["value"], old["utility"][name]["ci95"][0]
+            if value < low:
+                lines.append(f"{defence}: {name} is {value:.4g}, before at least {low:.4g}")
+        for tokens in lengths_of(row):
+            for metric in (*SCORES, *KINDS):
+                ours, theirs = strongest(row, tokens, metric), strongest(old, tokens, metric)
+                if ours and theirs and ours[1]["value"] > (high := theirs[1]["ci95"][1]):
+                    lines.append(
+                        f"{defence}: {metric}@{tokens} is {ours[1]['value']:.4g} "
+                        f"(attacker: {ours[0]}), before at most {high:.4g}"
+                    )
+    return lines

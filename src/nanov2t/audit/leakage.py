@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanov2t.audit.kinds import KINDS, Item, find_items, holds
+from nanov2t.audit.content import KINDS, Item, find_items, holds
 from nanov2t.core.errors import UserError
 from nanov2t.core.progress import progress
 from nanov2t.core.vectors import cosine
@@ -25,11 +25,11 @@ SCORES = ("exact_match", "bleu", "token_f1", "cosine")
 BLANK = "nothing left for the embedder"
 BEYOND = "more than --limit"
 EMBEDDED = 256
-"""Texts embedded between two signs of progress."""
+"""Texts embedded between two updates of the progress."""
 DIGITS = 4
-"""Behind the point of every figure. Further ones differ between processors."""
+"""Decimals of every figure. Further ones differ between processors."""
 NORMAL = 1.96
-"""Standard deviations on both sides of the mean that hold 95 % of a normal distribution."""
+"""Standard deviations to each side of the mean that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Sample:
 
     tokens: int
     references: list[str]
-    """As the embedder sees them."""
+    """The texts as the embedder sees them."""
     vectors: np.ndarray
-    """float32 [n, dim], of the references, undefended."""
+    """float32 [n, dim], undefended."""
     items: list[list[Item]]
-    """What each of them still holds whole after the cut, as the embedder sees it."""
+    """The items that are still whole after the cut, by text."""
     before: Counter[str]
-    """Items of each kind that the texts held before the cut."""
+    """The number of items of each kind before the cut."""
     left_out: dict[str, int]
-    """How many texts were left out, by the reason."""
+    """How many texts were left out, by reason."""
 
     def describe(self) -> dict[str, Any]:
-        """What is attacked, what was left out, and what the cut left of each kind of content."""
+        """What the report says of the sample."""
         whole = Counter(item.kind for items in self.items for item in items)
         kinds = {k: {"before": self.before[k], "whole": whole[k]} for k in KINDS if self.before[k]}
         counts = {"tokens": self.tokens, "n": len(self.references)}
@@ -57,7 +57,7 @@ class Sample:
 
 
 def make_sample(inverter: Inverter, texts: Sequence[str], tokens: int, limit: int) -> Sample:
-    """The first `limit` texts that are long enough, cut to `tokens` tokens.
+    """Cut the first `limit` texts that are long enough to `tokens` tokens.
 
     Raises:
         UserError: the inverter cannot write so many tokens, or fewer than two texts are so long.
@@ -86,7 +86,7 @@ def make_sample(inverter: Inverter, texts: Sequence[str], tokens: int, limit: in
 
 
 def left_out(report: Mapping[str, Any]) -> list[str]:
-    """Lines that say which texts, queries and documents an audit leaves out, and why."""
+    """Lines that say which texts, queries and documents a report leaves out, and why."""
     lines = []
     for sample in report["samples"]:
         if reasons := _reasons(sample):
@@ -102,7 +102,7 @@ def _reasons(row: Mapping[str, Any]) -> str:
 
 
 def embed(embedder: Embedder, texts: Sequence[str], what: str) -> np.ndarray:
-    """The vectors of many texts, float32 [n, dim], with the progress on stderr."""
+    """Embed many texts and show the progress: float32 [n, dim]."""
     with progress(what, len(texts), shown=is_first()) as tick:
         parts = []
         for i in range(0, len(texts), EMBEDDED):
@@ -112,22 +112,14 @@ def embed(embedder: Embedder, texts: Sequence[str], what: str) -> np.ndarray:
 
 
 def leakage(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[str, Any]:
-    """What texts read out of a sample's vectors give away.
-
-    Args:
-        found: a text for each vector.
+    """Compare what was read out of a sample's vectors, a text for each, with the sample.
 
     Returns:
-        For each of SCORES its mean and 95 % interval, `cosine` being that of the undefended
-        vectors of both texts; under `kinds`, for each kind that the texts hold, the share of its
-        items that were read out whole, 0 to 100, with its interval and their number.
+        The mean and 95 % interval of each of SCORES, the cosine being that of undefended vectors;
+        under `kinds`, for each kind in the sample, the share of items read out whole, from 0 to
+        100, with its interval and their number `n`.
     """
-    scores = {
-        "exact_match": metrics.exact_match(found, sample.references),
-        "bleu": metrics.bleu(found, sample.references),
-        "token_f1": metrics.token_f1(found, sample.references),
-        "cosine": cosine(embedder.encode(found), sample.vectors),
-    }
+    exact = metrics.exact_match(found, sample.references)
     kinds = {}
     for kind in KINDS:
         whole = [
@@ -138,19 +130,24 @@ def leakage(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[st
         ]
         if whole:
             kinds[kind] = share(np.array(whole)) | {"n": len(whole)}
-    figures = {name: figure(values) for name, values in scores.items()}
-    return figures | {"exact_match": share(scores["exact_match"]), "kinds": kinds}
+    return {
+        "exact_match": share(exact),
+        "bleu": figure(metrics.bleu(found, sample.references)),
+        "token_f1": figure(metrics.token_f1(found, sample.references)),
+        "cosine": figure(cosine(embedder.encode(found), sample.vectors)),
+        "kinds": kinds,
+    }
 
 
 def control(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[str, Any]:
-    """As :func:`leakage`, of the same texts taken for those of other vectors: what the language
-    and the likeness of the texts give away without the vectors."""
+    """:func:`leakage` with each text compared to what was read out of another vector: what the
+    language and the similarity of the texts give away without the vectors."""
     return leakage(embedder, sample, [*found[1:], found[0]])
 
 
 def share(values: np.ndarray) -> dict[str, Any]:
-    """The mean of values [n] that are all 0 or 100, and its 95 % interval by Wilson: a bootstrap
-    would be sure that what never happened among a few texts never happens."""
+    """The mean of values [n] that are 0 or 100, and its 95 % interval by Wilson. A bootstrap would
+    claim that what did not happen among a few texts never happens."""
     n, p = len(values), float(values.mean()) / 100
     middle = (p + NORMAL**2 / (2 * n)) / (1 + NORMAL**2 / n)
     half = NORMAL / (1 + NORMAL**2 / n) * (p * (1 - p) / n + NORMAL**2 / (4 * n**2)) ** 0.5

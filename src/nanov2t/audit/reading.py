@@ -1,5 +1,4 @@
-"""What inverters read out of vectors, kept in a folder so that an audit resumes where it was
-killed."""
+"""Invert vectors for an audit, and keep what was found in files, so that an audit can resume."""
 
 from __future__ import annotations
 
@@ -15,13 +14,14 @@ from nanov2t.core.files import digest, write_whole
 from nanov2t.core.progress import Tick
 from nanov2t.evaluation.shared import of_first, share_out
 from nanov2t.inverter import Inverter
+from nanov2t.search.options import SearchOptions
 from nanov2t.targets import Knowledge
 
 PART = 8
-"""Vectors whose readings are kept in a file, which is what a kill can cost a process. Each part is
-a search of its own, so that what is found does not depend on the number of processes."""
+"""Vectors in a file. Each part is a search of its own, so the result does not depend on the number
+of processes, and a kill costs a process at most one part."""
 FORM = 3
-"""Of the files; it grows when readings have other fields, or attackers make other vectors."""
+"""Version of the files; it grows when readings have other fields, or attackers other vectors."""
 
 
 @dataclass(frozen=True)
@@ -30,30 +30,28 @@ class Reading:
 
     text: str
     cosine: float
-    """Of the vectors that were compared."""
+    """To the vector that the search compared with."""
     embedder_calls: int
     seconds: float
 
 
 class Reader:
-    """Inverts vectors; whatever was inverted before by the same means is not inverted again. The
-    processes of `torchrun` share the rest out.
+    """Inverts vectors that are not in its folder yet. The processes of `torchrun` share the work.
 
     Args:
-        folder: for what was read, a file for each PART of a set of vectors.
-        rounds, beam: of the search.
+        folder: holds a file for each PART vectors.
     """
 
-    def __init__(self, inverter: Inverter, folder: Path, rounds: int | None, beam: int):
-        self.inverter, self.folder, self.rounds, self.beam = inverter, folder, rounds, beam
-        self.means = digest(
+    def __init__(self, inverter: Inverter, folder: Path, options: SearchOptions):
+        self.inverter, self.folder, self.options = inverter, folder, options
+        self._settings = digest(
             FORM,
             inverter.fingerprint(),
             inverter.search,
             inverter.effort,
             inverter.budget,
-            rounds,
-            beam,
+            options.rounds,
+            options.beam,
         )
 
     def read(
@@ -67,14 +65,13 @@ class Reader:
         """Invert vectors, float32 [n, dim], the same in every process.
 
         Args:
-            texts: those behind the vectors, and
-            attack: names what made the vectors of them. What was read is found again by these
-                two, not by the vectors, whose last bits differ between processors.
-            tick: counts the vectors that are inverted now, not those that were before.
-            knowledge: of the defence that they have passed, for the search to go by.
+            texts, attack: the texts behind the vectors, and the name of what defended them. They
+                name the files. The vectors cannot, since their last bits differ between processors.
+            tick: counts the vectors that are inverted now.
+            knowledge: of the defence, for the search.
 
         Raises:
-            UserError: a vector cannot be inverted, or the folder not written.
+            UserError: a vector cannot be inverted, or the folder cannot be written.
         """
         parts = [vectors[i : i + PART] for i in range(0, len(vectors), PART)]
         paths = self._paths(texts, attack)
@@ -84,25 +81,25 @@ class Reader:
         fresh = iter(
             share_out(lambda i: self._invert(parts[i], paths[i], tick, knowledge), missing)
         )
-        tick(goal - tick.done)  # what the other processes did
+        tick(goal - tick.done)  # the work of the other processes
         found = [next(fresh) if readings is None else readings for readings in kept]
         return [reading for readings in found for reading in readings]
 
     def count_kept(self, texts: Sequence[str], attack: str) -> int:
-        """How many of the texts' vectors need no search, since they were inverted before."""
+        """How many of the texts need no search, since the folder has them."""
         kept = [path.exists() for path in self._paths(texts, attack)]
         return sum(len(texts[i * PART : (i + 1) * PART]) for i, there in enumerate(kept) if there)
 
     def _paths(self, texts: Sequence[str], attack: str) -> list[Path]:
-        """The file of each part's readings."""
         parts = [texts[i : i + PART] for i in range(0, len(texts), PART)]
-        return [self.folder / f"{digest(self.means, attack, *part)}.json" for part in parts]
+        return [self.folder / f"{digest(self._settings, attack, *part)}.json" for part in parts]
 
     def _invert(
         self, vectors: np.ndarray, path: Path, tick: Tick, knowledge: Knowledge | None
     ) -> list[Reading]:
+        rounds, beam = self.options.rounds, self.options.beam
         found = {}
-        for i, x in self.inverter.stream(vectors, self.rounds, self.beam, knowledge=knowledge):
+        for i, x in self.inverter.stream(vectors, rounds, beam, knowledge=knowledge):
             found[i] = Reading(x.text, x.cosine, x.embedder_calls, x.rounds[-1].seconds)
             tick()
         readings = [found[i] for i in range(len(vectors))]
@@ -115,7 +112,6 @@ class Reader:
 
 
 def _kept(path: Path) -> list[Reading] | None:
-    """The readings in a file, if it is there."""
     if not path.exists():
         return None
     return [Reading(**row) for row in json.loads(path.read_text(encoding="utf-8"))]

@@ -1,5 +1,5 @@
-"""The attacker who trains: an inverter's hypothesizer goes on learning, from defended vectors of
-public texts."""
+"""The attacker who trains: the inverter's hypothesizer learns from defended vectors of public
+texts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from nanov2t.audit.attackers import Restore
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, replacing
+from nanov2t.core.vectors import unit
 from nanov2t.evaluation.shared import is_first, of_first
 from nanov2t.inverter import Inverter
 from nanov2t.models.networks import load_network
@@ -24,18 +25,19 @@ from nanov2t.train.network_config import NetworkSteps, PrefixRecipe, TextConfig
 from nanov2t.train.prefix import teach
 
 FORM = 2
-"""Of what is trained; it grows when it is trained otherwise."""
+"""Version of the trained networks; it grows when they are trained in another way."""
 STEPS_A_SECOND = 20
-"""Of the budget: more than most devices take, so that the budget ends the training."""
+"""Steps for each second of the budget: more than most devices do, so that the budget ends the
+training."""
 RATE = 2e-4
-"""Learning rate to begin with, a fifth of that from scratch. It falls to zero."""
+"""First learning rate, a fifth of the one from scratch. It falls to zero."""
 EVERY = 100
-"""Steps between dev figures, by which the best network is kept, and between checkpoints."""
+"""Steps between checkpoints, and between dev figures, which choose the best network."""
 DEV_EVERY = 10
-"""Of so many public texts one is not trained on."""
+"""One in so many public texts is kept for the dev figures."""
 DEV_TEXTS = 64
 SENTENCES = 0.5
-"""Share of the texts that begin with a sentence, as those do that are attacked."""
+"""Share of the training texts that begin with a sentence, like the texts that are attacked."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,14 @@ class Training:
     """How an attacker trains."""
 
     attack: str
-    """Names the defence, and what it was made from: what was trained is found again by it."""
+    """Names the defence and what it was made from."""
     folder: Path
-    """For what was trained, and for checkpoints."""
+    """For trained networks and checkpoints."""
     budget: str
     """How long, such as `10m`."""
     texts: Sequence[str]
     lengths: Sequence[int]
-    """Tokens that texts are cut to."""
+    """Tokens to which the texts are cut."""
     seed: int
 
 
@@ -58,7 +60,7 @@ def trainable(inverter: Inverter) -> PrefixLM:
     """The network of an inverter that attackers train.
 
     Raises:
-        UserError: it is of another kind.
+        UserError: the inverter has none.
     """
     if not isinstance(inverter.hypothesizer, PrefixLM):
         raise UserError("--train-budget: needs an inverter that looks inside its embedder")
@@ -68,48 +70,40 @@ def trainable(inverter: Inverter) -> PrefixLM:
 
 
 def retrained(inverter: Inverter, training: Training, change: Restore) -> Inverter:
-    """The inverter with a hypothesizer that has gone on learning; one that was trained before, by
-    the same means, is taken from the folder, and training that was killed goes on.
-
-    Args:
-        change: what is done to the vectors of texts, float32 [n, dim], before they are learnt from.
+    """The inverter with a hypothesizer that has learnt from vectors, float32 [n, dim], after
+    `change`. Takes the network from the folder if it is there, and resumes a training that was
+    killed.
 
     Raises:
-        UserError: the inverter cannot be trained so, the texts will not do, or the folder cannot be
-            written.
+        UserError: the inverter or the texts cannot be used, or the folder cannot be written.
     """
-    network, dictionary = trainable(inverter), inverter.dictionary
-    assert dictionary is not None  # no inverter has such a network without one
+    network, dictionary, embedder = trainable(inverter), inverter.dictionary, inverter.embedder
+    assert dictionary is not None  # every inverter with such a network has one
 
-    def unit(vectors: np.ndarray) -> np.ndarray:
-        """As the search hands them to the hypothesizer."""
-        changed = change(vectors)
-        if not inverter.embedder.normalized:
-            return changed
-        scaled: np.ndarray = changed / np.linalg.norm(changed, axis=1, keepdims=True)
-        return scaled.astype(np.float32)
+    def changed(vectors: np.ndarray) -> np.ndarray:
+        vectors = change(vectors)
+        return unit(vectors).astype(np.float32) if embedder.normalized else vectors
 
     facts = (training.budget, training.lengths, training.seed, "\n".join(training.texts))
     key = digest(FORM, inverter.fingerprint(), training.attack, *facts)
     kept = training.folder / f"trained-{key}"
     if not of_first(kept.is_dir()):
         run = training.folder / f"training-{key}"
-        config = _recipe(training, run, inverter.embedder.name)
+        config = _recipe(training, run, embedder.name)
         accelerator = start(config)
         if accelerator.is_main_process:
             _write_texts(training.texts, config)
         accelerator.wait_for_everyone()
-        embedder = inverter.embedder
-        made = teach(copy.deepcopy(network), config, embedder, dictionary, accelerator, unit)
+        made = teach(copy.deepcopy(network), config, embedder, dictionary, accelerator, changed)
         if is_first():
             with replacing(kept) as folder:
                 shutil.copytree(made, folder, dirs_exist_ok=True)
             shutil.rmtree(run)
         accelerator.wait_for_everyone()
-    learnt = load_network(kept, inverter.embedder, dictionary)
+    learnt = load_network(kept, embedder, dictionary)
     assert isinstance(learnt, PrefixLM)
     return Inverter(
-        inverter.embedder,
+        embedder,
         inverter.tokenizer,
         learnt.to(next(network.parameters()).device),
         inverter.corrector,
@@ -135,7 +129,7 @@ def _recipe(training: Training, run: Path, name: str) -> PrefixRecipe:
             sentences=SENTENCES,
             cache=run / "tokens",
         ),
-        # A network that has learnt needs no warm-up, which a run that its budget ends may not end.
+        # No warm-up: the network has learnt before, and the budget may end sooner than a warm-up.
         optim=NetworkSteps(steps=max(1, steps), lr=RATE, warmup=0.0),
         budget=training.budget,
         eval_every=EVERY,
@@ -146,7 +140,6 @@ def _recipe(training: Training, run: Path, name: str) -> PrefixRecipe:
 
 
 def _write_texts(texts: Sequence[str], config: PrefixRecipe) -> None:
-    """The texts to train on and those for the dev figures, one a line."""
     lines = [" ".join(text.split()) + "\n" for text in texts]
     parts = {
         config.data.dev: lines[::DEV_EVERY],

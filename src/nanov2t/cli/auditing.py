@@ -1,4 +1,4 @@
-"""The command that audits. Free of torch, so that help is instant."""
+"""The audit command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from nanov2t.cli.checks import Facts
+from nanov2t.cli.inputs import say
 from nanov2t.cli.quiet import loading
 from nanov2t.cli.searching import SearchArguments
 from nanov2t.core.errors import UserError
@@ -18,68 +18,64 @@ from nanov2t.core.files import check_writable
 from nanov2t.core.passages import check_source, read_passages
 from nanov2t.train.config import seconds
 
-RECORDS = 200
-PUBLIC = 1024
-"""Synthetic records, where no texts are given."""
-
-
-SEEDS = 2**63
+RECORDS, PUBLIC = 200, 1024
+"""Synthetic records to attack and to learn from if no texts are given."""
+MAX_SEED = 2**63 - 1
 """torch takes no larger ones."""
 
 
 @dataclass(kw_only=True)
 class Audit(SearchArguments):
-    """How much of texts their embeddings give away, and what a defence saves and costs.
+    """Measure how much of texts their embeddings give away, and what defences save and cost.
 
-    The texts' vectors are attacked, plain and with each defence; docs/audit.md says by whom. OUT
-    holds the report, and what was found so far: the same command goes on where it was stopped.
-    `torchrun -m nanov2t audit ...` shares the work out; the report is that of one process.
+    Attackers try to read the vectors of the texts, plain and with each defence; docs/audit.md
+    describes them. Run the same command again to resume. `torchrun -m nanov2t audit ...` splits the
+    work between processes and writes the same report as one process.
     """
 
     out: Annotated[Path, arg(metavar="FOLDER")]
-    """Folder for report.html, report.json, and what was found."""
+    """Folder for report.html, report.json and the texts that attackers found."""
     texts: Annotated[str | None, arg(metavar="FILE")] = None
-    """The texts, as in `nanov2t evaluate`; by default synthetic records with names, dates, e-mail
-    addresses, phone numbers and other numbers."""
+    """The texts to attack, as in `nanov2t evaluate`. Default: synthetic records with names, dates,
+    e-mail addresses, phone numbers and other numbers."""
     queries: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder of queries and judgements in BEIR's format, corpus.jsonl, queries.jsonl and
-    qrels/SPLIT.tsv, for what retrieval is worth; by default the first half of each text has to find
-    its second half."""
+    """Folder of queries and judgements in BEIR's format, to measure retrieval: corpus.jsonl,
+    queries.jsonl and qrels/SPLIT.tsv. Default: the first half of each text must find its second
+    half."""
     split: Annotated[str, arg(metavar="SPLIT")] = "test"
-    """Of a data set, and of the judgements."""
+    """Split of a data set and of the judgements."""
     column: Annotated[str, arg(metavar="COLUMN")] = ""
-    """What holds the text, by default `text`."""
+    """Column of the text; default: text."""
     public: Annotated[str | None, arg(metavar="FILE")] = None
-    """Texts that are no secret, from which attackers learn what undefended vectors are like; the
-    nearer to `texts` the better. By default synthetic records."""
+    """Texts that are no secret, from which attackers learn. The more they resemble --texts, the
+    stronger the attackers. Default: synthetic records."""
     lengths: tuple[int, ...] = (4, 8, 16, 32)
-    """Tokens to which the texts are cut."""
+    """Cut the texts to each of these numbers of tokens."""
     limit: int = 50
-    """Texts of each length at most."""
+    """Attack at most N texts of each length."""
     defence: Annotated[tuple[str, ...], arg(metavar="SPEC ...")] = ()
-    """Specs, such as `noise:0.01 int8 bits pq:48 truncate:256 mask:0.25 scale:-2.6 rotation`, or
-    `module:function` for one of your own."""
+    """Defences to try, such as `noise:0.01 int8 bits pq:48 truncate:256 mask:0.25 scale:-2.6
+    rotation`, or `module:function` for one of your own."""
     pairs: tuple[int, ...] = ()
-    """For each number, an attacker who has so many public texts with their defended vectors; by
-    default as many as the vectors have dimensions."""
+    """Add an attacker for each N, who knows N public texts with their defended vectors. Default:
+    one who knows as many as the vectors have dimensions."""
     train_budget: Annotated[str, arg(metavar="TIME")] = ""
-    """How long, such as 10m, a further attacker of each defence trains the inverter on defended
-    vectors of the public texts; by default there is none."""
+    """Add an attacker of each defence who trains the inverter on defended vectors for this long,
+    such as 10m."""
     seed: int = 0
-    """Of what defences and training draw."""
+    """Seed of the defences and of training."""
     gate: Annotated[Path | None, arg(metavar="FILE")] = None
-    """YAML file of limits, such as `exact_match@16: {max: 5}`. Where one is broken the exit code
-    is 1."""
+    """YAML file of limits, such as `exact_match@16: {max: 5}`. A broken limit makes the exit code
+    1."""
     baseline: Annotated[Path | None, arg(metavar="FILE")] = None
-    """report.json of an earlier audit. Where a figure is worse than its interval there, the exit
-    code is 1."""
+    """report.json of an earlier audit. A figure worse than its interval there makes the exit code
+    1."""
     redact: bool = False
     """Show no texts in the report."""
 
     def run(self) -> None:
-        from nanov2t.audit.baseline import read_report, regressions
-        from nanov2t.audit.judgements import halves, read_beir
-        from nanov2t.audit.judging import judge, read_gate
+        from nanov2t.audit.judging import judge, read_gate, read_report, regressions
+        from nanov2t.audit.retrieval import halves, read_beir
 
         self._check()
         limits = read_gate(self.gate, self.lengths) if self.gate else []
@@ -87,15 +83,15 @@ class Audit(SearchArguments):
         with loading(self.texts or "records"):
             judgements = read_beir(self.queries, self.split) if self.queries else None
             texts = self._read(self.texts, RECORDS, seed=0)
-            learnt_from = self.defence or self.train_budget
-            public = self._read(self.public, PUBLIC, seed=1) if learnt_from else []
+            learns = self.defence or self.train_budget
+            public = self._read(self.public, PUBLIC, seed=1) if learns else []
             if self.pairs and self.defence and max(self.pairs) > len(public):
                 raise UserError(
                     f"--pairs {max(self.pairs)}: between 2 and {len(public)}, the public texts"
                 )
         with loading(self.inverter):
+            from nanov2t.audit.page import write_report
             from nanov2t.audit.reading import Reader
-            from nanov2t.audit.report import write_report
             from nanov2t.audit.run import Plan, audit
             from nanov2t.evaluation.shared import is_first, local_device
         plan = Plan(
@@ -111,8 +107,8 @@ class Audit(SearchArguments):
             redact=self.redact,
             train_budget=self.train_budget,
         )
-        reader = Reader(self.load(local_device()), self.out / "found", self.rounds, self.beam)
-        report = audit(plan, reader, _say if is_first() else lambda line: None)
+        reader = Reader(self.load(local_device()), self.out / "found", self.options)
+        report = audit(plan, reader, say if is_first() else lambda line: None)
         if not is_first():
             return
         verdicts = judge(limits, report)
@@ -126,17 +122,17 @@ class Audit(SearchArguments):
             sys.exit(1)
 
     def _check(self) -> None:
-        """Refuse what is seen to be wrong before anything is read or loaded."""
+        """Refuse bad options before anything is read or loaded."""
         from nanov2t.defences import check_defence
 
         self.check(limit=2, seed=0, lengths=1, pairs=2)
-        if self.seed >= SEEDS:
-            raise UserError(f"--seed must be below {SEEDS}, not {self.seed}")
+        if self.seed > MAX_SEED:
+            raise UserError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
         if not self.lengths:
             raise UserError("--lengths: give at least one")
         if not seconds(self.train_budget, "--train-budget"):
             raise UserError(f"--train-budget must be more than {self.train_budget}")
-        known: Facts = self.look_up()
+        known = self.look_up()
         if known.max_tokens is not None and max(self.lengths) > known.max_tokens:
             raise UserError(
                 f"--lengths {max(self.lengths)}: inverter {self.inverter} writes 1 to "
@@ -153,12 +149,8 @@ class Audit(SearchArguments):
 
     def _read(self, source: str | None, count: int, seed: int) -> list[str]:
         """The texts of a source, or `count` synthetic records."""
-        from nanov2t.audit.records import make_records
+        from nanov2t.audit.content import make_records
 
         if source is None:
             return make_records(count, seed)
         return list(read_passages(source, self.split, self.column))
-
-
-def _say(line: str) -> None:
-    print(f"nanov2t: {line}", file=sys.stderr)

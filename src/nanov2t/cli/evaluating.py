@@ -1,4 +1,4 @@
-"""The command that evaluates. Free of torch, so that help is instant."""
+"""The evaluate command."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ from nanov2t.core.passages import check_source, read_rows
 
 @dataclass(kw_only=True)
 class Evaluate(SearchArguments):
-    """Figures of an inverter on texts: BLEU, token F1, exact match and cosine after every round.
+    """Measure how well an inverter recovers texts: BLEU, token F1, exact match and cosine after
+    every round.
 
-    `torchrun -m nanov2t evaluate ...` and `accelerate launch` share the texts out; the figures are
-    those of one process.
+    `torchrun -m nanov2t evaluate ...` or `accelerate launch` splits the texts between processes and
+    prints the same figures as one process.
     """
 
     texts: Annotated[str, arg(metavar="FILE")]
-    """Texts to embed and invert: a .txt (one a line), .jsonl or .parquet file, also .gz or .xz; or
-    the name or folder of a data set, such as jxm/nq_corpus_dpr or BeIR/scifact."""
+    """Texts to embed and invert: a .txt file (one text a line), .jsonl or .parquet, also .gz or
+    .xz; or the name or folder of a data set, such as jxm/nq_corpus_dpr or BeIR/scifact."""
     split: Annotated[str, arg(metavar="SPLIT")] = "test"
-    """Of a data set. One without dev and test splits has 1,000 rows held back for each."""
+    """Split of a data set. If it has no dev and test splits, 1,000 rows are held back for each."""
     column: Annotated[str, arg(metavar="COLUMN")] = ""
-    """What holds the text, by default `text`; several, such as `title,text`, are joined, which is
+    """Column of the text; default: text. Several columns, such as title,text, are joined; this is
     the default for BEIR."""
     limit: int | None = None
-    """Only the first so many texts."""
+    """Read only the first N texts."""
     drafts: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Start from these drafts: JSON lines with `idx`, the text's row from 0, and `draft`; or the
-    folder with SPLIT.hyps.jsonl."""
+    """Start from these drafts: JSON lines with `idx`, the text's row from 0, and `draft`; or a
+    folder that holds SPLIT.hyps.jsonl."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder for metrics.jsonl, the figures of every round, and results.parquet, what was found for
-    every text in every round."""
+    """Write metrics.jsonl (the figures of every round) and results.parquet (the texts found in
+    every round) to this folder."""
     json: bool = False
     """Print one JSON object."""
 
@@ -58,35 +59,26 @@ class Evaluate(SearchArguments):
             from rich.console import Console
 
             from nanov2t.cli.report import figures
-            from nanov2t.evaluation.evaluate import summarize
-            from nanov2t.evaluation.results import write_results
+            from nanov2t.evaluation.evaluate import summarize, write_results
             from nanov2t.evaluation.shared import invert_shared, is_first, local_device
-            from nanov2t.evaluation.words import guesses_words, word_figures
         inverter = self.load(local_device())
         references = references_of(inverter, texts)
-        # Every process embeds them all: in batches of other texts their last digits could differ.
+        # Every process embeds all texts: other batches could change the last digits.
         vectors = inverter.embedder.encode(references)
         inverter.check(vectors)
-        found = invert_shared(inverter, vectors, self.rounds, self.beam, drafts)
+        found = invert_shared(inverter, vectors, self.options, drafts)
         if not is_first():
             return
         result = summarize(found, references)
-        if guesses_words(inverter):
-            result["words"] = word_figures(inverter, vectors, references)
         if self.out:
             write_results(self.out, result, rows, references, found)
         if self.json:
             print(json.dumps(result))
         else:
             Console().print(figures(result))
-            if guess := result.get("words"):
-                print(
-                    f"{guess['count']} likeliest words: precision {guess['precision']:.1f}, "
-                    f"recall {guess['recall']:.1f}"
-                )
 
     def _texts(self, file: Path | None) -> tuple[list[int], list[str], list[str] | None]:
-        """The rows that hold text, their texts, and the drafts of a file if there is one."""
+        """The numbers of the rows that hold text, their texts, and their drafts from the file."""
         rows: list[int] = []
         texts: list[str] = []
         count = 0

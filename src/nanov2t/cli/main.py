@@ -1,4 +1,4 @@
-"""The commands. Free of torch, so that help is instant: each command imports what it needs."""
+"""The command line. Commands import torch only when they run, so that --help is instant."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from tyro.conf import subcommand
 
 from nanov2t.cli.auditing import Audit
 from nanov2t.cli.evaluating import Evaluate
-from nanov2t.cli.guessing import Words
-from nanov2t.cli.interpolating import Interpolate
 from nanov2t.cli.making import Align, Convert, Draft, Export, Study, Train
 from nanov2t.cli.options import RULES, parse
 from nanov2t.cli.pushing import Push
@@ -26,8 +24,6 @@ from nanov2t.train.recipes import train as train_by
 
 COMMANDS: dict[str, Any] = {
     "invert": Invert,
-    "interpolate": Interpolate,
-    "words": Words,
     "evaluate": Evaluate,
     "audit": Audit,
     "align": Align,
@@ -43,14 +39,14 @@ HELP = {"-h", "--help"}
 
 
 def main() -> None:
-    """The command line's entry: what the user can mend is one line on stderr and exit code 2."""
+    """Run the command line. A UserError becomes one line on stderr and exit code 2."""
     try:
         run(sys.argv[1:])
     except UserError as error:
         refuse(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader of the pipe has seen enough
+    except BrokenPipeError:  # for example: nanov2t invert ... | head
         sys.stderr.close()
     except OSError as error:
         if error.filename is None:
@@ -58,14 +54,13 @@ def main() -> None:
         refuse(f"{error.filename}: {error.strerror}")
 
 
-def refuse(said: str) -> NoReturn:
-    """End with one line that says what the user can mend."""
-    print("nanov2t:", " ".join(said.split()), file=sys.stderr)
+def refuse(message: str) -> NoReturn:
+    print("nanov2t:", " ".join(message.split()), file=sys.stderr)
     sys.exit(2)
 
 
 def run(args: list[str]) -> None:
-    """Run a command."""
+    """Run the command that the arguments name."""
     name, rest = (args[0], args[1:]) if args else ("", [])
     if name == "train":
         train(rest)
@@ -85,7 +80,7 @@ def run(args: list[str]) -> None:
 
 
 def overview(args: list[str]) -> None:
-    """Print the help of all commands, or what completes them in a shell."""
+    """Print the help of all commands, or a shell's completion script."""
     forms = tuple(Annotated[form, subcommand(name)] for name, form in COMMANDS.items())
     any_of_them: Any = Union[forms]  # noqa: UP007
     description = "Turns sentence embeddings back into text. --version prints the version."
@@ -93,7 +88,7 @@ def overview(args: list[str]) -> None:
 
 
 def train(args: list[str]) -> None:
-    """`nanov2t train CONFIG.yaml [--any.field value]`: the YAML is the default, flags override."""
+    """`nanov2t train CONFIG.yaml [--any.field value]`: options override the YAML file."""
     given = bool(args) and not args[0].startswith("-")
     if not given and not HELP & set(args):
         raise UserError("train: give a recipe first, such as: nanov2t train configs/toy.yaml")

@@ -1,5 +1,4 @@
-"""The command line's grammar: what the help shows for a value, and one line for what will not do.
-tyro parses; its rules for values are replaced, and what it says of errors is put on one line."""
+"""Parse a command's options with tyro, with our own rules for values and one-line errors."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import fields, is_dataclass
+from functools import partial
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from types import NoneType
@@ -20,17 +20,13 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from nanov2t.core.errors import UserError, did_you_mean
 
 SHOWN = 60
-"""Characters of a wrong value that an error repeats."""
+"""Most characters of a wrong value that an error repeats."""
 RULE = re.compile(r" *[-─]+")
-"""A line between the parts of tyro's boxes."""
+"""A line between the parts of tyro's boxes on stderr."""
 
 
 def parse(form: Any, args: Sequence[str], prog: str, **settings: Any) -> Any:
-    """What the arguments of a command say.
-
-    Args:
-        form: a dataclass.
-        settings: of tyro.cli.
+    """Parse the arguments of a command into the dataclass `form`; `settings` go to tyro.cli.
 
     Raises:
         UserError: an option or a value is wrong or missing.
@@ -53,7 +49,7 @@ def parse(form: Any, args: Sequence[str], prog: str, **settings: Any) -> Any:
 
 
 def _options(form: Any, prefix: str = "") -> Iterator[str]:
-    """The options of a dataclass or of an instance, those of nested ones behind a dot."""
+    """The options of a dataclass. Those of a nested one have its name and a dot in front."""
     for field in fields(form):
         name = field.name.replace("_", "-")
         if is_dataclass(nested := getattr(form, field.name, None)):
@@ -63,7 +59,7 @@ def _options(form: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _refuse_unknown(command: str, args: Sequence[str], known: set[str]) -> None:
-    """Name the first option that is not known: tyro would rather complain of what is missing."""
+    """Name the first unknown option. tyro would name a missing one first."""
     for arg in args:
         if arg == "--":
             return
@@ -74,9 +70,9 @@ def _refuse_unknown(command: str, args: Sequence[str], known: set[str]) -> None:
 
 
 def _complaint(box: str) -> str:
-    """What tyro complains of in a box, without its title and the help below the first rule."""
+    """tyro's error message without its box, title and help."""
     lines = [line.strip("│╭╮╰╯").rstrip() for line in box.splitlines()]
-    below = dropwhile(RULE.fullmatch, lines[1:])  # some titles have a rule below
+    below = dropwhile(RULE.fullmatch, lines[1:])
     rows = list(takewhile(lambda line: not RULE.fullmatch(line), below))
     text = " ".join(" ".join(rows).split())
     if text.startswith("Missing from"):
@@ -89,7 +85,6 @@ def _complaint(box: str) -> str:
 
 
 def _shown(value: str) -> str:
-    """A value for a message."""
     plain = value.isprintable() and 0 < len(value) <= SHOWN
     return value if plain else repr(value[:SHOWN])
 
@@ -117,15 +112,12 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _choice(choices: Iterable[str]) -> Callable[[str], str]:
-    def choose(text: str) -> str:
-        if text not in choices:
-            known = ", ".join(choice or "''" for choice in choices)
-            hint = did_you_mean(text, choices)
-            raise ValueError(f"{_shown(text)} is not one of {known}{hint}")
-        return text
-
-    return choose
+def _choice(choices: Iterable[str], text: str) -> str:
+    if text not in choices:
+        known = ", ".join(choice or "''" for choice in choices)
+        hint = did_you_mean(text, choices)
+        raise ValueError(f"{_shown(text)} is not one of {known}{hint}")
+    return text
 
 
 READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
@@ -134,21 +126,22 @@ READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     str: ("TEXT", str),
     Path: ("PATH", _path),
 }
-"""For each type what the help shows in place of a value, and how a value is read."""
+"""For each type: what the help shows for a value, and how to read one."""
 RULES = ConstructorRegistry()
 
 
 @RULES.primitive_rule
 def _rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Numbers, texts, paths and choices; tuples of them; and each where there may be none."""
+    """The rule for numbers, texts, paths and choices, for tuples of them, and for optional ones."""
     kind: Any = info.type
     several = get_origin(kind) is tuple
     inner = [part for part in get_args(kind) if part not in (NoneType, ...)]
     if several or NoneType in get_args(kind):
         [kind] = inner
+    read: Callable[[str], Any]
     if get_origin(kind) is Literal:
         choices = get_args(kind)
-        metavar, read = f"{{{','.join(filter(None, choices))}}}", _choice(choices)
+        metavar, read = f"{{{','.join(filter(None, choices))}}}", partial(_choice, choices)
     elif kind in READERS:
         metavar, read = READERS[kind]
     else:

@@ -1,4 +1,4 @@
-"""What libraries say while a command runs."""
+"""Keep the libraries quiet while a command runs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from contextlib import contextmanager, nullcontext
 
 
 def quiet() -> None:
-    """Let the libraries say only what a user must know."""
-    # datasets takes most of a second to import, so that is left to the commands that use it; it
-    # looks at this then.
+    """Silence progress bars and warnings that the command reports itself."""
+    # datasets is slow to import. If it is imported later, it reads these variables.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("DATASETS_VERBOSITY", "critical")  # what it says, it raises as well
+    os.environ.setdefault("DATASETS_VERBOSITY", "critical")
     if datasets := sys.modules.get("datasets"):
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
-    hub_logging.set_verbosity_error()  # whoever works offline knows it
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
 
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """Say on a terminal what is being loaded, for as long as it takes, and quiet the libraries."""
+    """Show on a terminal what is loading until the block ends, and silence the libraries."""
     from rich.markup import escape
 
     from nanov2t.core.progress import terminal

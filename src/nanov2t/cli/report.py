@@ -1,5 +1,4 @@
-"""What a person sees on a terminal: the live table of rounds, the word diff, the table of
-figures."""
+"""What the commands print: a live table of rounds, a word diff, JSON lines, a table of figures."""
 
 from __future__ import annotations
 
@@ -16,24 +15,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nanov2t.inverter import Inverter
+    from nanov2t.search.options import SearchOptions
     from nanov2t.search.state import Inversion, Round
 
 
-def in_colour(console: Console) -> bool:
-    """Whether a console shows colours: it is a terminal, and NO_COLOR is not set."""
-    return console.color_system is not None and not console.no_color
-
-
 def word_diff(text: str, reference: str, colour: bool) -> Text:
-    """The recovered text against the original: recovered words green, missed words red, invented
-    ones struck out; without colour as `git diff --word-diff` writes them, [-missed-]
-    {+invented+}."""
+    """The recovered text against the original. In colour, recovered words are green, missed ones
+    red and invented ones struck out. Without, as `git diff --word-diff`: [-missed-] {+invented+}.
+    """
     missed, invented = ("{}", "{}") if colour else ("[-{}-]", "{{+{}+}}")
     ours, theirs = text.split(), reference.split()
     line = Text()
-    for kind, a, b, c, d in difflib.SequenceMatcher(
-        None, theirs, ours, autojunk=False
-    ).get_opcodes():
+    matcher = difflib.SequenceMatcher(None, theirs, ours, autojunk=False)
+    for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
             line.append(" ".join(theirs[a:b]) + " ", style="green")
             continue
@@ -48,35 +42,30 @@ def show_inversion(
     inverter: Inverter,
     vector: np.ndarray,
     reference: str | None,
-    rounds: int | None,
-    beam: int,
+    options: SearchOptions,
     console: Console,
 ) -> None:
-    """Invert one vector [dim] before the reader's eyes, then compare with the reference where there
-    is one."""
+    """Invert one vector [dim] and show the rounds as they end, then the diff with the reference if
+    there is one."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("round", "cosine", "best hypothesis"):
-        table.add_column(
-            column, justify="left" if column.startswith("best") else "right", vertical="top"
-        )
-
+    for column in ("round", "cosine"):
+        table.add_column(column, justify="right")
+    table.add_column("best hypothesis")
     shown: list[str] = []
 
     def add(_: int, best: Round) -> None:
         if shown and best.text == shown[-1]:
-            return  # a round that found nothing better
+            return  # nothing better was found
         shown.append(best.text)
         table.add_row(str(best.round), f"{best.cosine:.4f}", best.text)
         live.refresh()
 
     with Live(table, console=console, auto_refresh=False) as live:
-        [found] = inverter.invert(vector[None], rounds, beam, on_round=add)
-        live.update(
-            Group(table, "", _verdict(found, reference, in_colour(console)), ""), refresh=True
-        )
+        [found] = inverter.invert(vector[None], options.rounds, options.beam, on_round=add)
+        live.update(Group(table, "", _verdict(found, reference, console), ""), refresh=True)
 
 
-def _verdict(found: Inversion, reference: str | None, colour: bool) -> Group:
+def _verdict(found: Inversion, reference: str | None, console: Console) -> Group:
     cosine = f"{found.cosine:.4f} (1 - {1 - found.cosine:.1e})"  # a rounded 1.0 hides everything
     stopped: str = found.stopped
     if found.unseen:
@@ -84,18 +73,19 @@ def _verdict(found: Inversion, reference: str | None, colour: bool) -> Group:
     facts = Text(f"{stopped}, cosine {cosine}, {found.embedder_calls} texts embedded", style="dim")
     if reference is None:
         return Group(facts)
+    colour = console.color_system is not None and not console.no_color
     diff = word_diff(found.text, reference, colour)
     return Group(Text("recovered ", style="dim") + diff, facts)
 
 
-def in_order(found: Iterable[tuple[int, Inversion]]) -> Iterator[tuple[int, Inversion]]:
-    """Positions and inversions in the order of the positions, each as soon as it may come."""
+def in_order(found: Iterable[tuple[int, Inversion]]) -> Iterator[Inversion]:
+    """Sort a stream of inversions by position. Each comes out as soon as all before it are done."""
     waiting: dict[int, Inversion] = {}
     following = 0
     for i, inversion in found:
         waiting[i] = inversion
         while following in waiting:
-            yield following, waiting.pop(following)
+            yield waiting.pop(following)
             following += 1
 
 
@@ -112,42 +102,22 @@ def as_json(found: Inversion) -> dict[str, Any]:
 
 
 def figures(result: dict[str, Any]) -> Table:
-    """The table that `nanov2t evaluate` prints: a row a round, the intervals last."""
-    table = Table(
-        title=f"n = {result['n']}",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-    )
-    for column in (
-        "round",
-        "BLEU",
-        "token F1",
-        "exact match",
-        "1 - cosine",
-        "seconds",
-        "embedder calls",
-    ):
+    """The table that `evaluate` prints: a row for each round, then the 95 % intervals."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.title, table.title_justify = f"n = {result['n']}", "left"
+    scores = {"BLEU": "bleu", "token F1": "token_f1", "exact match": "exact_match"}
+    for column in ("round", *scores, "1 - cosine", "seconds", "embedder calls"):
         table.add_column(column, justify="right")
     for row in result["rounds"]:
         table.add_row(
             str(row["round"]),
-            f"{row['bleu']:.1f}",
-            f"{row['token_f1']:.1f}",
-            f"{row['exact_match']:.1f}",
+            *(f"{row[key]:.1f}" for key in scores.values()),
             f"{1 - row['cosine']:.4f}",
             f"{row['seconds']:.1f}",
             str(row["embedder_calls"]),
         )
-    ends = [result[key]["ci95"] for key in ("bleu", "token_f1", "exact_match")]
+    ends = [result[key]["ci95"] for key in scores.values()]
     low, high = result["cosine"]["ci95"]
-    table.add_row(
-        "95 %",
-        *(f"{a:.1f}-{b:.1f}" for a, b in ends),
-        f"{1 - high:.4f}-{1 - low:.4f}",
-        "",
-        "",
-        style="dim",
-    )
+    intervals = [f"{a:.1f}-{b:.1f}" for a, b in ends] + [f"{1 - high:.4f}-{1 - low:.4f}"]
+    table.add_row("95 %", *intervals, "", "", style="dim")
     return table

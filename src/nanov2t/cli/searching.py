@@ -1,5 +1,4 @@
-"""The command that inverts, and the options of all commands that search. Free of torch, so that
-help is instant."""
+"""The invert command, and the options that all searching commands share."""
 
 from __future__ import annotations
 
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from nanov2t.cli.checks import Facts, at_least, check_dim, check_embedder, check_inverter
-from nanov2t.cli.inputs import read_rows, read_texts, references_of, refuse_bad
+from nanov2t.cli.inputs import read_rows, read_texts, references_of, refuse_bad, say
 from nanov2t.cli.quiet import loading
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import check_writable
 from nanov2t.pretrained import DEFAULT
-from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort
+from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,35 +29,43 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SearchArguments:
-    """The options that the commands that search share."""
+    """The options that all searching commands share."""
 
     inverter: Annotated[str, arg(metavar="NAME")] = DEFAULT
-    """A bundled inverter's or a release's name, a folder, or a model on the Hub."""
+    """Name of a bundled inverter or a published release, a folder, or a model on the Hub."""
     hypothesizer: Annotated[str | None, arg(metavar="NAME")] = None
-    """Another such name, whose generator writes the first hypotheses for the corrector in
-    `inverter`."""
+    """Another inverter, whose generator writes the first hypotheses for the corrector of
+    --inverter."""
     embedder: Annotated[str | None, arg(metavar="NAME")] = None
-    """What made the vectors: the name or folder of a Sentence Transformers model,
-    openai:MODEL[@URL], or module:function. By default the inverter's own. The bundled inverter
-    reads the vectors of any embedder."""
+    """The embedder that made the vectors: name or folder of a Sentence Transformers model,
+    openai:MODEL[@URL], or module:function. Default: the inverter's own. The bundled inverter reads
+    the vectors of any embedder."""
     search: Literal["default", "evolution", "beam", "exhaustive"] = "default"
-    """`evolution`, for inverters that look inside their embedder; `beam`; or `exhaustive`, the
-    published search, for comparison. `default` is the first that the inverter can do."""
+    """`evolution` needs an inverter that looks inside its embedder. `exhaustive` is the published
+    search, for comparison. `default` is evolution if the inverter can do it, else beam."""
     effort: Effort = "default"
-    """How much is spent on a vector."""
+    """How much to spend on each vector."""
     budget: Annotated[str | None, arg(metavar="N|TIME")] = None
-    """Stop after this many embeddings (such as 5000) or this long (30s, 2m) for a vector."""
+    """Stop after this many embeddings (5000) or this long (30s, 2m) for each vector."""
     rounds: int | None = None
-    """Rounds at most after the first guess; by default 60 in an evolution, 6 in a beam search and
-    50 in the exhaustive one, at other efforts than the default fewer or more."""
+    """Most rounds after the first guess; by default 60 in an evolution, 6 in a beam search and 50
+    in the exhaustive one. --effort changes the first two."""
     beam: int = BEAM
-    """Hypotheses kept; evolution keeps eight times as many."""
-
+    """Hypotheses that a beam search keeps. An evolution always keeps 64."""
     tolerance: float | None = None
-    """1 - cosine up to which a text counts as exact. By default that of rounding and of the
-    embedder's own noise; .001 to .01 if another build of the embedder made the vectors."""
+    """A text is exact if 1 - cosine is at most this. Default: rounding and the embedder's own
+    noise. Try .001 to .01 if another build of the embedder made the vectors."""
+
+    @property
+    def options(self) -> SearchOptions:
+        return SearchOptions(self.rounds, self.beam)
+
+    @property
+    def limits(self) -> Budget:
+        return UNLIMITED if self.budget is None else Budget.parse(self.budget)
 
     def load(self, device: str | None = None) -> Inverter:
+        """Load the inverter, and report its price if another machine judges."""
         with loading(self.inverter):
             from nanov2t.load import load_inverter
 
@@ -69,26 +76,21 @@ class SearchArguments:
                 device,
                 self.search,
                 effort=self.effort,
-                budget=self._budget,
+                budget=self.limits,
                 tolerance=self.tolerance,
             )
-        self._say(inverter.price)
+        if inverter.price:
+            say(inverter.price)
         return inverter
 
-    @staticmethod
-    def _say(line: str) -> None:
-        if line:
-            print(f"nanov2t: {line}", file=sys.stderr)
-
-    @property
-    def _budget(self) -> Budget:
-        return UNLIMITED if self.budget is None else Budget.parse(self.budget)
-
     def check(self, **least: int) -> None:
-        """Refuse what is seen to be wrong before anything is loaded.
+        """Refuse bad options before anything is loaded.
 
         Args:
-            least: numbers of the command, and the least that they may be.
+            least: the command's own numbers, and their least values.
+
+        Raises:
+            UserError: an option is bad.
         """
         at_least(self, rounds=0, beam=1, **least)
         check_embedder(self.embedder)
@@ -98,7 +100,7 @@ class SearchArguments:
             Budget.parse(self.budget)
 
     def look_up(self, source: str = "", shape: tuple[int, ...] | None = None) -> Facts:
-        """What is known of the inverter before it is loaded.
+        """Read what is known of the inverter before it is loaded.
 
         Args:
             source, shape: of vectors [n, dim] that it is to invert.
@@ -118,30 +120,30 @@ class SearchArguments:
 class Invert(SearchArguments):
     """Turn vectors back into text.
 
-    A TEXT is embedded, and then only its vector is used. On a terminal the rounds are shown as they
-    go; with --json, or in a pipe, every vector gives one JSON object on a line; one that cannot be
+    A TEXT is embedded, and then only its vector is used. On a terminal you watch the rounds. With
+    --json or in a pipe, every vector gives one JSON object on a line. A vector that cannot be
     inverted has an `error` there, and the exit code is 2 at the end. With --out, whole vector
-    stores are inverted into Parquet files; the same command resumes.
+    stores are inverted into Parquet files; run the same command again to resume.
     """
 
     texts: Positional[Annotated[tuple[str, ...], arg(metavar="[TEXT ...]")]] = ()
-    """Texts to embed and invert; `-` reads lines from standard input."""
+    """Texts to embed and invert. `-` reads lines from standard input."""
     vectors: Annotated[str | None, arg(metavar="SOURCE")] = None
-    """Vectors to invert: a file such as a .npy, .parquet, .csv or .json, or a folder or glob of
-    them, the column or key after a #; or a database such as chroma:PATH#COLLECTION. docs/stores.md
+    """Vectors to invert: a file such as .npy, .parquet, .csv or .json, a folder or glob of them,
+    with the column or key after a #; or a database such as chroma:PATH#COLLECTION. docs/stores.md
     lists them all."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder for the results, as Parquet; for vectors by the million."""
+    """Write the results to this folder as Parquet. Meant for millions of vectors."""
     ids: Annotated[str | None, arg(metavar="COLUMN")] = None
-    """Column of the ids; by default the store's own ids, or the numbers of the rows."""
+    """Column of the ids. Default: the store's own ids, or row numbers."""
     limit: int | None = None
-    """Only the first so many vectors."""
+    """Read only the first N vectors."""
     engine: Literal["local", "ray"] = "local"
-    """What shares out the work of --out: the processes that were started, or Ray."""
+    """With --out, `ray` splits the work over a Ray cluster."""
     address: Annotated[str | None, arg(metavar="HOST:PORT")] = None
-    """Of the Ray cluster; by default one on this machine."""
+    """Address of the Ray cluster. Default: start one on this machine."""
     json: bool = False
-    """Print JSON lines, also on a terminal."""
+    """Print JSON lines on a terminal, too."""
 
     def run(self) -> None:
         if bool(self.texts) == (self.vectors is not None):
@@ -157,6 +159,9 @@ class Invert(SearchArguments):
                 raise UserError(f"--{name} needs --vectors")
         if self.engine != "local":
             raise UserError(f"--engine {self.engine} needs --vectors and --out")
+        self._to_output()
+
+    def _to_output(self) -> None:
         texts = read_texts(self.texts)[: self.limit]
         rows = read_rows(self.vectors, self.limit, self.ids) if self.vectors is not None else None
         self.look_up(self.vectors or "", rows.vectors.shape if rows else None)
@@ -165,8 +170,8 @@ class Invert(SearchArguments):
         vectors = rows.vectors if rows else inverter.embedder.encode(references)
         errors = rows.errors if rows else {}
         inverter.check(vectors[[i for i in range(len(vectors)) if i not in errors]])
-        if self.vectors is not None and inverter.alignment is not None:
-            self._say(inverter.alignment.doubt(vectors))
+        if rows and inverter.alignment and (doubt := inverter.alignment.doubt(vectors)):
+            say(doubt)
         if self.json or not sys.stdout.isatty():
             self._to_lines(inverter, vectors, texts, rows)
         else:
@@ -183,25 +188,21 @@ class Invert(SearchArguments):
 
         errors = rows.errors if rows else {}
         good = vectors[[i for i in range(len(vectors)) if i not in errors]]
-        # On a terminal the lines themselves show how far it is.
+        # On a terminal the lines themselves show the progress.
         shown = len(good) > 1 and sys.stderr.isatty() and not sys.stdout.isatty()
         with progress("inverting", len(good), shown=shown) as tick:
-            found = in_order(watched(inverter, good, self.rounds, self.beam, tick))
+            found = in_order(watched(inverter, good, self.options, tick))
             for i in range(len(vectors)):
                 line: dict[str, Any] = {"id": rows.ids[i]} if rows else {}
                 line["text"] = texts[i] if texts else None
                 if i in errors:
                     line |= {"inverted": None, "error": errors[i]}
                 else:
-                    line |= as_json(next(found)[1])
+                    line |= as_json(next(found))
                 print(json.dumps(line, ensure_ascii=False), flush=True)
 
     def _to_terminal(
-        self,
-        inverter: Inverter,
-        vectors: np.ndarray,
-        references: list[str],
-        rows: Rows | None,
+        self, inverter: Inverter, vectors: np.ndarray, references: list[str], rows: Rows | None
     ) -> None:
         from rich.console import Console
 
@@ -215,7 +216,7 @@ class Invert(SearchArguments):
                 console.print(f"{rows.errors[i]}\n", style="red", markup=False)
                 continue
             reference = references[i] if references else None
-            show_inversion(inverter, vector, reference, self.rounds, self.beam, console)
+            show_inversion(inverter, vector, reference, self.options, console)
 
     def _to_folder(self, vectors: str, out: Path) -> None:
         from nanov2t.bulk.summary import show_folder
@@ -232,19 +233,19 @@ class Invert(SearchArguments):
             return
         self.look_up(source.name, (source.count, source.dim))
         check_writable(out)
-        options = (out, self.rounds, self.beam, self.limit)
+        settings = (out, self.rounds, self.beam, self.limit)
         if self.engine == "ray":
             from nanov2t.ray import invert_to_folder
 
-            invert_to_folder(self.load, vectors, self.ids, *options, self.address, request)
+            invert_to_folder(self.load, vectors, self.ids, *settings, self.address, request)
             return
         with loading(self.inverter):
             from nanov2t.bulk.run import invert_source
             from nanov2t.evaluation.shared import local_device
-        invert_source(self.load(local_device()), source, *options, request)
+        invert_source(self.load(local_device()), source, *settings, request)
 
     def _request(self) -> str:
-        """How the run is asked for, as a hash."""
+        """A hash of the options that decide what is found."""
         from nanov2t.bulk.folder import request_of
 
         models = ("inverter", "hypothesizer", "embedder")
@@ -253,11 +254,11 @@ class Invert(SearchArguments):
         return request_of(options, [getattr(self, name) for name in models])
 
     def _finished(self, source: Store, out: Path, request: str) -> RunFolder | None:
-        """The folder, if it is finished; other settings are refused before a model is loaded."""
+        """The folder if its run is finished, else None. Refuses a run with other settings."""
         from nanov2t.bulk.folder import finished_folder, settings_of
 
         count = min(source.count, self.limit or source.count)
-        settings = settings_of(source, count, self.search, self.effort, self._budget, self.beam)
+        settings = settings_of(source, count, self.search, self.effort, self.limits, self.beam)
         if self.rounds is not None:
             settings["rounds"] = self.rounds
         return finished_folder(out, settings, request)

@@ -1,4 +1,4 @@
-"""The command that serves the page. Free of torch, so that help is instant."""
+"""The ui command."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import arg
 
-from nanov2t.cli.checks import check_inverter
+from nanov2t.cli.inputs import say
 from nanov2t.cli.quiet import loading
 from nanov2t.cli.searching import SearchArguments
 from nanov2t.core.errors import UserError
-
-if TYPE_CHECKING:
-    from nanov2t.inverter import Inverter
 
 PORTS = range(7860, 7960)
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -29,30 +26,27 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @dataclass
 class Ui(SearchArguments):
-    """Serve a page in the browser: type a text, or bring a file of vectors, and watch the text come
-    back.
+    """Serve a page for your browser: type a text, or choose a file of vectors, and watch the text
+    come back.
 
-    `pip install '.[ui]'` installs what it needs. It loads nothing from elsewhere, and keeps no text
-    and no file.
+    Needs `pip install '.[ui]'`. The page loads nothing from other servers and keeps no text or
+    file.
     """
 
-    compare: Annotated[str | None, arg(metavar="NAME")] = None
-    """Another inverter of the same embedder, to be compared with on the page."""
-
     host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets others in, who need no login."""
+    """Address to listen on. With 0.0.0.0, everybody in your network can use the page without a
+    login."""
     port: int | None = None
-    """By default the first that is free, from 7860 on."""
+    """Port to listen on. Default: the first free one from 7860 on."""
 
     def run(self) -> None:
         self.check()
         self.look_up()
-        if self.compare is not None:
-            check_inverter(self.compare)
         port = free_port(self.host, self.port)
-        with _exit_when_terminated(), TemporaryDirectory(prefix="nanov2t-") as uploads:
+        with _exit_on_sigterm(), TemporaryDirectory(prefix="nanov2t-") as uploads:
+            # Gradio reads these when it is imported.
             os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
-            self._serve(port)  # imports Gradio, which looks at them
+            self._serve(port)
 
     def _serve(self, port: int) -> None:
         try:
@@ -66,43 +60,33 @@ class Ui(SearchArguments):
                 "gradio is not installed: pip install '.[ui]' in a clone of nanov2t"
             ) from None
         if self.host not in LOCAL:
-            print(
-                f"nanov2t: whoever reaches {self.host} may use the page: it has no login",
-                file=sys.stderr,
-            )
-        desk = Desk(self._inverters(), self.rounds, self.beam)
+            say(f"everybody who can reach {self.host} can use the page: it has no login")
+        desk = Desk(self.load(), self.options)
         page, url = open_page(desk, self.host, port)
         print(url, flush=True)
         try:
             page.block_thread()
         finally:
-            desk.close()  # what ends within a round takes the whole process down
-
-    def _inverters(self) -> dict[str, Inverter]:
-        """By the names that they are given."""
-        inverters = {self.inverter: self.load()}
-        if self.compare is not None:
-            from nanov2t.load import load_inverter
-
-            first = inverters[self.inverter]
-            inverters[self.compare] = load_inverter(
-                self.compare, embedder=first.embedder, effort=self.effort, budget=first.budget
-            )
-        return inverters
+            desk.close()  # to exit in the middle of a round would crash the process
 
 
 def free_port(host: str, port: int | None) -> int:
-    """The port to listen on: the one that is asked for, or the first of PORTS that is free.
+    """The port to listen on: `port` itself, or the first of PORTS that is free.
 
     Raises:
-        UserError: the host is no address of this computer, or the port cannot be had.
+        UserError: nothing can listen on this host or port.
     """
     if port is not None and not 1 <= port <= 65535:
         raise UserError(f"--port must lie between 1 and 65535, not {port}")
     for wanted in PORTS if port is None else [port]:
-        refused = _refusal(host, wanted)
-        if not refused:
+        try:
+            family, kind, *_, address = socket.getaddrinfo(host, wanted, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as listening:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
             return wanted
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a possible host name
+            refused = getattr(error, "errno", None)
         if refused == errno.EACCES:
             raise UserError(f"--port {wanted}: you may not listen there; choose one above 1023")
         if refused != errno.EADDRINUSE:
@@ -112,26 +96,12 @@ def free_port(host: str, port: int | None) -> int:
     raise UserError(f"ports {PORTS[0]} to {PORTS[-1]} are taken; choose another by --port")
 
 
-def _refusal(host: str, port: int) -> int:
-    """The system's number of why nothing can listen there; 0 where it can."""
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as listening:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-    except OSError as error:
-        return error.errno or errno.EADDRNOTAVAIL
-    except UnicodeError:  # a name that no computer can have
-        return errno.EADDRNOTAVAIL
-    return 0
-
-
 @contextmanager
-def _exit_when_terminated() -> Iterator[None]:
-    """Lets a `kill` end the process as Ctrl-C does, so that no upload stays behind."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Exit cleanly on `kill`, as on Ctrl-C, so that uploads are deleted."""
 
     def end(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # another one would cut that short
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second kill must not interrupt this
         sys.exit(0)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -1,50 +1,59 @@
-"""An inverter's figures on texts: what `nanov2t evaluate` and the dev figures of training
-report."""
+"""The figures of inversions: what `evaluate` prints and writes, and what training logs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from nanov2t.core.errors import UserError
+from nanov2t.core.files import write_whole
 from nanov2t.evaluation import metrics
-from nanov2t.inverter import Inverter
-from nanov2t.search.base import OnRound
-from nanov2t.search.options import BEAM
 from nanov2t.search.state import Inversion
 
-
-def evaluate(
-    inverter: Inverter,
-    references: Sequence[str],
-    vectors: np.ndarray,
-    rounds: int | None = None,
-    beam: int = BEAM,
-    drafts: Sequence[str] | None = None,
-    on_round: OnRound | None = None,
-) -> dict[str, Any]:
-    """Invert vectors and compare with the texts they came from.
-
-    Args:
-        references: the texts as the embedder sees them (see
-            :func:`nanov2t.embedders.text.reference`).
-        vectors: float32 [n, dim], theirs.
-
-    Returns:
-        What :func:`summarize` says of the inversions.
-    """
-    return summarize(inverter.invert(vectors, rounds, beam, drafts, on_round), references)
+HYPOTHESES = pa.list_(pa.struct([("text", pa.string()), ("cosine", pa.float64())]))
+ROUND = pa.struct(
+    {
+        "round": pa.int32(),
+        "text": pa.string(),
+        "cosine": pa.float64(),
+        "embedder_calls": pa.int64(),
+        "seconds": pa.float64(),
+        "hypotheses": HYPOTHESES,
+    }
+)
+SCHEMA = pa.schema(
+    {
+        "idx": pa.int64(),
+        "reference": pa.string(),
+        "inverted": pa.string(),
+        "cosine": pa.float64(),
+        "stopped": pa.string(),
+        "embedder_calls": pa.int64(),
+        "seconds": pa.float64(),
+        "rounds": pa.list_(ROUND),
+        "hypotheses": HYPOTHESES,
+    }
+)
+"""Columns of results.parquet, which has a row for each text."""
+GROUP = 100
+"""Texts written at a time, since the hypotheses of all rounds are many small objects."""
 
 
 def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str, Any]:
-    """The figures of inversions against the texts they should be.
+    """Compare inversions with the texts that they should be.
 
     Returns:
-        For every round the means over the texts, a text that stopped earlier keeping its answer,
-        with the seconds and embedder calls spent so far on all texts; and for the last round 95 %
-        bootstrap intervals. BLEU, token F1 and exact match run from 0 to 100; `bleu_seed` is BLEU
-        as nanoV2T takes it.
+        For every round the means over all texts, with the seconds and embedder calls so far. A text
+        whose search has stopped keeps its answer. For the last round also 95 % bootstrap intervals.
+        BLEU, token F1 and exact match run from 0 to 100; `bleu_seed` is nanoV2T's BLEU.
     """
     per_round, scores = [], {}
     for r in range(max(len(inversion.rounds) for inversion in found)):
@@ -57,22 +66,50 @@ def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str
             "exact_match": metrics.exact_match(texts, references),
             "cosine": np.array([b.cosine for b in best]),
         }
-        per_round.append(
-            {"round": r}
-            | {name: float(values.mean()) for name, values in scores.items()}
-            | {
-                "seconds": sum(b.seconds for b in best),
-                "embedder_calls": sum(b.embedder_calls for b in best),
-            }
-        )
-    return (
-        {"n": len(found), "rounds": per_round}
-        | {
-            name: {"value": float(values.mean()), "ci95": metrics.interval(values)}
-            for name, values in scores.items()
-        }
-        | {
-            "embedder_calls_per_text": per_round[-1]["embedder_calls"] / len(found),
-            "seconds_per_text": per_round[-1]["seconds"] / len(found),
-        }
-    )
+        means = {name: float(values.mean()) for name, values in scores.items()}
+        seconds, calls = sum(b.seconds for b in best), sum(b.embedder_calls for b in best)
+        per_round.append({"round": r} | means | {"seconds": seconds, "embedder_calls": calls})
+    last = {
+        name: {"value": float(values.mean()), "ci95": metrics.interval(values)}
+        for name, values in scores.items()
+    }
+    return {
+        "n": len(found),
+        "rounds": per_round,
+        **last,
+        "embedder_calls_per_text": per_round[-1]["embedder_calls"] / len(found),
+        "seconds_per_text": per_round[-1]["seconds"] / len(found),
+    }
+
+
+def write_results(
+    out: Path,
+    result: Mapping[str, Any],
+    rows: Sequence[int],
+    references: Sequence[str],
+    found: Sequence[Inversion],
+) -> None:
+    """Write metrics.jsonl, a line for each round of :func:`summarize`, and results.parquet, a row
+    for each text. `rows` are the numbers of the texts in their source.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(buffer, SCHEMA) as writer:
+        texts = zip(rows, references, found, strict=True)
+        while cells := [_cells(*text) for text in itertools.islice(texts, GROUP)]:
+            writer.write_table(pa.Table.from_pylist(cells, SCHEMA))
+    lines = "".join(json.dumps(line) + "\n" for line in result["rounds"])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "results.parquet", memoryview(buffer.getvalue()))
+        write_whole(out / "metrics.jsonl", lines.encode())
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}") from None
+
+
+def _cells(row: int, reference: str, found: Inversion) -> dict[str, Any]:
+    seconds = found.rounds[-1].seconds
+    facts = {"idx": row, "reference": reference, "inverted": found.text, "seconds": seconds}
+    return facts | asdict(found)

@@ -1,4 +1,5 @@
-"""The figures: BLEU, token F1, exact match, cosine, and bootstrap intervals over texts."""
+"""BLEU, token F1, exact match, and bootstrap intervals. Each metric is float64 [n]: a score from 0
+to 100 for each text."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 
 @cache
 def _tokenize() -> Callable[[str], list[str]]:
-    """nltk.word_tokenize, with the English model out of a package in place of a download."""
+    """nltk.word_tokenize, with the English model from a package instead of a download."""
     import punkt
     from nltk.tokenize import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
@@ -24,7 +25,7 @@ def _tokenize() -> Callable[[str], list[str]]:
 
 
 def bleu(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Sentence BLEU with effective order (sacrebleu), 0 to 100: float64 [n]."""
+    """Sentence BLEU with effective order (sacrebleu)."""
     from sacrebleu.metrics.bleu import BLEU
 
     score = BLEU(effective_order=True).sentence_score
@@ -32,8 +33,8 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 def bleu_seed(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """Sentence BLEU as nanoV2T takes it, without effective order: a text of fewer than four words
-    scores 0, also where it is exact. 0 to 100: float64 [n]."""
+    """Sentence BLEU as nanoV2T computes it, without effective order: a text of fewer than four
+    words scores 0 even if it is exact."""
     from sacrebleu.metrics.bleu import BLEU
 
     score = BLEU().corpus_score
@@ -42,8 +43,7 @@ def bleu_seed(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 def token_f1(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """F1 of the sets of words of nltk.word_tokenize, 0 to 100: float64 [n] (Morris et al. 2023,
-    section 4)."""
+    """F1 of the sets of words of nltk.word_tokenize (Morris et al. 2023, section 4)."""
     tokenize = _tokenize()
 
     def score(text: str, ref: str) -> float:
@@ -54,12 +54,11 @@ def token_f1(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 def exact_match(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """100 where a text equals its reference, else 0: float64 [n]. Both are expected normalised
-    alike."""
+    """100 if a text equals its reference, else 0. Normalise both in the same way before."""
     return np.array([100.0 * (text == ref) for text, ref in zip(texts, references, strict=True)])
 
 
 def interval(values: np.ndarray, samples: int = 2000, seed: int = 0) -> list[float]:
-    """95 % bootstrap interval of the mean of per-text values [n]: [low, high]."""
+    """95 % bootstrap interval of the mean of values [n]: [low, high]."""
     draws = np.random.default_rng(seed).integers(0, len(values), (samples, len(values)))
     return [float(x) for x in np.percentile(values[draws].mean(1), [2.5, 97.5])]

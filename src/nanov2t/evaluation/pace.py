@@ -1,35 +1,38 @@
-"""Searches that say how far they are."""
+"""Searches that report their progress."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nanov2t.core.progress import Tick
-from nanov2t.inverter import Inverter
-from nanov2t.search.base import OnRound
-from nanov2t.search.state import Inversion, Round
+from nanov2t.search.options import SearchOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nanov2t.inverter import Inverter
+    from nanov2t.search.base import OnRound
+    from nanov2t.search.state import Inversion, Round
 
 
 def watched(
     inverter: Inverter,
     vectors: np.ndarray,
-    rounds: int | None,
-    beam: int,
+    options: SearchOptions,
     tick: Tick,
     drafts: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Inversion]]:
-    """As :meth:`Inverter.stream`, and `tick` hears of every vector that is done."""
-    on_round = estimate(inverter, rounds, tick)
-    for found in inverter.stream(vectors, rounds, beam, drafts, on_round):
+    """:meth:`Inverter.stream`, with a tick for every vector that is done."""
+    on_round = estimate(inverter, options.rounds, tick)
+    for found in inverter.stream(vectors, options.rounds, options.beam, drafts, on_round):
         tick()
         yield found
 
 
 def estimate(inverter: Inverter, rounds: int | None, tick: Tick) -> OnRound:
-    """Tells `tick`, after each round of a search, how long a vector takes at most: as if it used
-    up its rounds or its budget, whichever ends first."""
+    """After each round of a search, tell `tick` how long a vector takes at most: until its rounds
+    or its budget are used up, whichever comes first."""
     most = inverter.default_rounds if rounds is None else rounds
     budget = inverter.budget
 

@@ -1,20 +1,23 @@
-"""A visitor's text, its vector, and what is found for it round by round."""
+"""Invert the vector of a visitor's text, with a defence if one is chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 import numpy as np
 
 from nanov2t.core.errors import UserError
+from nanov2t.core.vectors import unit
 from nanov2t.defences import MadeDefence, Setting, make_defence
 from nanov2t.embedders.text import reference
+from nanov2t.search.options import Effort
 from nanov2t.search.state import Inversion, Round
-from nanov2t.ui.desk import Desk, Way
+from nanov2t.targets import Defence
+from nanov2t.ui.desk import Desk
 from nanov2t.ui.drawing import note, rounds_drawn, verdict
-from nanov2t.ui.neighbours import NEAREST, SENTENCES, overlap
 
 STRENGTHS: dict[str, Callable[[int], Sequence[float]]] = {
     "noise": lambda dim: (0.005, 0.01, 0.02, 0.05, 0.1),
@@ -26,77 +29,71 @@ STRENGTHS: dict[str, Callable[[int], Sequence[float]]] = {
     "scale": lambda dim: (-2.6, -1, 2),
     "rotation": lambda dim: (),
 }
-"""The defences that the page offers, with some parameters of each for vectors of a dimension."""
+"""The defences that the page offers, and the parameters of each for vectors of a dimension."""
+SENTENCES = Path(__file__).with_name("sentences.txt").read_text(encoding="utf-8").splitlines()
+"""Public sentences, to measure what a defence costs in retrieval."""
+NEAREST = 10
 
 
 @dataclass(frozen=True)
 class Task:
-    """A text on its way."""
+    """A text that is ready to be inverted."""
 
     vector: np.ndarray
-    """float32 [dim]: all that the inverters are given."""
+    """float32 [dim]: all that the inverter sees."""
     seen: str
-    """The text as they can write it."""
+    """The text, cut to what the inverter can write."""
     remark: str
-    """What the visitor should know of it."""
+    """What the visitor should know about the text."""
 
 
 class Attempt:
-    """What the page does with a text."""
+    """Prepares and inverts texts for the page."""
 
     def __init__(self, desk: Desk):
         self.desk, self.embedder = desk, desk.inverter.embedder
         self._sentences = self.embedder.encode(SENTENCES)
 
-    def prepare(
-        self, text: str, ways: Sequence[Way], defence: str = "none", strength: float | None = None
-    ) -> Task:
-        """Cut a text to what the inverters of all ways can write, embed and defend it.
+    def prepare(self, text: str, defence: str = "none", strength: float | None = None) -> Task:
+        """Cut a text to what the inverter can write, embed it and defend the vector.
 
         Raises:
-            UserError: the text is empty, or the defence cannot be had.
+            UserError: the text is empty, or there is no such defence.
         """
         if not text.strip():
             raise UserError("the text is empty")
-        seen, remark = text, ""
-        for inverter in map(self.desk.inverter_of, ways):
-            tokenizer, limit = inverter.tokenizer, inverter.max_tokens
-            ids = tokenizer(seen, add_special_tokens=False, verbose=False)["input_ids"]
-            if len(ids) > limit:
-                remark = f"Only the first {limit} of {len(ids)} tokens are inverted. "
-            seen = reference(seen, tokenizer, self.embedder, limit)
-            if not seen:
-                raise UserError("the text holds nothing that the inverter's tokenizer knows")
-        vector = self.embedder.encode([seen])[0]
+        tokenizer, limit = self.desk.inverter.tokenizer, self.desk.inverter.max_tokens
+        count = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        remark = f"Only the first {limit} of {count} tokens are inverted. " if count > limit else ""
+        seen = reference(text, tokenizer, self.embedder, limit)
+        if not seen:
+            raise UserError("the text holds nothing that the inverter's tokenizer knows")
+        vectors = self.embedder.encode([seen])
         if made := self._defence(defence, strength):
-            vector = made(vector[None])[0]
-        return Task(vector, seen, remark)
+            vectors = made(vectors)
+        return Task(vectors[0], seen, remark)
 
-    def run(self, task: Task, way: Way, stop: Event) -> Iterator[tuple[str, str]]:
-        """Invert the vector: status and rounds, as HTML, after each round, until the search ends or
-        `stop` is set.
-
-        Raises:
-            UserError: the inverter has not what the search needs.
-        """
-        said = f"{task.remark}Searching"
-        yield note(f"{said} …"), ""
+    def run(self, task: Task, effort: Effort, stop: Event) -> Iterator[tuple[str, str]]:
+        """Invert the vector: yield the status and the rounds as HTML after each round, until the
+        search ends or `stop` is set."""
+        yield note(f"{task.remark}Searching …"), ""
         rounds: list[Round] = []
         table = ""
-        for item in self.desk.search(task.vector, way, stop):
+        for item in self.desk.search(task.vector, effort, stop):
             if isinstance(item, Inversion):
                 yield verdict(item, task.seen, task.remark), table
                 return
             rounds.append(item)
             table = rounds_drawn(rounds, task.seen)
-            yield note(f"{said}, round {item.round}, cosine {item.cosine:.4f} …"), table
+            said = f"{task.remark}Searching, round {item.round}, cosine {item.cosine:.4f} …"
+            yield note(said), table
         yield note("Stopped."), table
 
     def cost(self, defence: str, strength: float | None) -> str:
-        """What a defence costs those who search among the vectors, as HTML.
+        """What a defence costs in retrieval, as HTML.
 
         Raises:
-            UserError: the defence cannot be had.
+            UserError: there is no such defence.
         """
         made = self._defence(defence, strength)
         if made is None:
@@ -112,3 +109,18 @@ class Attempt:
             return None
         spec = name if strength is None else f"{name}:{strength:g}"
         return make_defence(spec, Setting(self.embedder.dim, seed=0, public=self._sentences))
+
+
+def overlap(vectors: np.ndarray, defence: Defence) -> float:
+    """The share of each vector's ten nearest neighbours that a defence keeps, averaged over the
+    vectors, float32 [n, dim]."""
+    before, after = _nearest(vectors), _nearest(defence(vectors))
+    shared = [len(set(a) & set(b)) for a, b in zip(before.tolist(), after.tolist(), strict=True)]
+    return float(np.mean(shared)) / NEAREST
+
+
+def _nearest(vectors: np.ndarray) -> np.ndarray:
+    """The numbers of the ten nearest other vectors of each, by cosine: int [n, 10]."""
+    similar = unit(vectors) @ unit(vectors).T
+    np.fill_diagonal(similar, -np.inf)
+    return np.argsort(-similar, axis=1, kind="stable")[:, :NEAREST]

@@ -1,7 +1,4 @@
-"""What the page draws: HTML in which every text of a visitor's is escaped.
-
-style.css has its look.
-"""
+"""The HTML of the page, styled by style.css. Every text of a visitor is escaped."""
 
 from __future__ import annotations
 
@@ -25,9 +22,9 @@ ENDS = {
 
 
 def strip(vector: np.ndarray) -> str:
-    """A vector [dim] as cells, one a number: one colour above zero, one below, pale near it."""
+    """A vector [dim] as a strip of cells: one colour above zero, one below, pale near zero."""
     strength = np.abs(vector) / max(float(np.abs(vector).max()), 1e-12)
-    alike: dict[str, list[str]] = {}  # one path a shade is lighter for browsers than one a cell
+    alike: dict[str, list[str]] = {}  # a path for each shade: lighter than one for each cell
     for i, (x, s) in enumerate(zip(vector.tolist(), strength.tolist(), strict=True)):
         shade = f'class="nv-{"above" if x > 0 else "below"}" fill-opacity="{s:.1f}"'
         alike.setdefault(shade, []).append(f"M{i} 0h1v1h-1z")
@@ -41,42 +38,32 @@ def strip(vector: np.ndarray) -> str:
 
 
 def rounds_drawn(rounds: Sequence[Round], reference: str) -> str:
-    """The cosine by round, and the rounds that brought something new, with the words of `reference`
-    marked."""
-    rows = [
-        (
-            str(r.round),
-            f"{r.cosine:.4f}",
-            marked(r.text, reference),
-            f"{r.seconds:.1f}",
-            f"{r.embedder_calls:,}",
-        )
-        for i, r in enumerate(rounds)
-        if not i or r.text != rounds[i - 1].text
-    ]
+    """The curve of the cosine and the rounds that found a new text. Words that `reference` holds
+    are marked."""
+    rows = []
+    for i, r in enumerate(rounds):
+        if not i or r.text != rounds[i - 1].text:
+            facts = (f"{r.seconds:.1f}", f"{r.embedder_calls:,}")
+            rows.append((str(r.round), f"{r.cosine:.4f}", marked(r.text, reference), *facts))
     heads = ("Round", "Cosine", "Best text so far", "Seconds", "Embedded")
     return curve(rounds) + table("Rounds", heads, rows)
 
 
 def rows_drawn(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of vectors that were inverted, by the columns of :mod:`nanov2t.bulk.table`."""
-    cells = [
-        (escape(str(row["id"])), "", escape(row["error"]), "", "")
-        if row["error"]
-        else (
-            escape(str(row["id"])),
-            f"{row['cosine']:.4f}",
-            escape(row["inverted"]),
-            ENDS[row["stopped"]],
-            f"{row['embedder_calls']:,}",
-        )
-        for row in rows
-    ]
+    """Inverted rows with the columns of :mod:`nanov2t.bulk.table`."""
+    cells = []
+    for row in rows:
+        name = escape(str(row["id"]))
+        if row["error"]:
+            cells.append((name, "", escape(row["error"]), "", ""))
+        else:
+            facts = (ENDS[row["stopped"]], f"{row['embedder_calls']:,}")
+            cells.append((name, f"{row['cosine']:.4f}", escape(row["inverted"]), *facts))
     return table("Rows", ("Row", "Cosine", "Text", "End", "Embedded"), cells)
 
 
 def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells of HTML, the third of which are texts; it scrolls where it is too wide."""
+    """A table that scrolls if it is too wide. Cells are HTML; the third column holds texts."""
     head = "".join(f'<th scope="col">{head}</th>' for head in heads)
     body = "".join(
         "<tr>"
@@ -91,12 +78,11 @@ def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 
 def marked(text: str, reference: str) -> str:
-    """A text whose words that `reference` has at the same turn are bold and underlined."""
+    """A text, with the words marked that `reference` has in the same order."""
     words = text.split()
     matcher = difflib.SequenceMatcher(None, reference.split(), words, autojunk=False)
-    right = {
-        i for block in matcher.get_matching_blocks() for i in range(block.b, block.b + block.size)
-    }
+    blocks = matcher.get_matching_blocks()
+    right = {i for block in blocks for i in range(block.b, block.b + block.size)}
     return " ".join(
         f'<span class="nv-right">{escape(word)}</span>' if i in right else escape(word)
         for i, word in enumerate(words)
@@ -104,17 +90,17 @@ def marked(text: str, reference: str) -> str:
 
 
 def verdict(found: Inversion, reference: str, remark: str = "") -> str:
-    """What was found, and what it took."""
+    """The text found, and what it took."""
     facts = (
         f"{remark}{ENDS[found.stopped]}. Cosine {found.cosine:.6f}, "
         f"{found.rounds[-1].seconds:.1f} seconds, {found.embedder_calls} texts embedded. "
-        "Words that are right are bold and underlined."
+        "Right words are bold and underlined."
     )
     return f'<p class="nv-found">{marked(found.text, reference)}</p>{note(facts)}'
 
 
 def curve(rounds: Sequence[Round]) -> str:
-    """The cosine by round; its floor is the worst of them."""
+    """The cosine by round, from the lowest up to 1. Empty for a single round."""
     if len(rounds) < 2:
         return ""
     low = min(r.cosine for r in rounds)
@@ -132,13 +118,8 @@ def curve(rounds: Sequence[Round]) -> str:
     )
 
 
-def titled(title: str, content: str) -> str:
-    """HTML under a heading."""
-    return f'<h2 class="nv-title">{escape(title)}</h2>{content}'
-
-
 def progress(done: int, count: int, text: str) -> str:
-    """How much of a long work is done."""
+    """A progress bar above a line of text."""
     return (
         f'<div class="nv-progress" role="progressbar" aria-label="Rows done" aria-valuemin="0" '
         f'aria-valuemax="{count}" aria-valuenow="{done}">'
@@ -147,21 +128,17 @@ def progress(done: int, count: int, text: str) -> str:
 
 
 def download(name: str, kind: str, content: str) -> str:
-    """A link that saves a file out of the page itself: the server keeps none.
-
-    Args:
-        kind: its media type.
-        content: in base64.
-    """
+    """A link to a file inside the page, so that the server keeps none. `kind` is the media type,
+    and `content` is in base64."""
     href = f"data:{kind};base64,{content}"
     return f'<a class="nv-download" download="{name}" href="{href}">Download {name}</a>'
 
 
 def note(text: str) -> str:
-    """A line that a screen reader reads out when it changes."""
+    """A line that screen readers read out when it changes."""
     return f'<p role="status">{escape(text)}</p>'
 
 
 def complaint(text: str) -> str:
-    """What the visitor can mend."""
+    """An error that the visitor can correct."""
     return f'<p role="alert" class="nv-error">{escape(text)}</p>'

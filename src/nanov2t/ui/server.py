@@ -1,4 +1,4 @@
-"""Serves the page, to this computer alone where nothing else is asked for."""
+"""Serve the page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "object-src 'none'; form-action 'self'; frame-ancestors 'self'"
 )
-"""Lets the browser load nothing from elsewhere, whatever the page's libraries might want."""
+"""Stops the browser from loading anything from other servers."""
 
 
 class OwnOnly:
-    """Puts the policy on every answer."""
+    """Adds the policy to every response."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -35,16 +35,10 @@ class OwnOnly:
 
 
 def open_page(desk: Desk, host: str, port: int) -> tuple[gr.Blocks, str]:
-    """Serve the page from a thread of its own.
-
-    Args:
-        host, port: to listen on.
-
-    Returns:
-        The page, to be waited for or closed, and its address.
+    """Serve the page in a thread of its own. Returns the page, to wait for or close, and its URL.
 
     Raises:
-        UserError: the address or the port cannot be had.
+        UserError: nothing can listen on this host and port.
     """
     page = make_page(desk)
     apps = {"middleware": [Middleware(OwnOnly)], "docs_url": None, "redoc_url": None}
@@ -57,9 +51,9 @@ def open_page(desk: Desk, host: str, port: int) -> tuple[gr.Blocks, str]:
             prevent_thread_lock=True,
             ssr_mode=False,
             footer_links=[],
-            run_history=False,  # else the browser would keep the texts
+            run_history=False,  # or the browser would keep the texts
             theme=_theme(),
-            head=f"<style>{STYLE}</style>",  # of `css` Gradio drops what it does not know
+            head=f"<style>{STYLE}</style>",  # `css` would drop the rules that Gradio does not know
             app_kwargs=apps,
         )
     except OSError as error:
@@ -68,7 +62,7 @@ def open_page(desk: Desk, host: str, port: int) -> tuple[gr.Blocks, str]:
 
 
 def _theme() -> gr.themes.Base:
-    """Gradio's own with the reader's fonts, and colours that stand out by at least 4.5 to 1."""
+    """Gradio's default with the system's fonts and a contrast of at least 4.5 to 1."""
     theme = gr.themes.Default(
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
     )

@@ -1,4 +1,4 @@
-"""The files that visitors bring, and what is found for their vectors."""
+"""Files of vectors that visitors upload, and the inversion of their rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 from nanov2t.bulk.run import look_at
 from nanov2t.bulk.table import as_table, cells_of
 from nanov2t.core.errors import UserError
+from nanov2t.search.options import Effort
 from nanov2t.search.state import Inversion
 from nanov2t.stores.base import Rows
 from nanov2t.stores.choosing import Choice
 from nanov2t.stores.registry import names_in, open_source
-from nanov2t.ui.desk import Desk, Way
+from nanov2t.ui.desk import Desk
 from nanov2t.ui.drawing import download, note, progress, rows_drawn
 
 
@@ -33,42 +34,40 @@ class Look:
     """What a file holds."""
 
     remark: str
-    """As HTML."""
+    """A description, as HTML."""
     names: list[str]
-    """What its vectors may be called, where there is a choice."""
+    """The columns or keys of its vectors."""
     chosen: str | None
+    """The name in use; None if the visitor must choose."""
 
 
 class Uploads:
-    """Keeps a file of each visitor, until the visitor brings another or leaves."""
+    """Keeps one file for each visitor, until the visitor uploads another or leaves."""
 
     def __init__(self, desk: Desk):
         self.desk = desk
         self._files: dict[str, tuple[Path, Path]] = {}
 
     def keep(self, visitor: str, path: Path) -> None:
-        """Keep a file that the server has received, under a name that is this visitor's alone: two
-        visitors who bring the same file are given the same path."""
+        """Keep an uploaded file for this visitor alone. The server gives the same path to all who
+        upload the same file, so this links it to a path of its own."""
         ours = Path(tempfile.mkdtemp(dir=path.parent.parent)) / path.name
         os.link(path, ours)
         self.forget(visitor)
         self._files[visitor] = ours, path
 
     def forget(self, visitor: str) -> None:
-        """Delete the visitor's file, if there is one."""
+        """Delete the visitor's file if there is one."""
         if visitor not in self._files:
             return
         for path in self._files.pop(visitor):
             shutil.rmtree(path.parent, ignore_errors=True)
 
     def look(self, visitor: str, name: str | None = None) -> Look:
-        """What the visitor's file holds.
-
-        Args:
-            name: of the vectors, where there is a choice.
+        """What the visitor's file holds under a column or key.
 
         Raises:
-            UserError: it holds no vectors, or not of the embedder's dimension.
+            UserError: it holds no vectors of the embedder's dimension.
         """
         with self._file(visitor) as path:
             try:
@@ -82,17 +81,14 @@ class Uploads:
             return Look(note(f"{_said(source.name, path)}: {remarks}"), names_in(path), chosen)
 
     def run(
-        self, visitor: str, name: str | None, first: int, count: int, way: Way, stop: Event
+        self, visitor: str, name: str | None, first: int, count: int, effort: Effort, stop: Event
     ) -> Iterator[tuple[str, str, str]]:
-        """Invert rows of the visitor's file: status, rows and downloads, as HTML, after each round
-        of each row, until all are done or `stop` is set.
-
-        Args:
-            first: the number of the first row.
-            count: of the rows, at most.
+        """Invert at most `count` rows of the visitor's file from row `first` on. After each round
+        of each row, yield the status, the rows and the downloads as HTML, until all rows are done
+        or `stop` is set.
 
         Raises:
-            UserError: as :meth:`look`, or there is no such row.
+            UserError: as :meth:`look`; or there is no such row.
         """
         rows, integer_ids = self._read(visitor, name, first, count)
         done: list[dict[str, Any]] = []
@@ -101,7 +97,7 @@ class Uploads:
             cells: dict[str, Any] = {"id": id_, "error": rows.errors.get(i)}
             said = f"Row {i + 1} of {len(rows.ids)}"
             yield progress(i, len(rows.ids), f"{said} …"), *shown
-            searching = [] if i in rows.errors else self.desk.search(rows.vectors[i], way, stop)
+            searching = [] if i in rows.errors else self.desk.search(rows.vectors[i], effort, stop)
             for item in searching:
                 if isinstance(item, Inversion):
                     cells |= cells_of(item)
@@ -126,7 +122,7 @@ class Uploads:
 
     @contextmanager
     def _file(self, visitor: str) -> Iterator[Path]:
-        """The visitor's file, and what is wrong with it."""
+        """The visitor's file. Errors in the block name the file without its folder."""
         if visitor not in self._files:
             raise UserError("no file yet")
         path, _ = self._files[visitor]
@@ -137,7 +133,7 @@ class Uploads:
 
 
 def _said(what: UserError | str, path: Path) -> str:
-    """What is said of a file, by its name: its folder is none that the visitor knows."""
+    """A message without the folder of the file, which the visitor does not know."""
     return str(what).replace(f"{path.parent}{os.sep}", "")
 
 
@@ -146,7 +142,6 @@ def _spec(path: Path, name: str | None) -> str:
 
 
 def _downloads(table: pa.Table) -> str:
-    """Links that save a table."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer)
     parquet = base64.b64encode(buffer.getvalue()).decode()

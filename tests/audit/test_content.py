@@ -4,8 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from nanov2t.audit.kinds import KINDS, Item, find_items, holds
-from nanov2t.audit.records import make_records
+from nanov2t.audit.content import KINDS, Item, find_items, holds, make_records
 
 
 def test_records_are_always_the_same_and_hold_an_item_of_every_kind():

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from judged import QUERIES, beir
 
-from nanov2t.audit.judgements import Judgements, halves, read_beir
-from nanov2t.audit.utility import MEASURES, Retrieval
+from nanov2t.audit.retrieval import MEASURES, Judgements, Retrieval, halves, read_beir
 from nanov2t.core.errors import UserError
 from nanov2t.defences import Setting, make_defence
 

@@ -1,0 +1,122 @@
+"""Content that should not leak: finds it in texts, and makes synthetic records full of it.
+
+Everything works offline: libphonenumber finds phone numbers, Faker's list of first names finds
+names, and regular expressions find the rest. Names in other languages than English or in lower case
+are missed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from nanov2t.stores.base import import_client
+
+KINDS = ("names", "dates", "emails", "phones", "numbers")
+REGION = "US"
+"""Phone numbers without a country code are of this country."""
+MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
+DATE = re.compile(
+    rf"\b\d{{4}}-\d\d-\d\d\b|\b\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}\b"
+    rf"|\b\d{{1,2}}(?:st|nd|rd|th)? {MONTH}(?: \d{{4}}\b)?"
+    rf"|\b{MONTH} \d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?",
+    re.IGNORECASE,
+)
+EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+NUMBER = re.compile(r"\b\d(?:[\d.,]*\d)?\b")
+WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class Item(NamedTuple):
+    """A piece of a text that should not leak."""
+
+    kind: str
+    text: str
+
+
+def find_items(text: str) -> list[Item]:
+    """The items of all KINDS in a text, in order. No two overlap.
+
+    Raises:
+        UserError: a package is not installed.
+    """
+    taken: list[tuple[int, int, str]] = []
+    for start, end, kind in _candidates(text):
+        if all(end <= a or start >= b for a, b, _ in taken):
+            taken.append((start, end, kind))
+    return [Item(kind, text[start:end]) for start, end, kind in sorted(taken)]
+
+
+def _candidates(text: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end and kind of all possible items, those of the surest kinds first."""
+    phonenumbers = import_client("phonenumbers", "audit")
+    for kind, pattern in (("emails", EMAIL), ("dates", DATE)):
+        yield from ((*match.span(), kind) for match in pattern.finditer(text))
+    possible = phonenumbers.Leniency.POSSIBLE
+    for match in phonenumbers.PhoneNumberMatcher(text, REGION, leniency=possible):
+        yield match.start, match.end, "phones"
+    for kind, pattern in (("names", _name()), ("numbers", NUMBER)):
+        yield from ((*match.span(), kind) for match in pattern.finditer(text))
+
+
+@cache
+def _name() -> re.Pattern[str]:
+    """A known first name, perhaps an initial, and a word with a capital letter."""
+    import_client("faker", "audit")
+    from faker.providers.person.en_US import Provider
+
+    firsts = "|".join(map(re.escape, sorted(Provider.first_names)))
+    return re.compile(rf"\b(?:{firsts})(?: [A-Z]\.)? [A-Z][\w'-]+")
+
+
+def holds(text: str, item: str) -> bool:
+    """Whether a text has all words of an item in a row. Blanks do not count, since tokenizers add
+    and drop them."""
+    ours, theirs = WORD.findall(text), WORD.findall(item)
+    places = range(len(ours) - len(theirs) + 1)
+    return any(ours[i : i + len(theirs)] == theirs for i in places)
+
+
+TEMPLATES = (
+    "{name} was born on {date} and works as {job} in {city}; telephone {phone}. Mail for {last}, "
+    "{job} in {city}, goes to {email}, file {number}.",
+    "Call {phone} and ask for {name}, {job} in {city}, since {date}. Our reminder about {number} "
+    "dollars went to {last}, {job} in {city}, at {email}.",
+    "{email} is the address of {name}, who has worked as {job} in {city}. The contract {number} of "
+    "{last}, {job} in {city}, ends on {date}, telephone {phone}.",
+    "On {date} {name}, {job} from {city}, paid {number} euros by card. The receipt of {last}, "
+    "{job} from {city}, went to {email} and {phone}.",
+    "Room {number} is booked for {name}, {job} from {city}, from {date} on. Questions about "
+    "{last}, {job} from {city}, to {email} or {phone}.",
+)
+"""Both halves name the same person, trade and town, so that one half can find the other."""
+LATEST = datetime(2026, 1, 1)
+"""Dates are before this. Faker's default is now, which would change the records every minute."""
+
+
+def make_records(count: int, seed: int) -> list[str]:
+    """Synthetic records with an item of each kind, always the same for a seed.
+
+    Raises:
+        UserError: Faker is not installed.
+    """
+    fake = import_client("faker", "audit").Faker("en_US")
+    fake.seed_instance(seed)
+    records = []
+    for i in range(count):
+        first, last, job = fake.first_name(), fake.last_name(), fake.job().lower()
+        fields = {
+            "name": f"{first} {last}",
+            "last": last,
+            "job": job.split(",")[0].split("(")[0].strip(),
+            "date": fake.date("%d %B %Y", LATEST),
+            "city": fake.city(),
+            "email": fake.email(),
+            "phone": fake.numerify("%##-555-01##"),
+            "number": fake.numerify("%###"),
+        }
+        records.append(TEMPLATES[i % len(TEMPLATES)].format(**fields))
+    return records
