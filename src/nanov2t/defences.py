@@ -1,8 +1,8 @@
-"""Defences: what the owner of vectors may do to them so that less text leaks.
+"""Defences: changes to vectors that leak less text.
 
-A spec is a name of the registry with its parameter behind a colon, such as `noise:0.01`, `int8` or
-`truncate:256`; or `module:function`, a function of one's own from float32 [n, dim] to float32
-[n, dim], in a module that is installed or stands in the current folder.
+A spec is a name in DEFENCES, with its parameter after a colon: `noise:0.01`, `int8`,
+`truncate:256`. Or it is `module:function`, a function of your own from float32 [n, dim] to float32
+[n, dim], in a module that is installed or in the current folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
 
 COARSE = 16
-"""Steps up to a vector's largest number, to which the numbers are cut that seed its noise."""
+"""Steps from 0 to a vector's largest number, to which the numbers that seed its noise are cut."""
 
 
 @dataclass(frozen=True)
@@ -31,47 +31,46 @@ class Setting:
     """What a defence is made for."""
 
     dim: int
-    """Of the vectors."""
     seed: int
-    """Of what is drawn: the owner's secret, where there is one."""
+    """Seed of all random numbers: the owner's secret."""
     public: np.ndarray
-    """float32 [m, dim]: vectors of texts that are no secret, for defences that are fitted."""
+    """Vectors of texts that are no secret, float32 [m, dim], for defences that are fitted."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A row of the registry."""
+class Entry:
+    """A named defence."""
 
     make: Callable[[float, Setting], Defence]
-    """Of the parameter."""
+    """From the parameter to the defence."""
     parameter: str = ""
-    """What the parameter is; empty where there is none."""
+    """What the parameter is; empty if there is none."""
     accepts: Callable[[float, int], bool] = lambda value, dim: True
-    """Whether a value will do for vectors of a dimension."""
+    """Whether a parameter can be used with vectors of a dimension."""
     secret: bool = False
-    """Whether it has a key that one who knows how it works lacks."""
+    """Whether it needs a key that an attacker lacks."""
     drawn: bool = False
-    """Whether it is drawn anew at every read, so that nobody can repeat it."""
+    """Whether every read draws new noise, so that nobody can repeat it."""
 
 
 @dataclass(frozen=True)
 class MadeDefence:
-    """A defence out of a spec; to be called with float32 [n, dim]."""
+    """A defence made from a spec. Call it with vectors, float32 [n, dim]."""
 
     spec: str
     apply: Defence
     known: Defence | None
-    """What one who knows how it works can do to vectors of his own: the same, or the same with
-    noise of his own; None if it needs a key."""
+    """What an attacker who knows the defence can do: the same, or the same with other noise. None
+    if it needs a key."""
     reads: Callable[[int, bool], Defence] | None = None
-    """Where noise is drawn anew at every read: the mean of so many reads, the owner's or, if the
-    flag is set, those that `known` is the first of."""
+    """If every read has new noise: the mean of so many reads, the owner's or, if True, the
+    attacker's."""
     source: bytes = b""
-    """The code of the module where the defence is one's own."""
+    """The code of your own module."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether `known` gives the very vectors that `apply` gives."""
+        """Whether an attacker can make the very same vectors."""
         return self.known is not None and self.reads is None
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
@@ -79,33 +78,32 @@ class MadeDefence:
 
 
 def make_defence(spec: str, setting: Setting) -> MadeDefence:
-    """The defence that a spec stands for.
+    """Make the defence of a spec.
 
     Raises:
-        UserError: there is no such defence, its parameter will not do, or what it needs is not
-            installed.
+        UserError: there is no such defence, its parameter is wrong, or a package is missing.
     """
     name, _, text = spec.partition(":")
     if name not in DEFENCES:
         own, source = _own(spec)
         return MadeDefence(spec, own, own, source=source)
-    kind = DEFENCES[name]
-    value = _parameter(spec, text, kind, setting.dim)
-    if not kind.drawn:
-        apply = kind.make(value, setting)
-        return MadeDefence(spec, apply, None if kind.secret else apply)
+    entry = DEFENCES[name]
+    value = _parameter(spec, text, entry, setting.dim)
+    if not entry.drawn:
+        apply = entry.make(value, setting)
+        return MadeDefence(spec, apply, None if entry.secret else apply)
 
     def reads(count: int, known: bool) -> Defence:
         seeds = range(setting.seed + known, setting.seed + known + 2 * count, 2)
-        drawn = [kind.make(value, replace(setting, seed=seed)) for seed in seeds]
+        drawn = [entry.make(value, replace(setting, seed=seed)) for seed in seeds]
         return lambda vectors: np.mean([draw(vectors) for draw in drawn], axis=0)
 
     return MadeDefence(spec, reads(1, False), reads(1, True), reads)
 
 
 def check_defence(spec: str, dim: int | None) -> None:
-    """Refuse a spec as :func:`make_defence` does, but make nothing; None: the dimension of the
-    vectors is not known yet."""
+    """Refuse a spec as :func:`make_defence` does, without making it. None: the dimension is not
+    known yet."""
     name, _, text = spec.partition(":")
     if name in DEFENCES:
         _parameter(spec, text, DEFENCES[name], dim)
@@ -116,17 +114,17 @@ def check_defence(spec: str, dim: int | None) -> None:
         raise UserError(f"{error}{did_you_mean(name, DEFENCES)}") from None
 
 
-def _parameter(spec: str, text: str, kind: Kind, dim: int | None) -> float:
-    if not kind.parameter:
+def _parameter(spec: str, text: str, entry: Entry, dim: int | None) -> float:
+    if not entry.parameter:
         if text:
             raise UserError(f"defence {spec}: takes no parameter")
         return 0.0
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f"defence {spec}: needs {kind.parameter} behind a colon") from None
-    if not (np.isfinite(value) and (dim is None or kind.accepts(value, dim))):
-        raise UserError(f"defence {spec}: {text} is not {kind.parameter}, of {dim} dimensions")
+        raise UserError(f"defence {spec}: needs {entry.parameter} after a colon") from None
+    if not (np.isfinite(value) and (dim is None or entry.accepts(value, dim))):
+        raise UserError(f"defence {spec}: {text} is not {entry.parameter}, of {dim} dimensions")
     return value
 
 
@@ -134,7 +132,7 @@ def _own(spec: str) -> tuple[Defence, bytes]:
     """The function that `module:function` names, and the code of its module."""
     module, _, function = spec.partition(":")
     if not function:
-        names = ", ".join(f"{n}:X" if k.parameter else n for n, k in DEFENCES.items())
+        names = ", ".join(f"{n}:X" if e.parameter else n for n, e in DEFENCES.items())
         raise UserError(f"defence {spec}: neither one of {names} nor module:function")
     found = load_function(spec, "defence")
 
@@ -146,14 +144,14 @@ def _own(spec: str) -> tuple[Defence, bytes]:
             raise UserError(f"defence {spec}: what it makes of vector {row} is {reason}")
         return changed
 
-    code = getattr(sys.modules[module], "__file__", None)  # None if it is built into Python
+    code = getattr(sys.modules[module], "__file__", None)  # None for modules built into Python
     return apply, b"" if code is None else Path(code).read_bytes()
 
 
 def _noise(scale: float, setting: Setting) -> Defence:
     def apply(vectors: np.ndarray) -> np.ndarray:
-        # By the row's own numbers, so that it does not depend on the rows beside it; by few digits
-        # of them, since the last ones differ between processors.
+        # A vector seeds its own noise, so the vectors beside it do not matter. Its numbers are cut
+        # to a few digits before, since the last ones differ between processors.
         coarse = (COARSE * vectors / np.abs(vectors).max(1, keepdims=True)).astype(np.int8)
         drawn = [
             np.random.default_rng([setting.seed, zlib.crc32(row.tobytes())]).normal(size=len(row))
@@ -165,32 +163,29 @@ def _noise(scale: float, setting: Setting) -> Defence:
     return apply
 
 
-def _int8(_: float, setting: Setting) -> Defence:
-    def apply(vectors: np.ndarray) -> np.ndarray:
-        rounded: np.ndarray = (127 * vectors / np.abs(vectors).max(1, keepdims=True)).round()
-        return rounded
-
-    return apply
+def _int8(vectors: np.ndarray) -> np.ndarray:
+    rounded: np.ndarray = (127 * vectors / np.abs(vectors).max(1, keepdims=True)).round()
+    return rounded
 
 
-def _bits(_: float, setting: Setting) -> Defence:
-    return lambda vectors: np.where(vectors < 0, -1, 1).astype(np.float32)
+def _bits(vectors: np.ndarray) -> np.ndarray:
+    return np.where(vectors < 0, -1, 1).astype(np.float32)
+
+
+def _keep(dimensions: np.ndarray, setting: Setting) -> Defence:
+    """Set all other dimensions to 0."""
+    kept = np.zeros(setting.dim, np.float32)
+    kept[dimensions] = 1
+    return lambda vectors: vectors * kept
 
 
 def _truncate(count: float, setting: Setting) -> Defence:
-    kept = (np.arange(setting.dim) < count).astype(np.float32)
-    return lambda vectors: vectors * kept
+    return _keep(np.arange(int(count)), setting)
 
 
 def _mask(share: float, setting: Setting) -> Defence:
-    dropped = np.random.default_rng(setting.seed).permutation(setting.dim)
-    kept = np.ones(setting.dim, np.float32)
-    kept[dropped[: round(share * setting.dim)]] = 0
-    return lambda vectors: vectors * kept
-
-
-def _scale(factor: float, setting: Setting) -> Defence:
-    return lambda vectors: vectors * np.float32(factor)
+    order = np.random.default_rng(setting.seed).permutation(setting.dim)
+    return _keep(order[round(share * setting.dim) :], setting)
 
 
 def _rotation(_: float, setting: Setting) -> Defence:
@@ -205,7 +200,7 @@ def _product_quantisation(parts: float, setting: Setting) -> Defence:
     faiss = import_client("faiss", "faiss")
     bits = int(np.clip(np.log2(max(len(setting.public), 1)), 1, 8))
     quantizer: Any = faiss.ProductQuantizer(setting.dim, int(parts), bits)
-    quantizer.cp.min_points_per_centroid = 1  # it warns of few public vectors on stderr
+    quantizer.cp.min_points_per_centroid = 1  # or it warns on stderr of few vectors
     quantizer.cp.seed = setting.seed
     quantizer.train(setting.public)
     return lambda vectors: quantizer.decode(
@@ -213,32 +208,35 @@ def _product_quantisation(parts: float, setting: Setting) -> Defence:
     )
 
 
-DEFENCES: dict[str, Kind] = {
-    "noise": Kind(
+DEFENCES: dict[str, Entry] = {
+    "noise": Entry(
         _noise,
         "the standard deviation of Gaussian noise on each number",
         lambda value, dim: value >= 0,
         drawn=True,
     ),
-    "int8": Kind(_int8),
-    "bits": Kind(_bits),
-    "pq": Kind(
+    "int8": Entry(lambda _, setting: _int8),
+    "bits": Entry(lambda _, setting: _bits),
+    "pq": Entry(
         _product_quantisation,
         "a number of parts that divides the dimension",
         lambda value, dim: value >= 1 and dim % value == 0,
     ),
-    "truncate": Kind(
+    "truncate": Entry(
         _truncate,
         "a whole number of dimensions to keep",
         lambda value, dim: value == int(value) and 1 <= value <= dim,
     ),
-    "mask": Kind(
+    "mask": Entry(
         _mask,
         "the share of dimensions set to 0",
         lambda value, dim: 0 <= round(value * dim) < dim,
     ),
-    "scale": Kind(_scale, "a factor other than 0", lambda value, dim: value != 0),
-    "rotation": Kind(_rotation, secret=True),
+    "scale": Entry(
+        lambda factor, setting: lambda vectors: vectors * np.float32(factor),
+        "a factor other than 0",
+        lambda value, dim: value != 0,
+    ),
+    "rotation": Entry(_rotation, secret=True),
 }
-"""By the names that specs begin with. Whoever holds vectors sees which dimensions are masked, so
-only the rotation has a key."""
+"""Only the rotation has a key. Vectors themselves show which dimensions are masked."""
