@@ -1,5 +1,5 @@
-"""How much of the figures is the vectors' doing: recovered texts against their own references, and
-against others'.
+"""How much of the figures comes from the vectors: recovered texts against their own references, and
+against those of other texts.
 
 python benchmarks/shuffled.py TEXTS [--inverter minilm-exact] [--limit 200] [--rounds N] [--beam N]
 """
