@@ -1,5 +1,5 @@
 "use strict";
-// Tables sort by the column whose heading is pressed; without this script they stay as they are.
+// Click a heading to sort a table by its column.
 for (const table of document.querySelectorAll("table.sorts")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
