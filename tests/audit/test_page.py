@@ -11,7 +11,7 @@ from browsing import CHROMIUM, browsing, without_barriers
 
 from nanov2t.audit.charts import by_length, trade
 from nanov2t.audit.judging import Limit, judge, schema
-from nanov2t.audit.page import diff, visible, write_report
+from nanov2t.audit.page import visible, write_report
 
 EVIL = {
     "text": "<script>document.title='taken'</script> left \u202eright",
@@ -142,9 +142,5 @@ def test_marks_stand_where_the_figures_are_and_labels_beside_each_other():
     assert low.title == "bits, 16 tokens: 4.0 (2.0 to 6.0), attacker informed"
 
 
-def test_words_that_are_right_are_told_from_others():
-    assert diff("we met john in oslo", "met in oslo | paul") == {
-        "text": [(False, "we"), (True, "met"), (False, "john"), (True, "in oslo")],
-        "found": [(True, "met in oslo"), (False, "| paul")],
-    }
+def test_invisible_characters_are_shown():
     assert visible({"a": ["x\u202ey", 1]}) == {"a": ["x(U+202E)y", 1]}

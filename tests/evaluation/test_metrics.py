@@ -90,3 +90,10 @@ def test_interval_covers_the_mean_and_narrows():
     low, high = metrics.interval(values)
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * 10 / 1000**0.5, rel=0.1)
+
+
+def test_words_in_the_same_order_are_common():
+    assert metrics.common_runs("we met john in oslo", "met in oslo | paul") == (
+        [(False, "we"), (True, "met"), (False, "john"), (True, "in oslo")],
+        [(True, "met"), (True, "in oslo"), (False, "| paul")],
+    )

@@ -4,7 +4,8 @@ attacker lets it be."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -146,30 +147,17 @@ def judge(limits: Sequence[Limit], report: Report) -> list[Verdict]:
     verdicts = []
     for row in defended or [plain]:
         for limit in limits:
-            if limit.metric in MEASURES:
-                verdicts.append(_judge_retrieval(limit, row, plain))
-            else:
-                verdicts += _judge_leakage(limit, row)
+            share = limit.rule == "min_share"
+            whole = plain["utility"][limit.metric]["value"] if share else None
+            for name, attacker, figure in best_figures(row, limit.metric):
+                if limit.tokens is not None and name != limit.name:
+                    continue
+                low, high = figure["ci95"]
+                least = limit.value * (1.0 if whole is None else whole)
+                worse, kept = (high, high <= limit.value) if attacker else (low, low >= least)
+                facts = (row["defence"], name, limit.rule, limit.value)
+                verdicts.append(Verdict(*facts, worse, attacker, whole, kept))
     return verdicts
-
-
-def _judge_leakage(limit: Limit, row: Report) -> list[Verdict]:
-    verdicts = []
-    for tokens in lengths_of(row):
-        best = strongest(row, tokens, limit.metric)
-        if limit.tokens in (None, tokens) and best is not None:
-            attacker, figure = best
-            high, name = figure["ci95"][1], f"{limit.metric}@{tokens}"
-            facts = (row["defence"], name, limit.rule, limit.value, high, attacker, None)
-            verdicts.append(Verdict(*facts, kept=high <= limit.value))
-    return verdicts
-
-
-def _judge_retrieval(limit: Limit, row: Report, plain: Report) -> Verdict:
-    low = row["utility"][limit.metric]["ci95"][0]
-    whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else None
-    kept = low >= limit.value * (1.0 if whole is None else whole)
-    return Verdict(row["defence"], limit.metric, limit.rule, limit.value, low, None, whole, kept)
 
 
 def lengths_of(row: Report) -> list[int]:
@@ -188,6 +176,17 @@ def strongest(row: Report, tokens: int, metric: str) -> tuple[str, Report] | Non
     ]
     known = [(name, figure) for name, figure in figures if figure is not None]
     return max(known, key=lambda item: item[1]["value"], default=None)
+
+
+def best_figures(row: Report, metric: str) -> Iterator[tuple[str, str | None, Report]]:
+    """The figures of a metric as a gate names them, each with the best attacker: one for each
+    length, or for retrieval a single one without an attacker."""
+    if metric not in MEASURES:
+        for tokens in lengths_of(row):
+            if best := strongest(row, tokens, metric):
+                yield f"{metric}@{tokens}", *best
+    elif metric in row["utility"]:
+        yield metric, None, row["utility"][metric]
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -220,19 +219,15 @@ def regressions(report: Report, earlier: Report) -> list[str]:
     before = {row["defence"]: row for row in earlier["defences"]}
     lines = []
     for row in report["defences"]:
-        defence = row["defence"]
-        if (old := before.get(defence)) is None:
+        if (old := before.get(row["defence"])) is None:
             continue
-        for name in (x for x in MEASURES if x in row["utility"] and x in old["utility"]):
-            value, low = row["utility"][name]["value"], old["utility"][name]["ci95"][0]
-            if value < low:
-                lines.append(f"{defence}: {name} is {value:.4g}, before at least {low:.4g}")
-        for tokens in lengths_of(row):
-            for metric in (*SCORES, *KINDS):
-                ours, theirs = strongest(row, tokens, metric), strongest(old, tokens, metric)
-                if ours and theirs and ours[1]["value"] > (high := theirs[1]["ci95"][1]):
-                    lines.append(
-                        f"{defence}: {metric}@{tokens} is {ours[1]['value']:.4g} "
-                        f"(attacker: {ours[0]}), before at most {high:.4g}"
-                    )
+        for metric in (*MEASURES, *SCORES, *KINDS):
+            intervals = {name: figure["ci95"] for name, _, figure in best_figures(old, metric)}
+            for name, attacker, figure in best_figures(row, metric):
+                low, high = intervals.get(name, (-math.inf, math.inf))
+                value, said = figure["value"], f"{row['defence']}: {name} is {figure['value']:.4g}"
+                if attacker is None and value < low:
+                    lines.append(f"{said}, before at least {low:.4g}")
+                elif attacker is not None and value > high:
+                    lines.append(f"{said} (attacker: {attacker}), before at most {high:.4g}")
     return lines

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import json
 import unicodedata
 from collections.abc import Sequence
 from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from nanov2t.audit.leakage import SCORES, left_out
 from nanov2t.audit.retrieval import MEASURES
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import write_whole
+from nanov2t.evaluation.metrics import common_runs
 
 INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
 """Unicode categories of invisible characters, which can change lines or their direction."""
@@ -121,23 +120,6 @@ def _worst(rows: Sequence[Report]) -> list[dict[str, Any]]:
             [lengths] = [a["lengths"] for a in row["attackers"] if a["name"] == name]
             common = {"defence": row["defence"], "attacker": name, "tokens": tokens}
             for record in lengths[i]["worst"]:
-                shown = diff(record["text"], record["found"])
-                found.append(common | record | {"diff": shown})
+                runs = common_runs(record["text"], record["found"])
+                found.append(common | record | {"runs": runs})
     return found
-
-
-def diff(text: str, found: str) -> dict[str, list[tuple[bool, str]]]:
-    """The words of a text and of what was read, in runs. True marks a run that both have in the
-    same order."""
-    theirs, ours = text.split(), found.split()
-    same = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
-    right = {block.a + i for block in same for i in range(block.size)}
-    known = {block.b + i for block in same for i in range(block.size)}
-    return {"text": _runs(theirs, right), "found": _runs(ours, known)}
-
-
-def _runs(words: Sequence[str], right: set[int]) -> list[tuple[bool, str]]:
-    return [
-        (kind, " ".join(words[i] for i in places))
-        for kind, places in groupby(range(len(words)), key=lambda i: i in right)
-    ]

@@ -26,7 +26,7 @@ MAX_SEED = 2**63 - 1
 
 @dataclass(kw_only=True)
 class Audit(SearchArguments):
-    """Measure how much of texts their embeddings give away, and what defences save and cost.
+    """Measure how much embeddings give away of their texts, and what defences save and cost.
 
     Attackers try to read the vectors of the texts, plain and with each defence; docs/audit.md
     describes them. Run the same command again to resume. `torchrun -m nanov2t audit ...` splits the

@@ -1,9 +1,10 @@
-"""BLEU, token F1, exact match, and bootstrap intervals. Each metric is float64 [n]: a score from 0
-to 100 for each text."""
+"""Compare texts with their references. The metrics are float64 [n]: a score from 0 to 100 for each
+text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 from functools import cache
 
 import numpy as np
@@ -62,3 +63,18 @@ def interval(values: np.ndarray, samples: int = 2000, seed: int = 0) -> list[flo
     """95 % bootstrap interval of the mean of values [n]: [low, high]."""
     draws = np.random.default_rng(seed).integers(0, len(values), (samples, len(values)))
     return [float(x) for x in np.percentile(values[draws].mean(1), [2.5, 97.5])]
+
+
+Runs = list[tuple[bool, str]]
+
+
+def common_runs(reference: str, text: str) -> tuple[Runs, Runs]:
+    """Split a reference and a text into runs of words. True marks a run that both have in the same
+    order."""
+    theirs, ours = reference.split(), text.split()
+    runs: tuple[Runs, Runs] = [], []
+    for kind, a, b, c, d in SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes():
+        for side, words in zip(runs, (theirs[a:b], ours[c:d]), strict=True):
+            if words:
+                side.append((kind == "equal", " ".join(words)))
+    return runs

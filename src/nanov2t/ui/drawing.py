@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nanov2t.evaluation.metrics import common_runs
 from nanov2t.search.state import Inversion, Round
 
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -79,13 +79,9 @@ def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 def marked(text: str, reference: str) -> str:
     """A text, with the words marked that `reference` has in the same order."""
-    words = text.split()
-    matcher = difflib.SequenceMatcher(None, reference.split(), words, autojunk=False)
-    blocks = matcher.get_matching_blocks()
-    right = {i for block in blocks for i in range(block.b, block.b + block.size)}
     return " ".join(
-        f'<span class="nv-right">{escape(word)}</span>' if i in right else escape(word)
-        for i, word in enumerate(words)
+        f'<span class="nv-right">{escape(words)}</span>' if right else escape(words)
+        for right, words in common_runs(reference, text)[1]
     )
 
 
