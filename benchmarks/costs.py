@@ -1,10 +1,10 @@
-"""What the papers' recipe costs: operations an example, counted, and hours on GPUs, computed.
+"""What the papers' recipe costs: operations of an example, counted, and GPU hours, computed.
 
 python benchmarks/costs.py
 
-Operations are those of the matrix products of one pass over two random examples, forward and, in
-training, backward, as PyTorch counts them while an untrained T5-base does it. Hours are these over
-what a GPU does at a share of its peak; which share a training reaches is not measured here.
+PyTorch counts the operations of the matrix products while an untrained T5-base passes over two
+random examples, forward and, in training, backward. The hours are for a GPU at a share of its peak.
+Which share training reaches is not measured here.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ ROWS = 2
 
 @dataclass
 class Costs:
-    """Of both stages of configs/gtr_nq32_*.yaml."""
+    """The costs of both stages of configs/gtr_nq32_*.yaml."""
 
     passages: int = 5_000_000
     peak: float = 989.4
-    """TFLOP/s of a GPU: of an H100 SXM, dense bfloat16, by its data sheet."""
+    """TFLOP/s of a GPU. The default is the data sheet's for an H100 SXM, dense bfloat16."""
     shares: list[float] = field(default_factory=lambda: [1.0, 0.4, 0.2])
-    """Of the peak."""
+    """Shares of the peak."""
     reported: float = 90
-    """Hours of stage 1 whose share of the peak of 8 GPUs is to be said."""
+    """Reported hours of stage 1 on 8 GPUs, to compute their share of the peak."""
 
     def run(self) -> None:
         stages = [_recipe("gtr_nq32_stage1"), _recipe("gtr_nq32_stage2")]
@@ -93,8 +93,7 @@ class Embedder(nn.Module):
 
 
 class Training(nn.Module):
-    """A generator by a recipe, and a pass of it: a training's, or one that writes as many tokens,
-    each of them once."""
+    """A pass of a recipe's generator: a training step, or one that writes as many tokens."""
 
     def __init__(self, recipe: TrainConfig, train: bool):
         super().__init__()
@@ -124,7 +123,7 @@ def _recipe(name: str) -> TrainConfig:
 
 
 def _flops(model: nn.Module, length: int) -> float:
-    """Operations an example of `length` tokens."""
+    """Operations of an example of `length` tokens."""
     ids = torch.randint(100, 30_000, (ROWS, length))
     with FlopCounterMode(display=False) as counter:
         model(ids, torch.randn(ROWS, DIM))

@@ -4,9 +4,9 @@
     python benchmarks/exact.py --lines tests/secrets.txt
     python benchmarks/exact.py PASSAGES --tokens 8 --embedder all-mpnet-base-v2
 
-From each passage one crop is drawn, at a random word. Prints a row a length, with 95 % bootstrap
-intervals over texts, and what it cost; on stderr, how it stands. Seconds are those of a text in a
-batch of eight.
+Draws one crop from each passage, at a random word. Prints a row for each length, with 95 %
+bootstrap intervals over texts and the cost, and the progress on stderr. Seconds are those of a text
+in a batch of eight.
 """
 
 import itertools
@@ -35,36 +35,36 @@ from nanov2t.search.options import UNLIMITED, Budget
 from nanov2t.search.state import Inversion
 
 PART = 8
-"""Texts that are inverted together."""
+"""Texts inverted together."""
 WITHIN = (1_000, 2_000, 5_000, 10_000, 20_000)
-"""Embeddings within which a text was found, or not."""
+"""Limits of embeddings within which texts are counted as found."""
 
 
 @dataclass
 class Options:
     passages: tyro.conf.Positional[str] = ""
     lines: str = ""
-    """Whole lines of this file, in place of crops."""
+    """Whole lines of this file instead of crops."""
     tokens: tuple[int, ...] = (4, 8, 16, 32)
     limit: int = 100
     skip: int = 0
-    """Passages that are passed over."""
+    """Passages to skip."""
     inverter: str = DEFAULT
     embedder: str | None = None
-    """What made the vectors, if not the inverter's own embedder; as in `nanov2t invert`."""
+    """The embedder that made the vectors; None: the inverter's own."""
     pairs: int = PAIRS
-    """Texts that its alignment is fitted on."""
+    """Texts on which its alignment is fitted."""
     effort: Literal["fast", "default", "thorough"] = "default"
     budget: int = 0
-    """Embeddings a text; 0: those of the effort."""
+    """Embeddings for each text; 0: those of the effort."""
     seed: int = 1
     threads: int = 0
     show: int = 0
-    """Texts that are printed beside what was found, of those that were missed."""
+    """Missed texts to print beside what was found."""
 
 
 def crops(passages: Iterator[str], inverter: Inverter, tokens: int, seed: int) -> Iterator[str]:
-    """One crop of a passage that is long enough."""
+    """One crop of each passage that is long enough."""
     tokenizer, draw = inverter.tokenizer, random.Random(seed)
     for passage in passages:
         encoding = tokenizer(passage, add_special_tokens=False, verbose=False)
@@ -78,7 +78,7 @@ def crops(passages: Iterator[str], inverter: Inverter, tokens: int, seed: int) -
 
 
 def measure(inverter: Inverter, texts: list[str], show: int) -> dict[str, object]:
-    """Invert texts, and say after each part of them how it stands; the figures of the answers."""
+    """Invert texts, print the figures on stderr after each part, and return them."""
     vectors = inverter.embedder.encode(texts)
     began, found, row = time.perf_counter(), [], {}
     for start in range(0, len(texts), PART):
@@ -112,7 +112,7 @@ def figures(found: list[Inversion], texts: list[str], seconds: float) -> dict[st
 
 
 def load(options: Options, budget: Budget) -> Inverter:
-    """The inverter, with an alignment on as many pairs as asked for."""
+    """The inverter, with an alignment fitted on options.pairs texts."""
     spec: str | Path = options.inverter
     embedder = None if options.embedder is None else load_embedder(options.embedder)
     if embedder is not None:

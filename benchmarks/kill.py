@@ -28,7 +28,7 @@ class Kill:
     limit: int = 60000
     kills: int = 30
     longest: float = 45.0
-    """Seconds a process lives at most before it is killed."""
+    """Longest life of a process in seconds."""
     seed: int = 0
 
     def start(self, out: Path, rank: int = 0, processes: int = 1) -> subprocess.Popen:

@@ -4,7 +4,7 @@ its own.
     python benchmarks/tiny.py runs/tiny --tokens 8
     python benchmarks/memory.py runs/tiny/inverter [--rows 1000 10000]
 
-The vectors are random and made as they are asked for, so that what grows is the search's.
+The vectors are random and made on demand, so only the search's memory can grow.
 """
 
 import resource

@@ -26,7 +26,7 @@ class Million:
     rows: int = 1_000_000
 
     def measure(self, out: Path, rows: int) -> float:
-        """Invert the first `rows`, telling how it goes; returns the peak memory in MiB."""
+        """Invert the first `rows` and print the progress. Returns the peak memory in MiB."""
         began, told, peak = time.monotonic(), 0, 0.0
         process = subprocess.Popen(
             [

@@ -1,8 +1,8 @@
-"""Examples a second of trainings, in turn, each for a short time.
+"""Examples per second of short trainings, one after another.
 
 python benchmarks/speed.py texts.txt configs/minilm_exact_prefix.yaml
 
-Times are the processor's, of one thread: what else runs on the machine counts little. The first
+Times are processor seconds of one thread, so other work on the machine matters little. The first
 step is left out.
 """
 
@@ -31,11 +31,11 @@ class Speed:
     """Train by each of the recipes for a while."""
 
     texts: tyro.conf.Positional[str]
-    """Training text; a small one will do."""
+    """Training text; a small one is enough."""
     recipes: tyro.conf.Positional[tuple[Path, ...]]
-    """A recipe that goes on from another run (`init`) goes on from the one before it here."""
+    """A recipe with `init` goes on from the run before it."""
     seconds: int = 40
-    """Of training for each."""
+    """Training time of each."""
 
     def run(self, folder: Path) -> None:
         before = ""

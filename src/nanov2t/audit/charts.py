@@ -61,7 +61,7 @@ class Panel:
     y_title: str
     x_ticks: list[tuple[float, str]]
     right: float
-    """Where the axis ends."""
+    """The x of the end of the axis."""
     marks: list[Mark]
     lines: list[tuple[int, str]]
     """The shape and the points of each line."""

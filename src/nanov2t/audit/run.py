@@ -152,7 +152,7 @@ def _work(attackers: Sequence[Sequence[Attacker]], samples: Sequence[Sample]) ->
     """A line on how much there is to do."""
     number, texts = sum(map(len, attackers)), sum(len(sample.references) for sample in samples)
     trained = sum(bool(attacker.trains_on) for those in attackers for attacker in those)
-    training = f", of whom {trained} train first" if trained else ""
+    training = f", {trained} of them train first" if trained else ""
     who = f"{number} attacker{'s' if number > 1 else ''}{training}"
     return f"{number * texts:,} searches: {who}, on the vectors of {texts} texts"
 

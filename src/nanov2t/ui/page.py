@@ -28,9 +28,9 @@ EXAMPLES = (
     "The password is tulip42.",
 )
 MAX_LETTERS = 2000
-"""Of a text; inverters write a fraction of that."""
+"""Longest text; inverters write a fraction of that."""
 MAX_ROWS = 100
-"""Of a file; use the command line for more."""
+"""Most rows of a file; use the command line for more."""
 
 
 def make_page(desk: Desk) -> gr.Blocks:

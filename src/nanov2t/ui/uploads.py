@@ -58,9 +58,7 @@ class Uploads:
 
     def forget(self, visitor: str) -> None:
         """Delete the visitor's file if there is one."""
-        if visitor not in self._files:
-            return
-        for path in self._files.pop(visitor):
+        for path in self._files.pop(visitor, ()):
             shutil.rmtree(path.parent, ignore_errors=True)
 
     def look(self, visitor: str, name: str | None = None) -> Look:
