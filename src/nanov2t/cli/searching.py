@@ -120,8 +120,8 @@ class SearchArguments:
 class Invert(SearchArguments):
     """Turn vectors back into text.
 
-    A TEXT is embedded, and then only its vector is used. On a terminal you watch the rounds. With
-    --json or in a pipe, every vector gives one JSON object on a line. A vector that cannot be
+    A TEXT is embedded, and then only its vector is used. On a terminal you watch the rounds. In a
+    pipe or with --json, every vector gives one JSON object on a line. A vector that cannot be
     inverted has an `error` there, and the exit code is 2 at the end. With --out, whole vector
     stores are inverted into Parquet files; run the same command again to resume.
     """
