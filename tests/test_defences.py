@@ -140,7 +140,7 @@ def test_it_stands_where_texts_become_targets(minilm, vectors, setting):
         ("scale:0", "a factor other than 0"),
         ("nowhere_at_all:f", "No module named"),
         (f"{__name__}:missing", "has no attribute"),
-        (f"{__name__}:SPECS", "is no function"),
+        (f"{__name__}:SPECS", "is not a function"),
         (":f", "Empty module name"),
     ],
 )

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from nanov2t.core.errors import UserError, did_you_mean
-from nanov2t.core.functions import load_function
+from nanov2t.core.imports import import_client, load_function
 from nanov2t.core.vectors import bad_rows
-from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
 
 COARSE = 16

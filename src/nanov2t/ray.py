@@ -1,6 +1,6 @@
-"""Inversion on Ray: of whole stores into a folder, and of Ray's own data sets.
+"""Inversion on Ray, of stores into a folder and of Ray's data sets.
 
-Actors hold the inverter. One that dies is started again, and its work is done again.
+Actors hold the inverter. Ray restarts an actor that dies and repeats its work.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from nanov2t.bulk.run import SAVE_SECONDS, BulkRun
 from nanov2t.bulk.summary import show_folder
 from nanov2t.bulk.table import OpenRows
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.imports import import_client
 from nanov2t.core.progress import progress
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.search.options import BEAM
 from nanov2t.stores.arrow import choose_vectors
-from nanov2t.stores.base import as_rows, import_client
+from nanov2t.stores.base import Rows
 from nanov2t.stores.registry import open_source
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
 PATIENCE = 10
-"""Seconds for a cluster to answer."""
+"""Seconds to wait for a cluster to answer."""
 
 
 def invert_to_folder(
@@ -45,18 +46,18 @@ def invert_to_folder(
     address: str | None = None,
     request: str = "",
 ) -> None:
-    """Invert a store into a folder, or continue such a run, by an actor for each GPU of a cluster,
-    or for each CPU where there are none. Files and folder must be the same on every machine.
+    """Invert a store into a folder, or continue such a run, with an actor for each GPU of a
+    cluster, or for each CPU if it has no GPU. Every machine must see the same files and folder.
 
     Args:
-        load: makes the inverter, on every machine anew.
-        vectors: what :func:`open_source` opens, with `ids`.
-        address: of the cluster; None: one on this machine, for this run.
-        request: as of :class:`nanov2t.bulk.folder.RunFolder`.
+        load: makes the inverter, on each machine.
+        vectors, ids: as in :func:`nanov2t.stores.registry.open_source`.
+        address: of the cluster; None: start one on this machine.
+        others: as in :func:`nanov2t.bulk.run.invert_source`.
 
     Raises:
-        UserError: as of :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed, or does
-            not answer at the address.
+        UserError: as :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed, or the
+            cluster does not answer.
     """
     ray = import_client("ray", "ray")
     from ray.util import ActorPool
@@ -78,7 +79,7 @@ def invert_to_folder(
             tick.say(f"{vectors.rpartition('@')[2]}: {', '.join(run.remarks)}")
             tick.say(f"{count} workers of Ray")
             while workers.has_next():
-                with suppress(TimeoutError):  # then the rows that workers have saved are counted
+                with suppress(TimeoutError):  # to count the rows that workers have saved
                     workers.get_next_unordered(timeout=SAVE_SECONDS)
                 tick(run.folder.finished_rows - tick.done)
     except ray.exceptions.RayError as error:
@@ -99,14 +100,14 @@ def invert_dataset(
     num_gpus: float = 0,
     concurrency: int = 1,
 ) -> Dataset:
-    """A data set with the columns inverted, cosine, stopped, rounds, embedder_calls and error in
-    place of the vectors; the other columns are untouched.
+    """Replace the vectors of a data set by the columns inverted, cosine, stopped, rounds,
+    embedder_calls and error.
 
     Args:
-        column: of the vectors; empty: the only one, or one of a usual name.
-        inverter: a name or folder, or a function that makes one, called once an actor.
-        num_gpus: of each actor.
-        concurrency: the number of the actors.
+        column: of the vectors; empty: the only one, or one with a usual name.
+        inverter: a name or folder, or a function that makes one, called once in each actor.
+        num_gpus: for each actor.
+        concurrency: number of actors.
     """
     load = partial(load_inverter, inverter) if isinstance(inverter, str) else inverter
     return ds.map_batches(
@@ -120,8 +121,6 @@ def invert_dataset(
 
 
 class _Worker:
-    """An actor that inverts parts of a run."""
-
     def __init__(self, begin: Callable[[], BulkRun]):
         self.run = begin()
 
@@ -131,18 +130,15 @@ class _Worker:
 
 
 class _Batches:
-    """An actor that inverts batches of a data set."""
-
     def __init__(self, load: Callable[[], Inverter], column: str, rounds: int | None, beam: int):
         self.inverter, self.column, self.beam = load(), column, beam
         self.rounds = self.inverter.default_rounds if rounds is None else rounds
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        [batch] = table.combine_chunks().to_batches() or [
-            pa.RecordBatch.from_pylist([], table.schema)
-        ]
+        empty = [pa.RecordBatch.from_pylist([], table.schema)]
+        [batch] = table.combine_chunks().to_batches() or empty
         found = choose_vectors("data set", batch, self.column, None)
-        rows = as_rows(list(range(len(batch))), found.of(batch), self.inverter.embedder.dim)
+        rows = Rows.of(list(range(len(batch))), found.of(batch), self.inverter.embedder.dim)
         inverting = OpenRows(rows, integer_ids=True)
         for _ in inverting.invert(self.inverter, self.rounds, self.beam):
             pass
@@ -154,14 +150,9 @@ class _Batches:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    """Join a cluster, or start one on this machine.
-
-    Raises:
-        UserError: it cannot be had.
-    """
     try:
         host, _, port = (address or "").rpartition("/")[2].rpartition(":")
-        if host and port.isdigit():  # where nobody answers, Ray alone would try for minutes
+        if host and port.isdigit():  # Ray alone would try for minutes
             socket.create_connection((host, int(port)), PATIENCE).close()
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:

@@ -58,7 +58,7 @@ def test_a_server_of_qdrant(qdrant, monkeypatch):
     import qdrant_client
 
     monkeypatch.setattr(qdrant_client, "QdrantClient", lambda url: qdrant)
-    monkeypatch.setattr("nanov2t.stores.qdrant.HEAD", 2)  # several pages
+    monkeypatch.setattr("nanov2t.stores.databases.HEAD", 2)  # several pages
     store = open_source("qdrant:http://localhost:6333#texts.dense")
     rows = store.read(0, 3)
     assert sorted(rows.ids) == sorted(map(str, IDS)) and not rows.errors

@@ -132,7 +132,7 @@ def test_a_bad_cell_is_an_error_of_its_row(tmp_path):
     rows = open_source(f"{tmp_path}/lists.csv").read(0, len(cells))
     assert rows.vectors[[0, 5, 6]].tolist() == [[1, 2], [3, 4], [5, 6]]
     assert rows.errors == {
-        1: "printed in short: numbers are left out of it",
+        1: "abbreviated: it was printed with ... in place of numbers",
         2: "not a list of numbers",
         3: "missing",
         4: "not a list of numbers",
@@ -166,7 +166,7 @@ def write_what_cannot_be_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
-        ("a.pkl", "a pickle, which may run code and stays closed, not one of .npy"),
+        ("a.pkl", "a pickle, which may run code and is not opened, not one of .npy"),
         ("a.jsonl.gz", "gzip, to be unpacked first"),
         ("table", "to be named .parquet by its first bytes"),
         ("usage.json", "holds no vectors, only model, usage"),

@@ -52,7 +52,7 @@ def test_raw_bytes(tmp_path, vectors, kind, to_bytes):
             lambda row: (row * 400 + 128).astype("u1").tobytes(),
             "384 bytes a row, which are neither",
         ),
-        (pickle.dumps, "a pickle, which may run code and stays closed"),
+        (pickle.dumps, "a pickle, which may run code and is not opened"),
         (lambda row: npy(row)[:-9], "not an array"),
         (lambda row: npy(row.astype(object)), "not an array"),
     ],

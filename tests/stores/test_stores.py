@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 
@@ -15,7 +16,6 @@ from kinds import DIM, NAMES, N, random_vectors
 from safetensors.torch import save_file
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores import base
 from nanov2t.stores.base import Store
 from nanov2t.stores.registry import names_in, open_source
 
@@ -208,7 +208,7 @@ def test_a_missing_client_names_its_extra(monkeypatch, tmp_path):
         raise ImportError(name)
 
     (tmp_path / "a.faiss").touch()
-    monkeypatch.setattr(base, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     for spec, extra in (
         (f"{tmp_path}/a.faiss", "faiss"),
         ("chroma:x#y", "chroma"),

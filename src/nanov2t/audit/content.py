@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from nanov2t.stores.base import import_client
+from nanov2t.core.imports import import_client
 
 KINDS = ("names", "dates", "emails", "phones", "numbers")
 REGION = "US"

@@ -17,7 +17,7 @@ from nanov2t.audit.content import KINDS
 from nanov2t.audit.leakage import SCORES
 from nanov2t.audit.retrieval import MEASURES, TELLING, measured
 from nanov2t.core.errors import UserError, first_line, one_line
-from nanov2t.stores.base import import_client
+from nanov2t.core.imports import import_client
 
 SCHEMA = 3
 """Version of report.json; it grows when a key changes its meaning or goes."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from nanov2t.audit.leakage import embed, figure
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.imports import import_client
 from nanov2t.embedders.base import Embedder
-from nanov2t.stores.base import import_client
 from nanov2t.targets import Defence
 
 TOP = 10

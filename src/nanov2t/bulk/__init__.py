@@ -1,1 +1,1 @@
-"""Whole stores of vectors, inverted into a folder."""
+"""Inverting whole stores into a folder of Parquet files."""

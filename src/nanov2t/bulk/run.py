@@ -1,7 +1,6 @@
-"""Whole stores inverted into a folder of Parquet files, by any number of processes, killed at any
-moment.
+"""Inverting whole stores into a folder of Parquet files, by any number of processes.
 
-The rows that are done of a part are saved every few seconds, so a kill costs no more than that.
+Finished rows are saved every few seconds, so a kill costs no more than that.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,10 +22,10 @@ from nanov2t.stores.base import HEAD, Store
 from nanov2t.targets import describe_vectors
 
 SAVE_SECONDS = 20.0
-"""Between two times that the finished rows of a part in hand are saved."""
+"""Seconds between two saves of an incomplete part."""
 
 WAIT = 1.0
-"""Seconds between two looks at the parts that other processes are doing."""
+"""Seconds between two looks at the parts of other processes."""
 
 
 def invert_source(
@@ -39,17 +37,17 @@ def invert_source(
     limit: int | None = None,
     request: str = "",
 ) -> None:
-    """Invert a store into `out`, or continue such a run; returns when all parts exist, including
-    parts done by other processes.
+    """Invert a store into `out`, or continue such a run; returns when all parts are complete,
+    including those of other processes.
 
     Args:
-        rounds: corrections at most; None: the search's default.
+        rounds: most corrections; None: the search's default.
         beam: size of the sequence beam.
-        limit: only the first so many rows.
-        request: as of :class:`RunFolder`.
+        limit: number of rows, from the first on.
+        request: as in :class:`RunFolder`.
 
     Raises:
-        UserError: the vectors are of another dimension than the embedder's, or `out` cannot be
+        UserError: the vectors have another dimension than the embedder's, or `out` cannot be
             written or holds another run.
     """
     run = BulkRun(inverter, source, out, rounds, beam, limit, request)
@@ -61,27 +59,25 @@ def invert_source(
             waiting = True
             for part in missing:
                 with folder.claim(part) as ours:
-                    if not ours:
-                        continue
-                    waiting = False
-                    run.invert_part(part, tick)
-            if waiting:  # for other processes; should one die, its part becomes free
+                    if ours:
+                        waiting = False
+                        run.invert_part(part, tick)
+            if waiting:  # for other processes; if one dies, its part becomes free
                 time.sleep(WAIT)
                 tick(folder.finished_rows - tick.done)
-    folder.tidy()  # the last process to end leaves nothing behind
+    folder.tidy()
     if first:
         show_folder(folder)
 
 
 class BulkRun:
-    """A store on its way into a folder, for whatever shares out the parts.
-
-    Args: as of :func:`invert_source`, with the same errors.
+    """The run of a store into a folder, part by part. Arguments and errors are those of
+    :func:`invert_source`.
 
     Attributes:
-        folder: the parts.
-        count: of the rows.
-        remarks: what is to be said of the vectors.
+        folder: of the parts.
+        count: number of rows.
+        remarks: facts about the vectors, for the user.
     """
 
     def __init__(
@@ -101,7 +97,12 @@ class BulkRun:
         settings = settings_of(
             source, self.count, inverter.search, inverter.effort, inverter.budget, beam
         )
-        manifest = settings | _settings_of(inverter) | {"rounds": self._rounds}
+        defence = inverter.defence
+        manifest = settings | {
+            "inverter": {"name": inverter.embedder.name, "fingerprint": inverter.fingerprint()},
+            "defence": getattr(defence, "__qualname__", defence and type(defence).__qualname__),
+            "rounds": self._rounds,
+        }
         self.folder = RunFolder(out, self.count, manifest, request)
 
     def invert_part(self, part: int, tick: Tick) -> None:
@@ -115,23 +116,23 @@ class BulkRun:
         def on_round(i: int, best: Round) -> None:
             nonlocal unsaved, last
             if unsaved and time.monotonic() - last >= SAVE_SECONDS:
-                self.folder.save(part, rows.table())
+                self.folder.save(part, rows.parquet())
                 unsaved, last = 0, time.monotonic()
-                tick(self.folder.finished_rows - tick.done)  # other processes' rows among them
+                tick(self.folder.finished_rows - tick.done)  # also those of other processes
             expect(i, best)
 
         for _ in rows.invert(self._inverter, self._rounds, self._beam, on_round):
             unsaved += 1
             tick()
-        self.folder.write(part, rows.table())
+        self.folder.write(part, rows.parquet())
         tick(self.folder.finished_rows - tick.done)
 
 
 def look_at(source: Store, inverter: Inverter) -> list[str]:
-    """What is to be said of the vectors of a store, by its first rows.
+    """Facts about the vectors of a store, from its first rows.
 
     Raises:
-        UserError: they are of another dimension than the embedder's.
+        UserError: they have another dimension than the embedder's.
     """
     embedder = inverter.embedder
     source.expect(embedder.dim, embedder.name)
@@ -140,12 +141,3 @@ def look_at(source: Store, inverter: Inverter) -> list[str]:
     remarks = [f"{source.count:,} vectors", f"{source.dim} dimensions", source.kind]
     doubt = inverter.alignment.doubt(vectors) if inverter.alignment else ""
     return [*remarks, *describe_vectors(vectors, embedder.info), *filter(None, [doubt])]
-
-
-def _settings_of(inverter: Inverter) -> dict[str, Any]:
-    """The settings of a manifest that only the inverter knows."""
-    defence = inverter.defence
-    return {
-        "inverter": {"name": inverter.embedder.name, "fingerprint": inverter.fingerprint()},
-        "defence": getattr(defence, "__qualname__", defence and type(defence).__qualname__),
-    }

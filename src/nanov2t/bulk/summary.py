@@ -1,4 +1,4 @@
-"""How well a finished bulk run went: read from its folder."""
+"""The results of a finished bulk run, read from its folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nanov2t.bulk.folder import RunFolder
 from nanov2t.core.errors import UserError, first_line
 
 BINS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
-"""Borders of the histogram of cosines."""
+"""Edges of the histogram of cosines."""
 SAMPLES = 10
 BAR = 40
-"""Characters of the longest bar of the histogram."""
+"""Characters of the longest bar."""
 
 
 @dataclass
@@ -31,15 +31,15 @@ class Summary:
     rows: int = 0
     exact: int = 0
     bad: int = 0
-    """Rows without a vector that could be inverted."""
+    """Rows that could not be inverted."""
     histogram: np.ndarray = field(default_factory=lambda: np.zeros(len(BINS) - 1, int))
     """Rows by cosine, int [bins]."""
     samples: list[dict[str, Any]] = field(default_factory=list)
-    """Some rows, spread evenly."""
+    """Rows at even distances."""
 
 
 def show_folder(folder: RunFolder) -> None:
-    """Print what was found in a finished run."""
+    """Print the results of a finished run."""
     show_summary(summarise(list(folder.parts.values()), folder.count), Console())
 
 

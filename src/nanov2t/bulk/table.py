@@ -1,4 +1,4 @@
-"""Rows of a run as a table, and as they come to be."""
+"""The rows of a run as a table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nanov2t.stores.base import Rows
 
@@ -14,14 +15,23 @@ if TYPE_CHECKING:
     from nanov2t.search.base import OnRound
     from nanov2t.search.state import Inversion
 
+FOUND = {
+    "inverted": pa.string(),
+    "cosine": pa.float64(),
+    "stopped": pa.string(),
+    "rounds": pa.int32(),
+    "embedder_calls": pa.int32(),
+}
+"""Columns of an inversion."""
+
 
 class OpenRows:
     """Rows that are being inverted.
 
     Args:
         rows: of a store.
-        integer_ids: as of the store.
-        saved: the cells of rows that are done already, by their place.
+        integer_ids: as in the store.
+        saved: the cells of rows that are done already, by index.
     """
 
     def __init__(
@@ -48,9 +58,15 @@ class OpenRows:
         """All rows; those that are not done have neither text nor error."""
         return as_table(self._cells, self._integer_ids)
 
+    def parquet(self) -> memoryview:
+        """The table as a Parquet file."""
+        buffer = pa.BufferOutputStream()
+        pq.write_table(self.table(), buffer)
+        return memoryview(buffer.getvalue())
+
 
 def cells_of(found: Inversion) -> dict[str, Any]:
-    """What a row says of an inversion, by column."""
+    """The cells of an inversion, by column."""
     return {
         "inverted": found.text,
         "cosine": found.cosine,
@@ -61,22 +77,12 @@ def cells_of(found: Inversion) -> dict[str, Any]:
 
 
 def as_table(rows: Sequence[dict[str, Any]], integer_ids: bool) -> pa.Table:
-    """Rows with an `id`, and an `error` or the cells of an inversion: a table with the columns id,
-    inverted, cosine, stopped, rounds, embedder_calls and error, null where a row has none."""
-    schema = [
-        ("id", pa.int64() if integer_ids else pa.string()),
-        ("inverted", pa.string()),
-        ("cosine", pa.float64()),
-        ("stopped", pa.string()),
-        ("rounds", pa.int32()),
-        ("embedder_calls", pa.int32()),
-        ("error", pa.string()),
-    ]
-    return pa.Table.from_pylist(list(rows), pa.schema(schema))
+    """A table with the columns id, those of :data:`FOUND`, and error; null where a row has none."""
+    id_ = pa.int64() if integer_ids else pa.string()
+    return pa.Table.from_pylist(list(rows), pa.schema({"id": id_} | FOUND | {"error": pa.string()}))
 
 
 def cells_done(table: pa.Table) -> dict[int, dict[str, Any]]:
-    """The cells of the rows of a table that were inverted, by their place."""
-    names = ("inverted", "cosine", "stopped", "rounds", "embedder_calls")
-    rows = enumerate(table.select(names).to_pylist())
-    return {place: row for place, row in rows if row["inverted"] is not None}
+    """The cells of the inverted rows of a table, by index."""
+    rows = enumerate(table.select(list(FOUND)).to_pylist())
+    return {i: row for i, row in rows if row["inverted"] is not None}

@@ -220,7 +220,7 @@ class Invert(SearchArguments):
 
     def _to_folder(self, vectors: str, out: Path) -> None:
         from nanov2t.bulk.summary import show_folder
-        from nanov2t.stores.base import import_client
+        from nanov2t.core.imports import import_client
         from nanov2t.stores.registry import open_source
 
         if self.engine == "ray":

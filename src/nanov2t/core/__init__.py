@@ -1,1 +1,1 @@
-"""What everything else stands on: errors and files."""
+"""Errors, files and other basics that every package uses."""

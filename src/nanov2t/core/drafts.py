@@ -1,5 +1,4 @@
-"""Files of drafts: JSON lines with `idx`, a row's place from 0, and `draft`, as nanoV2T writes
-them."""
+"""Draft files as nanoV2T writes them: JSON lines with `idx`, a row number from 0, and `draft`."""
 
 from __future__ import annotations
 
@@ -9,14 +8,14 @@ from pathlib import Path
 from nanov2t.core.errors import UserError
 
 FOLDERS = ("", "drafts", "hyps")
-"""Where below a folder its files of drafts may lie: ours in `drafts`, nanoV2T's in `hyps`."""
+"""Where a folder may keep its draft files: ours in `drafts`, nanoV2T's in `hyps`."""
 
 
 def drafts_file(path: Path, split: str) -> Path:
-    """The file of a split's drafts: `path` itself, or `{split}.hyps.jsonl` in that folder.
+    """The draft file of a split: `path` itself, or `{split}.hyps.jsonl` in that folder.
 
     Raises:
-        UserError: there is none.
+        UserError: it does not exist.
     """
     if path.is_file():
         return path
@@ -29,25 +28,33 @@ def drafts_file(path: Path, split: str) -> Path:
     raise UserError(f"{path}: a folder without {name}")
 
 
-def read_drafts(path: Path) -> dict[int, str]:
-    """The drafts of a file by `idx`.
+def drafts_of(path: Path, rows: range, wanted: list[int]) -> list[str]:
+    """The drafts of the `wanted` ones among `rows`.
 
     Raises:
-        UserError: it cannot be read, or has an `idx` twice.
+        UserError: the file cannot be read, repeats an `idx`, lacks a wanted draft, or has drafts of
+            other rows.
     """
+    drafts = _read_drafts(path)
+    held = f"{len(drafts)} drafts, {len(rows)} rows"
+    if missing := [row for row in wanted if row not in drafts]:
+        raise UserError(f"{path}: no draft for idx {missing[0]}; {held}")
+    if other := [row for row in drafts if row not in rows]:
+        raise UserError(f"{path}: a draft for idx {other[0]}; {held}")
+    return [drafts[row] for row in wanted]
+
+
+def _read_drafts(path: Path) -> dict[int, str]:
     drafts: dict[int, str] = {}
     number = 0
     try:
         with open(path, encoding="utf-8") as file:
-            for line in file:
-                number += 1
+            for number, line in enumerate(file, 1):
                 row = json.loads(line)
                 idx, draft = int(row["idx"]), str(row["draft"])
                 if idx in drafts:
                     raise UserError(f"{path}, line {number}: idx {idx} a second time")
                 drafts[idx] = draft
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -55,21 +62,3 @@ def read_drafts(path: Path) -> dict[int, str]:
             f"{path}, line {number}: not a JSON object with idx and draft ({error})"
         ) from None
     return drafts
-
-
-def drafts_of(path: Path, rows: range, wanted: list[int]) -> list[str]:
-    """The drafts of the `wanted` ones of `rows`.
-
-    Raises:
-        UserError: as :func:`read_drafts`; one is missing; or there are drafts of other rows.
-    """
-    drafts = read_drafts(path)
-    if missing := [row for row in wanted if row not in drafts]:
-        raise UserError(
-            f"{path}: no draft for idx {missing[0]}; {len(drafts)} drafts, {len(rows)} rows"
-        )
-    if other := [row for row in drafts if row not in rows]:
-        raise UserError(
-            f"{path}: a draft for idx {other[0]}; {len(drafts)} drafts, {len(rows)} rows"
-        )
-    return [drafts[row] for row in wanted]

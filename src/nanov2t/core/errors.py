@@ -1,4 +1,4 @@
-"""Errors that a user can mend."""
+"""Errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend; the command line prints it as one line and exits with 2."""
+    """An error the user can fix. The command line prints it as one line and exits with 2."""
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, on one line."""
+    """The whole message of an exception on one line."""
     return first_line(error) if isinstance(error, OSError) else " ".join(str(error).split())
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, as one clean line; its type's name where it says
-    nothing. Of the system's errors the reason alone, without number and file."""
+    """The first line of an exception's message, or its type if it has none. An OSError gives only
+    its reason, without number and file."""
     said = (isinstance(error, OSError) and error.strerror) or str(error)
     lines = [" ".join(line.split()) for line in str(said).splitlines()]
     return next((line for line in lines if line), type(error).__name__)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown word: `; did you mean optim?`, or nothing where no known
-    word is close."""
+    """`; did you mean optim?` to end an error with, or nothing if no known word is close."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all: aside first, then renamed."""
+"""Writing files and folders whole or not at all (aside first, then renamed), and hashing them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,8 @@ from typing import Any
 from nanov2t.core.errors import UserError
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder if there is none, before anything is spent on what goes there.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be made: {error.strerror}") from None
-
-
 def cache_folder() -> Path:
-    """Where things are kept that can be made again: NANOV2T_CACHE, or nanov2t in the user's cache
+    """The folder for files that can be made again: NANOV2T_CACHE, or nanov2t in the user's cache
     folder."""
     if own := os.environ.get("NANOV2T_CACHE"):
         return Path(own)
@@ -42,11 +30,56 @@ def digest(*facts: Any) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file beside `path` under a name of this process's own, then let it take its place.
+def file_fingerprint(path: Path) -> str:
+    """A hash of a file's size, its modification time, and 4 KiB at each of 64 places.
+
+    An edit changes the time; another file copied over it with the same time almost certainly
+    differs at one of the places.
+    """
+    facts = path.stat()
+    samples = []
+    with open(path, "rb") as file:
+        for i in range(64):
+            file.seek(max(0, facts.st_size - 4096) * i // 63)
+            samples.append(file.read(4096))
+    return digest(facts.st_size, facts.st_mtime_ns, *samples)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it exists.
 
     Raises:
-        OSError: it cannot be written; what was there before stays.
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made: {error.strerror}") from None
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written, and leave nothing behind.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            folder.stat()  # fails if a file is in the way, or the name is too long
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryDirectory(prefix=".nanov2t-", dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file under a name unique to this process, then rename it to `path`.
+
+    Raises:
+        OSError: it cannot be written; the previous file stays.
     """
     aside = path.with_name(f".{path.name}-{socket.gethostname()}-{os.getpid()}")
     try:
@@ -60,28 +93,9 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         raise
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written, before anything is spent on what goes there.
-    Nothing is left behind.
-
-    Raises:
-        UserError: it cannot be made, or not be written.
-    """
-    try:
-        with suppress(FileNotFoundError):
-            folder.stat()  # a file on its way, or a name that is too long
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        with tempfile.TemporaryDirectory(prefix=".nanov2t-", dir=there):
-            pass
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
-
-
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A fresh folder beside `path` that takes its place only once the block ends without an error.
+    """A new folder that replaces `path` if the block ends without an error.
 
     Raises:
         UserError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""What a folder holds a run of, against what is about to be run."""
+"""Comparing the settings of the run in a folder with those of the run about to start."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from nanov2t.core.errors import UserError
 def check_same_run(
     folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], option: str
 ) -> None:
-    """Refuse to go on with a run that was begun with other settings.
+    """Refuse to continue a run that was started with other settings.
 
-    Nested settings are compared one by one, under full names such as `optim.lr`. A file or a model
-    is given as `{"name": ..., "fingerprint": ...}`: it may have been moved, so what counts is its
-    fingerprint.
+    Nested settings are compared one by one, under names such as `optim.lr`. A file or model is
+    given as `{"name": ..., "fingerprint": ...}` and may move: only its fingerprint is compared.
 
     Args:
         folder: of the run.
-        before: the settings of the run in the folder. What only they hold does not count.
-        now: the settings of the run that is to start.
-        option: what chooses another folder, such as `--out`.
+        before: settings of the run in the folder; those that `now` lacks are not compared.
+        now: settings of the run about to start.
+        option: the one that chooses the folder, such as `--out`.
 
     Raises:
         UserError: the runs differ; it names the first setting that does, and both values.

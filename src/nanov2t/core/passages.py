@@ -1,4 +1,4 @@
-"""Passages of text out of files and data sets."""
+"""Passages of text from files and data sets."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 from nanov2t.core.errors import UserError, first_line
 
 HELD_BACK = 1000
-"""Rows in each of the dev and test splits of a data set that has none of its own."""
+"""Rows of the dev split, and of the test split, cut from a data set that has none."""
 FORMATS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 BEIR = re.compile(r"(^|/)BeIR/[^/]+/?$", re.IGNORECASE)
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
-"""How the names of BEIR's data sets on the Hub end; folders of that shape may end so too."""
 
 
 def read_passages(source: str, split: str = "train", column: str = "") -> Iterator[str]:
-    """Stream the passages of a source: the rows of :func:`read_rows` that hold text.
+    """Stream the rows of :func:`read_rows` that hold text.
 
     Raises:
         UserError: as :func:`read_rows`; or no row holds text.
@@ -33,19 +32,18 @@ def read_passages(source: str, split: str = "train", column: str = "") -> Iterat
 
 
 def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[str]:
-    """Stream the rows of a text (one a line), jsonl or parquet file, plain, .gz or .xz, or of a
-    `datasets` name or folder; surrounding blanks are removed, and a row without text is empty.
+    """Stream the rows of a text (one a line), jsonl or parquet file (plain, .gz or .xz), or of a
+    `datasets` name or folder. Rows are stripped; one without text is empty.
 
     Args:
-        split: of a data set, such as train, dev or test. jxm/nq_corpus_dpr: test is rows 0-999 of
-            its dev, dev the next 1,000; so it is with every one that has a dev and no test split.
-            One with only a train split, such as Tevatron/msmarco-passage-corpus: its last 1,000
-            rows are test, the 1,000 before them dev. Of BEIR's data sets the corpus is read.
-        column: what holds the text, by default `text`; several, such as `title,text`, are joined by
-            blanks, and this is the default of BEIR's.
+        split: of a data set: train, dev or test. If it has only a train split, test is the last
+            1,000 rows and dev the 1,000 before them. If it has dev but no test split, test is the
+            first 1,000 rows of dev, and dev the next 1,000. BEIR data sets give their corpus.
+        column: that holds the text, by default `text`. Several (`title,text`, the default for BEIR)
+            are joined by blanks.
 
     Raises:
-        UserError: there is no such file, data set, split or column.
+        UserError: the file, data set, split or column does not exist.
     """
     columns = (column or ("title,text" if BEIR.search(source) else "text")).split(",")
     try:
@@ -58,16 +56,15 @@ def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[s
         raise
     except ConnectionError:
         raise UserError(f"{source}: no such file, and the Hub cannot be reached") from None
-    except Exception as error:
-        # Whatever the readers of four formats and the Hub's client may raise.
+    except Exception as error:  # the readers and the Hub's client may raise anything
         raise UserError(f"{source}: cannot be read: {first_line(error)}") from None
 
 
 def check_source(source: str) -> None:
-    """Refuse a source that is neither there nor can be the name of a data set.
+    """Check that a source exists, or could be the name of a data set.
 
     Raises:
-        UserError: as it says.
+        UserError: it is neither.
     """
     path = Path(source)
     if not source:
@@ -85,7 +82,6 @@ def _format(source: str) -> str | None:
 
 
 def _open(source: str, split: str) -> Any:
-    """The rows, dictionaries by column."""
     check_source(source)
     import datasets
 
@@ -98,7 +94,6 @@ def _open(source: str, split: str) -> Any:
 
 
 def _split_rows(source: str, data: Any, split: str) -> Any:
-    """The rows of a split, by the rules of :func:`read_rows`."""
     if set(data) == {"train"}:
         rows, ends = data["train"], {"train": -2 * HELD_BACK, "dev": -HELD_BACK, "test": 0}
         if split in ends and len(rows) > 2 * HELD_BACK:
@@ -112,7 +107,7 @@ def _split_rows(source: str, data: Any, split: str) -> Any:
     if "test" not in data and "dev" in data and split in ("dev", "test"):
         rows, start = data["dev"], 0 if split == "test" else HELD_BACK
         if len(rows) < 2 * HELD_BACK:
-            raise UserError(f"{source}: {len(rows)} rows of dev are too few to be dev and test")
+            raise UserError(f"{source}: {len(rows)} rows of dev are too few for dev and test")
         return rows.select(range(start, start + HELD_BACK))
     if split == "dev" and split not in data and "validation" in data:
         return data["validation"]

@@ -1,4 +1,4 @@
-"""How far a piece of work is, on standard error: a bar on a terminal, else a line a minute.
+"""Progress on standard error: a bar on a terminal, else a line a minute.
 
 with progress("inverting", len(vectors)) as tick:
     for vector in vectors:
@@ -19,30 +19,30 @@ from rich.console import Console
 from rich.text import Text
 
 LOG_SECONDS = 60
-"""Time between two lines without a terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 @cache
 def terminal() -> Console:
-    """Standard error. There is one, since displays on it may be nested only if they share it."""
+    """Standard error. All displays share it, since only then can they be nested."""
     return Console(stderr=True)
 
 
 @contextmanager
 def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iterator[Tick]:
-    """Show the progress of a piece of work until the block ends.
+    """Show progress until the block ends.
 
     Args:
-        what: names it, such as "inverting".
-        total: items of the whole.
-        before: items that were done earlier. They count as done, but not for the speed.
-        shown: False says nothing, as in all processes but the first.
+        what: the work, such as "inverting".
+        total: number of all items.
+        before: items done earlier; they do not count for the speed.
+        shown: False is silent, as in all processes but the first.
     """
     console = terminal() if shown else Console(stderr=True, quiet=True)
     tick = Tick(what, total, before, console)
     columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), _State(tick)]
     hidden = not shown or not console.is_terminal
-    # What is printed to a pipe meanwhile must not come out on the terminal.
+    # redirect_stdout would send what goes to a pipe to the terminal.
     with bars.Progress(*columns, console=console, redirect_stdout=False, disable=hidden) as bar:
         task = bar.add_task(what, total=total, completed=before)
         tick.on_change = lambda: bar.update(task, completed=tick.done)
@@ -50,10 +50,10 @@ def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iter
 
 
 class Tick:
-    """Counts items: call it with the number of those just done.
+    """Counts items: call it with the number just done.
 
     Attributes:
-        done: items done, those done earlier included.
+        done: number of items done, including earlier ones.
     """
 
     def __init__(self, what: str, total: int, before: int, console: Console):
@@ -69,12 +69,12 @@ class Tick:
         self._update()
 
     def expect(self, seconds: float) -> None:
-        """Say how long an item takes at most, for an estimate before any is done."""
+        """Set the most that an item can take, for an estimate before the first is done."""
         self._at_most = seconds
         self._update()
 
     def say(self, line: str) -> None:
-        """Print a line, above the bar."""
+        """Print a line above the bar."""
         self._console.print(f"nanov2t: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def state(self) -> str:
@@ -83,8 +83,9 @@ class Tick:
         done, seconds = self.done - self._before, self._last - self._began
         left, since = self.total - self.done, time.monotonic() - self._last
         if done > 0 and seconds > 0:
-            facts.append(_speed(done / seconds))
-            facts.append(f"{_clock(left * seconds / done - since)} left")
+            speed = done / seconds
+            facts.append(f"{speed:,.1f} a second" if speed >= 1 else f"{60 * speed:,.1f} a minute")
+            facts.append(f"{_clock(left / speed - since)} left")
         elif self._at_most is not None:
             facts.append(f"at most {_clock(left * self._at_most - since)} left")
         return ", ".join(facts)
@@ -104,11 +105,6 @@ class _State(bars.ProgressColumn):
 
     def render(self, task: bars.Task) -> Text:
         return Text(self._tick.state())
-
-
-def _speed(items: float) -> str:
-    """Items a second, or a minute where they take longer."""
-    return f"{items:,.1f} a second" if items >= 1 else f"{60 * items:,.1f} a minute"
 
 
 def _clock(seconds: float) -> str:

@@ -11,10 +11,10 @@ from nanov2t.core.errors import UserError
 
 
 def as_rows(vectors: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Vectors as an array [n, dim]: an array as it is, lists of numbers as float32.
+    """Vectors as an array [n, dim]. Arrays pass unchanged; lists become float32.
 
     Raises:
-        UserError: the rows differ in length, or hold something else than numbers.
+        UserError: the rows differ in length, or do not hold numbers.
     """
     if isinstance(vectors, np.ndarray):
         return vectors
@@ -33,13 +33,13 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [n, dim], none of them zero, scaled to length 1."""
+    """Non-zero vectors [n, dim], scaled to length 1."""
     scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return scaled
 
 
 def bad_rows(vectors: np.ndarray) -> dict[int, str]:
-    """Which of the vectors [n, dim] cannot be inverted, and why, by row in ascending order."""
+    """The rows of vectors [n, dim] that cannot be inverted, in order, with the reason."""
     finite: np.ndarray = np.isfinite(vectors).all(-1)
     zero: np.ndarray = (vectors == 0).all(-1)
     bad = np.flatnonzero(~finite | zero).tolist()

@@ -13,12 +13,12 @@ import numpy as np
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import cache_folder, digest
+from nanov2t.core.imports import import_client
 from nanov2t.core.vectors import bad_rows
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.embedders.kept import KeptVectors
 from nanov2t.embedders.probes import probe
 from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
-from nanov2t.stores.base import import_client
 
 OPENAI = "https://api.openai.com/v1"
 MAX_TOKENS = 8191

@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import constants, get_session
 
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.functions import load_function
+from nanov2t.core.imports import load_function
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.function import EmbeddingFunction, FunctionEmbedder
 from nanov2t.embedders.openai import OpenAIEmbedder

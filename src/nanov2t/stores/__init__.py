@@ -1,1 +1,1 @@
-"""Vectors from wherever they are kept."""
+"""Vectors from files and databases."""

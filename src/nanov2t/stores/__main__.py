@@ -1,4 +1,4 @@
-"""Prints the forms of all stores as a table in Markdown, for the documentation."""
+"""Prints the table of sources for the documentation."""
 
 from nanov2t.stores.registry import sources_table
 

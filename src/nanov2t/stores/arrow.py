@@ -1,8 +1,5 @@
-"""Vectors in tables of Arrow's, which many formats are read into.
-
-They are lists of numbers, also within structs; anything else that holds a vector, as of
-:mod:`nanov2t.stores.values`; or one column a dimension.
-"""
+"""Vectors in Arrow tables: lists of numbers (also within structs), any other value that
+:mod:`nanov2t.stores.values` decodes, or one column for each dimension."""
 
 from __future__ import annotations
 
@@ -15,46 +12,45 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import HEAD, ForwardStore, NoRows, file_fingerprint
-from nanov2t.stores.choosing import choose, listed
-from nanov2t.stores.paths import Way, path_name, values_at, vector_paths
+from nanov2t.core.files import file_fingerprint
+from nanov2t.stores.base import HEAD, ForwardStore, NoRows
+from nanov2t.stores.choosing import Way, choose, listed, path_name, values_at, vector_paths
 from nanov2t.stores.values import Decoder
 
 COUNTING = ("", "id", "index", "Unnamed: 0", "__index_level_0__")
-"""Columns of numbers that count the rows, as a rule, where every other one is a dimension."""
+"""Columns of numbers that usually count the rows when the others are dimensions."""
 DECIMAL_COMMA = r"^\s*-?\d*,?\d+([eE][-+]?\d+)?\s*$"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Where the vectors of a table stand."""
+    """Where a table keeps its vectors."""
 
     name: str
     """What users write after the `#`."""
     columns: tuple[str, ...]
-    """The columns that are read: one, or one a dimension."""
+    """One column, or one for each dimension."""
     kind: str
-    """Of the numbers: `text`, or a type."""
-    path: Way = ()
-    """The way from the row to the vector."""
+    """The type of the numbers, or `text`."""
+    way: Way = ()
+    """From the row to the vector."""
     decode: Decoder | None = None
-    """Reads the values, where Arrow does not know them as lists of numbers."""
+    """Decodes values that are not Arrow's lists of numbers."""
 
     def of(self, batch: pa.RecordBatch) -> Sequence[Any] | np.ndarray:
-        """One vector a row: [n, dim], or a list, with None where there is none, or a string that
-        says why."""
+        """A vector for each row: [n, dim], or a list with None or a reason for a missing one."""
         if len(self.columns) > 1:
             return _side_by_side([batch.column(name) for name in self.columns])
         if self.decode is not None:
             rows = self.each(batch)
             return [row[0] if len(row) == 1 else f"{len(row)} vectors, not one" for row in rows]
-        values = batch.column(self.columns[0])
-        for field in self.path[1:]:
-            values = pc.struct_field(_plain(values), [field])
-        values = _plain(values)
-        if pa.types.is_fixed_size_list(values.type) and not values.null_count:
+        values = _plain(batch.column(self.columns[0]))
+        for field in self.way[1:]:
+            values = _plain(pc.struct_field(values, [field]))
+        if types.is_fixed_size_list(values.type) and not values.null_count:
             numbers = values.flatten().to_numpy(zero_copy_only=False)
             return np.asarray(numbers.reshape(len(values), -1))
         return [
@@ -63,18 +59,18 @@ class Vectors:
 
     @property
     def several(self) -> bool:
-        """Whether a row may hold several vectors, in a list."""
-        return None in self.path
+        """Whether a row may hold a list of vectors."""
+        return None in self.way
 
     def each(self, batch: pa.RecordBatch) -> list[list[Any]]:
-        """The vectors of each row; None alone where there are none."""
+        """All vectors of each row; [None] if it has none."""
         assert self.decode is not None
         values = _plain(batch.column(self.columns[0])).to_pylist()
-        return [[*map(self.decode, values_at(v, self.path[1:]))] or [None] for v in values]
+        return [[*map(self.decode, values_at(v, self.way[1:]))] or [None] for v in values]
 
 
 class ArrowRows(ForwardStore):
-    """A file that is read batch by batch."""
+    """A table that is read batch by batch."""
 
     takes_ids = True
 
@@ -87,13 +83,13 @@ class ArrowRows(ForwardStore):
         self.vectors = choose_vectors(where, head, key, ids)
         if self.vectors.several:
             count = sum(map(len, (row for b in self._batches() for row in self.vectors.each(b))))
-        integers = not ids or pa.types.is_signed_integer(schema.field(ids).type)
+        integers = not ids or types.is_signed_integer(schema.field(ids).type)
         name = f"{where}#{self.vectors.name}" if self.vectors.name else where
         self.describe(name, self.vectors.kind, count, file_fingerprint(self.path), integers)
 
     @abstractmethod
     def open(self) -> tuple[pa.Schema, int]:
-        """The columns, and the number of the rows."""
+        """The columns, and the number of rows."""
 
     @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -113,11 +109,11 @@ class ArrowRows(ForwardStore):
 
 
 def choose_vectors(name: str, head: pa.RecordBatch, key: str, ids: str | None) -> Vectors:
-    """Find the vectors of a table by its first rows.
+    """Find the vectors of a table from its first rows.
 
     Raises:
-        UserError: there are none of that name, or several without one; or there is no column of
-            the ids.
+        UserError: the key names none, there are several and no key, or the column of ids is
+            missing.
     """
     columns = head.schema.names
     if ids and ids not in columns:
@@ -142,36 +138,31 @@ def choose_vectors(name: str, head: pa.RecordBatch, key: str, ids: str | None) -
 
 
 def _rows(batch: pa.RecordBatch, columns: list[str]) -> list[Any]:
-    """Rows as objects."""
     values = [_plain(batch.column(name)).to_pylist() for name in columns]
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _lists(field: pa.Field, above: tuple[str, ...]) -> Iterator[tuple[Way, Decoder]]:
     """The lists of numbers in a column, and in the fields of structs."""
-    way, kind = (*above, field.name), _plain_type(field.type)
-    if pa.types.is_struct(kind):
+    way, kind = (*above, field.name), field.type
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if types.is_struct(kind):
         for inner in kind:
             yield from _lists(inner, way)
-    elif any(
-        is_list(kind)
-        for is_list in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    elif (
+        types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     ) and _is_numeric(kind.value_type):
         yield way, Decoder(_numpy_name(kind.value_type))
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-
-
 def _plain(values: pa.Array) -> pa.Array:
-    """The lists that are within tensors and other types of extensions."""
+    """The lists within tensors and other extension types."""
     return values.storage if isinstance(values, pa.ExtensionArray) else values
 
 
 def _between(columns: list[str], key: str) -> list[str]:
-    """The columns from the first to the last that a key `FIRST:LAST` names; their names may hold
-    colons."""
+    """The columns that a key `FIRST:LAST` spans; their names may hold colons."""
     for i, letter in enumerate(key):
         if letter == ":" and {key[:i], key[i + 1 :]} <= {*columns}:
             return columns[columns.index(key[:i]) : columns.index(key[i + 1 :]) + 1]
@@ -183,17 +174,15 @@ def _numpy_name(kind: pa.DataType) -> str:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return any(
-        is_(kind) for is_ in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    return bool(types.is_integer(kind) or types.is_floating(kind))
 
 
 def _is_number(values: pa.Array) -> bool:
-    """Whether a column holds numbers, be they written as text."""
+    """Whether a column holds numbers, possibly as text."""
     if not _is_text(values.type):
         return _is_numeric(values.type)
     try:
@@ -204,7 +193,6 @@ def _is_number(values: pa.Array) -> bool:
 
 
 def _has_decimal_commas(values: pa.Array) -> bool:
-    """Whether the cells of a column are numbers, some such as 0,5."""
     if not _is_text(values.type) or not pc.any(pc.match_substring(values, ",")).as_py():
         return False
     return bool(pc.all(pc.match_substring_regex(values, DECIMAL_COMMA)).as_py())
@@ -216,9 +204,9 @@ def _dimensions(key: str, columns: Sequence[str], head: pa.RecordBatch) -> Vecto
 
 
 def _side_by_side(columns: Sequence[pa.Array]) -> Sequence[Any] | np.ndarray:
-    """Vectors out of one column a dimension."""
+    """Vectors from one column for each dimension."""
     try:
         numbers = [pc.cast(column, pa.float64()) for column in columns]
-    except pa.ArrowInvalid:  # some row of this batch; each is then judged by itself
+    except pa.ArrowInvalid:  # one bad row: each is then judged by itself
         return list(zip(*(column.to_pylist() for column in columns), strict=True))
     return np.stack([column.to_numpy(zero_copy_only=False) for column in numbers], axis=1)

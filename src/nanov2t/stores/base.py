@@ -1,7 +1,4 @@
-"""What a store of vectors is, and what several kinds share.
-
-A store is read in chunks of rows, so memory does not grow with it.
-"""
+"""What every store of vectors is: rows that are read in chunks, so that memory stays constant."""
 
 from __future__ import annotations
 
@@ -12,32 +9,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.files import digest
 from nanov2t.core.vectors import bad_rows
 
 HEAD = 1024
-"""Rows that are looked at to learn what a store holds, and that are read ahead."""
+"""Rows that show what a store holds, and rows read ahead."""
 
 HINTS = {
-    "database is locked": "another program writes to it: let that end, or read a copy",
+    "database is locked": "another program writes to it: stop it, or read a copy",
     "disk image is malformed": "save what is left with: sqlite3 FILE .recover",
 }
-"""What to do about what a reader says."""
+"""What to do about some messages of readers."""
 
 Fetched = tuple[Sequence[Any], Sequence[Any] | np.ndarray]
-"""Ids of rows, and their vectors: an array [n, dim], or n arrays or lists, with None where there is
-no vector, or a string that says why."""
+"""Ids of rows, and their vectors: an array [n, dim], or n arrays or lists. A row without a vector
+is None, or a string that gives the reason."""
 
 
 class NoRows(UserError):
-    """A store is whole, but empty; among shards it is passed over."""
+    """A store is intact but empty; among shards it is skipped."""
 
     def __init__(self, name: str):
         super().__init__(f"{name}: holds no vectors")
@@ -45,13 +39,21 @@ class NoRows(UserError):
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a store, one after another."""
+    """Consecutive rows of a store."""
 
     ids: list[Any]
     vectors: np.ndarray
-    """float32 [n, dim]; zero where there is an error."""
+    """float32 [n, dim]; zero for rows with an error."""
     errors: dict[int, str]
-    """Why a row, by its place among these, has no vector that could be inverted."""
+    """Why a row cannot be inverted, by its index in these rows."""
+
+    @classmethod
+    def of(cls, ids: list[Any], values: Sequence[Any] | np.ndarray, dim: int) -> Rows:
+        """Rows of `dim` numbers from values as in :data:`Fetched`."""
+        vectors, errors = _matrix(values, dim)
+        errors = bad_rows(vectors) | errors
+        vectors[list(errors)] = 0
+        return cls(ids, vectors, errors)
 
 
 class Store(ABC):
@@ -59,35 +61,34 @@ class Store(ABC):
 
     A kind of store is a class with :meth:`fetch` and a constructor that takes
 
-    - `where`, the path of a file, or what stands after the scheme: `PATH` of `chroma:PATH#NAME`;
-    - `key`, what stands after the `#`, or an empty string;
-    - `ids`, the name of the column of the ids, or None
+    - `where`, the path of a file, or the text after the scheme: `PATH` of `chroma:PATH#NAME`;
+    - `key`, the text after the `#`, or an empty string;
+    - `ids`, the name of the column of ids, or None
 
-    and that ends with :meth:`describe`. Both may raise whatever their reader raises: the first line
-    of it becomes one :class:`UserError` that names the store.
+    and that ends with :meth:`describe`. Both may raise anything: its first line becomes one
+    :class:`UserError` that names the store.
 
     Attributes:
-        name: of this store, for messages; without passwords.
+        name: for messages; without passwords.
         kind: the type of the numbers as stored.
-        count: of the rows.
-        dim: of the vectors; where rows differ, that of most of the first ones.
+        count: number of rows.
+        dim: of the vectors; if rows differ, the commonest of the first ones.
         integer_ids: whether ids are int64; else they are strings.
-        ids: the column of the ids, where one was chosen.
-        fingerprint: changes when the contents do, and not when they are moved. Stores may be far
-            larger than what can be hashed at every start, so it covers what reveals a change
-            cheaply: sizes, times or versions, and samples.
+        ids: the column of ids, if one was chosen.
+        fingerprint: changes with the contents, not with the place. A store may be too large to be
+            hashed at every start, so it covers sizes, times or versions, and samples.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Of the files that this kind of store reads."""
+    """Of the files that this kind reads."""
     schemes: ClassVar[tuple[str, ...]] = ()
-    """Of the databases that it reads: what stands before the first colon."""
+    """Of the databases that it reads: the text before the first colon."""
     forms: ClassVar[tuple[str, ...]]
     """How users write it, such as `x.csv`; for the documentation."""
     extra: ClassVar[str] = ""
-    """The extra of this package that installs its client."""
+    """Our extra that installs its client."""
     takes_ids: ClassVar[bool] = False
-    """Whether ids may be read from a column of the user's choice."""
+    """Whether the user may choose a column of ids."""
     own_ids: ClassVar[str] = "row numbers"
     """Where ids come from otherwise; for the documentation."""
 
@@ -109,11 +110,10 @@ class Store(ABC):
     def describe(
         self, name: str, kind: str, count: int, fingerprint: str, integer_ids: bool = True
     ) -> None:
-        """Set the attributes; the first rows say how long the vectors are.
+        """Set the attributes, `dim` from the first rows.
 
         Raises:
-            UserError: there are no vectors, or they are of another type than floats and
-                integers.
+            UserError: there are no vectors, or they are neither floats nor integers.
         """
         if not (kind in ("text", "bfloat16") or kind.startswith(("float", "int", "uint"))):
             raise UserError(f"{name}: vectors of {kind}, not of floats or whole numbers")
@@ -148,30 +148,22 @@ class Store(ABC):
                 f"{self.name}: has no row {start + len(values)}: it changed while it was read"
             )
         ids = [i if i is None or self.integer_ids else str(i) for i in ids]
-        return as_rows(ids, values, self.dim)
-
-
-def as_rows(ids: list[Any], values: Sequence[Any] | np.ndarray, dim: int) -> Rows:
-    """Rows of `dim` numbers out of whatever stands in their place, as of :data:`Fetched`."""
-    vectors, errors = _matrix(values, dim)
-    errors = bad_rows(vectors) | errors
-    vectors[list(errors)] = 0
-    return Rows(ids, vectors, errors)
+        return Rows.of(ids, values, self.dim)
 
 
 class ForwardStore(Store):
-    """A store that can only be read forwards: it skips ahead, and starts over to go back."""
+    """A store that can only be read forwards. It skips ahead, and starts over to go back."""
 
     keeps_ids = False
-    """Whether rows have ids without a column of the user's choice."""
+    """Whether rows have ids without a chosen column."""
 
     _iterator: Iterator[tuple[Any, Any]] = iter(())
     _position = -1
 
     @abstractmethod
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        """Ids and vectors of all rows, from the first one on; ids count where a column was chosen
-        for them, or where it keeps some."""
+        """Id and vector of every row. The ids are used if a column was chosen, or if the store
+        keeps ids; else they may be anything."""
 
     def fetch(self, start: int, stop: int) -> Fetched:
         if not 0 <= self._position <= start:
@@ -187,7 +179,7 @@ class ForwardStore(Store):
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turns whatever the reader of a format raises into one line that names the store."""
+    """Turn whatever a reader raises into one line that names the store."""
     try:
         yield
     except UserError:
@@ -198,37 +190,8 @@ def reading(name: str) -> Iterator[None]:
         raise UserError(f"{name}: cannot be read: {''.join([said, *hints])}") from None
 
 
-def import_client(module: str, extra: str) -> Any:
-    """A package that comes with one of our extras.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return import_module(module)
-    except ImportError:
-        raise UserError(
-            f"{module} is not installed: pip install '.[{extra}]' in a clone of nanov2t"
-        ) from None
-
-
-def file_fingerprint(path: Path) -> str:
-    """The size, the time of the last change, and 4 KiB at each of 64 places.
-
-    A change anywhere moves the time. Another file that was copied there with the same time differs
-    in all likelihood at one of the places.
-    """
-    facts = path.stat()
-    samples = []
-    with open(path, "rb") as file:
-        for i in range(64):
-            file.seek(max(0, facts.st_size - 4096) * i // 63)
-            samples.append(file.read(4096))
-    return digest(facts.st_size, facts.st_mtime_ns, *samples)
-
-
 def rows_fingerprint(rows: Iterable[Any]) -> str:
-    """A hash of all rows, of servers that do not tell of changes; reading takes far less time than
+    """A hash of all rows, for servers that do not report changes. Reading takes far less time than
     inverting."""
     found = hashlib.sha256()
     for row in rows:
@@ -238,7 +201,7 @@ def rows_fingerprint(rows: Iterable[Any]) -> str:
 
 def _matrix(values: Sequence[Any] | np.ndarray, dim: int) -> tuple[np.ndarray, dict[int, str]]:
     """float32 [n, dim] of n rows, and what is wrong with those left zero."""
-    with np.errstate(all="ignore"):  # beyond float32 is infinite, which is an error of that row
+    with np.errstate(all="ignore"):  # too large for float32 becomes infinite, an error of that row
         if isinstance(values, np.ndarray) and values.shape[1:] == (dim,):
             return values.astype(np.float32), {}
         vectors, errors = np.zeros((len(values), dim), np.float32), {}

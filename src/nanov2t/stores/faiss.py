@@ -1,7 +1,7 @@
 """FAISS index files.
 
-`python -m nanov2t.stores.faiss FILE` reads the ends of an index, in a process of its own: a damaged
-file may take the process down, or all memory.
+`python -m nanov2t.stores.faiss FILE` reads the ends of an index in a process of its own, since a
+damaged file may crash the process or use up all memory.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.stores.base import HEAD, Fetched, Store, file_fingerprint, import_client
+from nanov2t.core.files import file_fingerprint
+from nanov2t.core.imports import import_client
+from nanov2t.stores.base import HEAD, Fetched, Store
 
 
 class FaissStore(Store):
-    """An index; its vectors are reconstructed, so those of a quantised index are approximate."""
+    """An index. Its vectors are reconstructed, so those of a quantised index are approximate."""
 
     suffixes = (".faiss", ".index")
     forms = ("x.faiss", "x.index")
@@ -49,46 +51,46 @@ class Index:
 
     Attributes:
         kind: its class.
-        count: of its vectors.
+        count: number of vectors.
     """
 
     def __init__(self, path: str):
         faiss = import_client("faiss", FaissStore.extra)
-        # Lists are mapped, the rest is in memory. IO_FLAG_MMAP_IFC would map all, but takes a file
-        # cut short for whole.
-        self._owner = faiss.read_index(path, faiss.IO_FLAG_MMAP)  # keeps alive what is in it
+        # Inverted lists are mapped, the rest is loaded. IO_FLAG_MMAP_IFC would map everything, but
+        # accepts a file that was cut short.
+        self._owner = faiss.read_index(path, faiss.IO_FLAG_MMAP)  # keeps its parts alive
         index = faiss.downcast_index(self._owner)
         self.kind, self.count = type(index).__name__, index.ntotal
         self._ids: np.ndarray | None = None
         if isinstance(index, faiss.IndexIDMap):
             self._ids = faiss.vector_to_array(index.id_map)
             index = faiss.downcast_index(index.index)
-        self._ways_back: list[Callable[[np.ndarray], np.ndarray]] = []
+        self._inverses: list[Callable[[np.ndarray], np.ndarray]] = []
         while isinstance(index, faiss.IndexPreTransform):
             chain = [index.chain.at(i) for i in range(index.chain.size())]
-            self._ways_back += [_way_back(faiss, transform) for transform in chain]
+            self._inverses += [_inverse(faiss, transform) for transform in chain]
             index = faiss.downcast_index(index.index)
         self._index: Any = index
         if isinstance(index, faiss.IndexIVF):
             found = _number_rows(faiss, index)
             self._ids = found if self._ids is None else self._ids[found]
         if self.count:
-            # Raises what reconstruct_batch, which is parallel, would end the process with.
+            # Raises errors that would end the process in reconstruct_batch, which is parallel.
             index.reconstruct(0)
 
     def fetch(self, start: int, stop: int) -> Fetched:
         vectors = self._index.reconstruct_batch(np.arange(start, stop))
-        for way_back in reversed(self._ways_back):
-            vectors = way_back(vectors)
+        for inverse in reversed(self._inverses):
+            vectors = inverse(vectors)
         return range(start, stop) if self._ids is None else self._ids[start:stop].tolist(), vectors
 
 
-def _way_back(faiss: Any, transform: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Turns transformed vectors [n, out] into those that were given [n, in]."""
+def _inverse(faiss: Any, transform: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from transformed vectors [n, out] to the original ones [n, in]."""
     transform = faiss.downcast_VectorTransform(transform)
     if not isinstance(transform, faiss.LinearTransform):
         return lambda vectors: np.asarray(transform.reverse_transform(vectors))
-    # Its own reverse takes every matrix out of a file for orthonormal, and one that whitens is not.
+    # reverse_transform takes every matrix from a file for orthonormal, but one that whitens is not.
     matrix = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
     shift = faiss.vector_to_array(transform.b) if transform.have_bias else np.float32(0)
     inverse = np.linalg.pinv(matrix).T
@@ -96,10 +98,10 @@ def _way_back(faiss: Any, transform: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _number_rows(faiss: Any, index: Any) -> np.ndarray:
-    """Make the rows of an inverted file known to it by numbers from 0, in the order of their ids,
-    of which several rows may have the same; returns the ids, int64 [n]."""
+    """Number the rows of an inverted file from 0 in the order of their ids, which may repeat;
+    returns the ids, int64 [n]."""
     if isinstance(index, faiss.IndexIVFPQFastScan):
-        index.fine_quantizer = index.pq  # which reading leaves unset, and a null pointer crashes
+        index.fine_quantizer = index.pq  # reading leaves it null, and FAISS would crash
     lists = index.invlists
     sizes = [lists.list_size(i) for i in range(index.nlist)]
     if sum(sizes) != index.ntotal:
@@ -114,7 +116,7 @@ def _number_rows(faiss: Any, index: Any) -> np.ndarray:
 
 
 def _probe(path: str) -> int:
-    """Read the ends of an index; the exit code is 1 where FAISS refuses it."""
+    """Read the ends of an index; returns 1 if FAISS refuses it."""
     limit = 8 * Path(path).stat().st_size + 2**33
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:

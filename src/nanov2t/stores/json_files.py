@@ -1,4 +1,4 @@
-"""JSON: a value a line, or a file of one value."""
+"""JSON files, of one value a line or of one value."""
 
 from __future__ import annotations
 
@@ -13,30 +13,38 @@ from typing import IO, Any
 import ijson
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import HEAD, ForwardStore, NoRows, file_fingerprint
-from nanov2t.stores.choosing import USUAL_NAMES, choose, listed
+from nanov2t.core.files import file_fingerprint
+from nanov2t.stores.base import HEAD, ForwardStore, NoRows
+from nanov2t.stores.choosing import (
+    USUAL_NAMES,
+    Way,
+    choose,
+    listed,
+    path_name,
+    path_to,
+    values_at,
+    vector_paths,
+)
 from nanov2t.stores.magic import check_encoding
-from nanov2t.stores.paths import Way, path_name, path_to, values_at, vector_paths
 from nanov2t.stores.values import Decoder
 
 BOM = b"\xef\xbb\xbf"
 BROKEN = object()
-"""What stands for a line that is not JSON."""
+"""Stands for a line that is not JSON."""
 ACTIONS = {"index", "create", "update", "delete"}
-"""Of Elasticsearch's bulk files, each in a line before its document."""
+"""Actions of Elasticsearch's bulk files, on the line before their document."""
 EVENTS = 2**17
-"""Parts of a value that are first looked at, to learn its shape; twice as many each time that there
-are no vectors in them."""
+"""Parts of a value that show its shape at first; doubled until they hold vectors."""
 KEPT = 64
-"""Elements of each list, and of each object, that are looked at."""
+"""Elements of each list and object that show its shape."""
 NOT_JSON = re.compile(rb"(?<=[\[,:\s])(NaN|-?Infinity)(?=[\s,\]}])")
 
 Found = tuple[str, Way, Decoder]
-"""The name of vectors, the way there from the value of the file or line, and how they are read."""
+"""The name of vectors, the way there from the value of the file or line, and their decoder."""
 
 
 class JsonRows(ForwardStore):
-    """Documents that hold a vector each; in lists, several."""
+    """Documents that hold a vector each, or lists of vectors."""
 
     takes_ids = True
     own_ids = "those of the file, or row numbers"
@@ -52,7 +60,7 @@ class JsonRows(ForwardStore):
             self.id_way = self._find_ids(ids)
         count = sum(len(values_at(document, self.way)) or 1 for _, document in self.documents())
         name = f"{where}#{key}" if key else where
-        # JSON does not say of a column that all its ids are numbers: they are strings.
+        # Ids are strings, since JSON does not declare that all are integers.
         integers = not ids and not self.keeps_ids
         self.describe(name, self.decode.kind, count, file_fingerprint(self.path), integers)
 
@@ -62,7 +70,7 @@ class JsonRows(ForwardStore):
 
     @abstractmethod
     def documents(self) -> Iterator[tuple[str | None, Any]]:
-        """All documents, and the ids that the file gives them."""
+        """All documents, each after the id that the file gives it."""
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for own, document in self.documents():
@@ -86,7 +94,7 @@ class JsonRows(ForwardStore):
 
 
 class JsonlStore(JsonRows):
-    """A JSON value a line, which may be an action of Elasticsearch's; empty lines do not count."""
+    """A JSON value on each line, possibly an action of Elasticsearch. Empty lines do not count."""
 
     suffixes = (".jsonl", ".ndjson")
     forms = ("x.jsonl#KEY",)
@@ -118,8 +126,8 @@ class JsonlStore(JsonRows):
 
 
 class JsonStore(JsonRows):
-    """A value that holds a list of documents or of vectors, or an object whose values they are and
-    whose keys are their ids; a document alone; or documents one after another."""
+    """One value that holds documents or vectors: in a list; in an object, by id; or a document
+    alone. Or documents one after another."""
 
     suffixes = (".json",)
     forms = ("x.json#KEY",)
@@ -148,7 +156,7 @@ class JsonStore(JsonRows):
         raise failed
 
     def _find_in_list(self, value: Any, key: str) -> Found:
-        """The vectors of a value, rather those in a list."""
+        """The vectors of a value, preferably those in a list."""
         found = vector_paths([value])
         listed = {name: way for name, way in found.items() if None in way[0]}
         key, way, decode = choose(str(self.path), [value], key, listed or found)
@@ -169,8 +177,8 @@ class JsonStore(JsonRows):
         return None
 
     def _beginnings(self) -> Iterator[tuple[list[Any], bool]]:
-        """The values of more and more of the file, short of what is beyond :data:`KEPT`; and
-        whether these are all."""
+        """More and more of the file's values, cut to :data:`KEPT` elements, and whether the file
+        ends there."""
         values: list[Any] = []
         parents: list[Any] = [values]
         key, limit = "", EVENTS
@@ -197,7 +205,8 @@ class JsonStore(JsonRows):
 
 
 class Mended:
-    """A file without a byte-order mark, and with null for NaN and Infinity, which are not JSON."""
+    """A file without its byte-order mark, and with null for NaN and Infinity, which are not
+    JSON."""
 
     def __init__(self, file: IO[bytes]):
         self.file, self.rest = file, file.read(3).removeprefix(BOM)
@@ -213,7 +222,7 @@ class Mended:
 
 
 def _by_key(value: Any, way: Way) -> Iterator[tuple[Way, list[Any]]]:
-    """The objects whose values are vectors alike, or documents with vectors at the same places."""
+    """The objects whose values are all vectors, or documents with vectors at the same places."""
     if not isinstance(value, dict):
         return
     values = list(value.values())
@@ -230,7 +239,7 @@ def _by_key(value: Any, way: Way) -> Iterator[tuple[Way, list[Any]]]:
 
 
 def _action(value: Any) -> dict[str, Any] | None:
-    """What an action of a bulk file says; None of what is none."""
+    """The arguments of an action in a bulk file; None if a line is not an action."""
     if not isinstance(value, dict) or len(value) != 1 or not ACTIONS & {*value}:
         return None
     [said] = value.values()

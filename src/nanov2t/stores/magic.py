@@ -1,4 +1,4 @@
-"""What files are that cannot be read, by their first bytes."""
+"""Naming unreadable files by their first bytes."""
 
 from __future__ import annotations
 
@@ -8,43 +8,37 @@ from pathlib import Path
 from nanov2t.core.errors import UserError
 from nanov2t.stores.values import PICKLE
 
-COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "a zip archive",
-}
-NAMED = {
-    b"PAR1": ".parquet",
-    b"ARROW1": ".feather",
-    b"\x93NUMPY": ".npy",
-    b"\x89HDF": ".h5",
-    b"SQLite format 3": ".sqlite",
+MAGIC = {
+    b"\x1f\x8b": "gzip, to be unpacked first",
+    b"BZh": "bzip2, to be unpacked first",
+    b"\xfd7zXZ": "xz, to be unpacked first",
+    b"\x28\xb5\x2f\xfd": "zstd, to be unpacked first",
+    b"PK\x03\x04": "a zip archive, to be unpacked first",
+    b"PAR1": "to be named .parquet by its first bytes",
+    b"ARROW1": "to be named .feather by its first bytes",
+    b"\x93NUMPY": "to be named .npy by its first bytes",
+    b"\x89HDF": "to be named .h5 by its first bytes",
+    b"SQLite format 3": "to be named .sqlite by its first bytes",
 }
 UTF16 = b"\xff\xfe", b"\xfe\xff"
 CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
-"""What text does not hold."""
+"""Bytes that text does not hold."""
 BINARY = "a binary file of no known format"
-HEAD = 2**16
 
 
 def what_it_is(path: Path) -> str:
-    """What a file is, and what would help; an empty string where its first bytes do not say."""
+    """What a file is and what would help, or an empty string if its first bytes do not say."""
     first = _start(path)
-    for magic, name in COMPRESSED.items():
+    for magic, said in MAGIC.items():
         if first.startswith(magic):
-            return f"{name}, to be unpacked first"
-    for magic, suffix in NAMED.items():
-        if first.startswith(magic):
-            return f"to be named {suffix} by its first bytes"
+            return said
     if PICKLE.match(first):
-        return "a pickle, which may run code and stays closed"
+        return "a pickle, which may run code and is not opened"
     return BINARY if CONTROL.search(first) else ""
 
 
 def check_encoding(path: Path) -> None:
-    """Refuse a file of text that does not begin as UTF-8."""
+    """Refuse a text file that does not start as UTF-8."""
     first = _start(path)
     if first.startswith(UTF16) or b"\0" in first[:4]:
         raise UserError(f"{path}: in UTF-16: convert it by iconv -f UTF-16 -t UTF-8")
@@ -53,7 +47,7 @@ def check_encoding(path: Path) -> None:
     try:
         first.decode()
     except UnicodeDecodeError as error:
-        if error.start < len(first) - 3:  # else a letter is cut in two
+        if error.start < len(first) - 3:  # else only the last letter is cut in two
             raise UserError(
                 f"{path}: not in UTF-8, but perhaps in Latin-1: convert it by "
                 "iconv -f LATIN1 -t UTF-8"
@@ -62,4 +56,4 @@ def check_encoding(path: Path) -> None:
 
 def _start(path: Path) -> bytes:
     with open(path, "rb") as file:
-        return file.read(HEAD)
+        return file.read(2**16)

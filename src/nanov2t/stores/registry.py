@@ -1,83 +1,64 @@
-"""Stores by what users write, such as `x.parquet#COLUMN` or `chroma:PATH#COLLECTION`."""
+"""Opening stores by what users write, such as `x.parquet#COLUMN` or `chroma:PATH#COLLECTION`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from glob import has_magic
+from itertools import accumulate
 from os.path import exists
 from pathlib import Path
+from typing import Any
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import Store, reading
-from nanov2t.stores.choosing import Choice
-from nanov2t.stores.chroma import ChromaStore
-from nanov2t.stores.csv_files import CsvStore
-from nanov2t.stores.delta import DeltaStore
-from nanov2t.stores.faiss import FaissStore
-from nanov2t.stores.feather import FeatherStore
-from nanov2t.stores.hdf5 import Hdf5Store
-from nanov2t.stores.json_files import JsonlStore, JsonStore
-from nanov2t.stores.lancedb import LanceStore
-from nanov2t.stores.magic import what_it_is
-from nanov2t.stores.milvus import MilvusStore
-from nanov2t.stores.numpy_files import NpyStore, NpzStore, RawStore
-from nanov2t.stores.parquet import ParquetStore
-from nanov2t.stores.postgres import PostgresStore
-from nanov2t.stores.qdrant import QdrantStore
-from nanov2t.stores.safetensors_files import SafetensorsStore
-from nanov2t.stores.shards import ShardsStore
-from nanov2t.stores.sqlite import SqliteStore
-from nanov2t.stores.torch_files import TorchStore
-from nanov2t.stores.word_files import WordStore
-from nanov2t.stores.zarr_folders import ZarrStore
-
-LOGIN = re.compile("//.*@")
-"""Of a URL: a name and, perhaps, a password, which may hold any character."""
-
-STORES: list[type[Store]] = [
+from nanov2t.core.files import digest
+from nanov2t.stores.arrays import (
+    Hdf5Store,
     NpyStore,
     NpzStore,
     RawStore,
-    TorchStore,
     SafetensorsStore,
-    ParquetStore,
-    FeatherStore,
-    CsvStore,
-    JsonlStore,
-    JsonStore,
-    WordStore,
-    SqliteStore,
-    Hdf5Store,
+    TorchStore,
     ZarrStore,
-    FaissStore,
-    ChromaStore,
-    LanceStore,
-    DeltaStore,
-    QdrantStore,
-    MilvusStore,
-    PostgresStore,
+)
+from nanov2t.stores.base import Fetched, NoRows, Store, reading
+from nanov2t.stores.choosing import Choice
+from nanov2t.stores.databases import ChromaStore, MilvusStore, QdrantStore
+from nanov2t.stores.faiss import FaissStore
+from nanov2t.stores.json_files import JsonlStore, JsonStore
+from nanov2t.stores.magic import what_it_is
+from nanov2t.stores.sql import PostgresStore, SqliteStore
+from nanov2t.stores.tables import CsvStore, DeltaStore, FeatherStore, LanceStore, ParquetStore
+from nanov2t.stores.word_files import WordStore
+
+STORES: list[type[Store]] = [
+    *(NpyStore, NpzStore, RawStore, TorchStore, SafetensorsStore),
+    *(ParquetStore, FeatherStore, CsvStore, JsonlStore, JsonStore, WordStore, SqliteStore),
+    *(Hdf5Store, ZarrStore, FaissStore),
+    *(ChromaStore, LanceStore, DeltaStore, QdrantStore, MilvusStore, PostgresStore),
 ]
-"""Every kind of store; a new one is a line here."""
+"""Every kind of store, in the order of the documentation."""
+LOGIN = re.compile("//.*@")
+"""The user and password of a URL."""
 LOGS = {
     "_delta_log": "a Delta table: read delta:{}",
     ".hoodie": "a Hudi table: save its rows as a Parquet file",
     "metadata/*.metadata.json": "an Iceberg table: save its rows as a Parquet file",
 }
-"""Logs of tables, by which some of the files beside them no longer count, and what to do."""
+"""Logs of tables, which say that some of the files beside them no longer count; and what to do."""
 
 
 def open_source(spec: str, ids: str | None = None) -> Store:
     """Open a store of vectors.
 
     Args:
-        spec: a file, or a folder or glob of files, the column or key after a `#`; or the scheme,
-            the place and the table or collection of a database. :func:`sources_table` lists the
-            forms.
-        ids: the column of the ids; by default the store's own ids, or the numbers of the rows.
+        spec: a file, or a folder or glob of files, with the column or key after a `#`; or the
+            scheme, place and table or collection of a database, as in :func:`sources_table`.
+        ids: the column of ids; by default the store's own ids, or row numbers.
 
     Raises:
-        UserError: there is no such store, its client is not installed, or it holds no vectors.
+        UserError: the store does not exist, its client is not installed, or it holds no vectors.
     """
     if not spec:
         raise UserError("the source of vectors: its name is empty")
@@ -96,10 +77,9 @@ def open_source(spec: str, ids: str | None = None) -> Store:
 
 
 def names_in(path: Path) -> list[str]:
-    """What may stand after the `#` of a file; none where the file leaves no choice, or cannot be
-    read."""
+    """The names that may follow the `#` of a file; none if it leaves no choice or is unreadable."""
     try:
-        open_source(f"{path}#\0")  # nothing is called that, so the answer lists what there is
+        open_source(f"{path}#\0")  # nothing has this name, so the error lists all names
     except Choice as choice:
         return choice.names
     except UserError:
@@ -108,7 +88,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def sources_table() -> str:
-    """The forms of all stores, their extras and ids: a table in Markdown."""
+    """The forms, extras and ids of all stores: a table in Markdown."""
     forms: dict[tuple[str, str], list[str]] = {}
     for store in STORES:
         needs = f"`pip install '.[{store.extra}]'`" if store.extra else ""
@@ -118,6 +98,56 @@ def sources_table() -> str:
     for (needs, ids), alike in forms.items():
         rows.append(f"| {', '.join(alike)} | {needs} | {ids} |".replace("|  |", "| |"))
     return "\n".join(rows)
+
+
+class ShardsStore(Store):
+    """Files of one kind as one store, with consecutive row numbers.
+
+    Args:
+        name: what users wrote.
+        paths: the files, in order.
+        open_shard: opens one. Only one is open at a time, since processes may open only so many.
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path], open_shard: Callable[[Path], Store]):
+        self.paths: list[Path] = []
+        self._open = open_shard
+        shards: list[tuple[int, str, bool, str]] = []
+        for path in paths:
+            try:
+                shard = open_shard(path)
+            except NoRows:
+                continue
+            if shards and shard.dim != self.dim:
+                raise UserError(
+                    f"{path}: vectors of {shard.dim} dimensions, but {self.paths[0]} has {self.dim}"
+                )
+            self.paths.append(path)
+            self.dim, self.ids, self._shard = shard.dim, shard.ids, (path, shard)
+            shards.append((shard.count, shard.kind, shard.integer_ids, shard.fingerprint))
+        if not shards:
+            raise NoRows(name)
+        counts, kinds, integers, fingerprints = zip(*shards, strict=True)
+        self.ends = list(accumulate(counts))
+        kind = ", ".join(sorted({*kinds}))
+        self.describe(name, kind, self.ends[-1], digest(*fingerprints), all(integers))
+
+    def fetch(self, start: int, stop: int) -> Fetched:
+        ids: list[Any] = []
+        vectors: list[Any] = []
+        while start < stop:
+            i = bisect_right(self.ends, start)
+            if self._shard[0] != self.paths[i]:
+                self._shard = self.paths[i], self._open(self.paths[i])
+            shard = self._shard[1]
+            offset, end = self.ends[i] - shard.count, min(stop, self.ends[i])
+            found, values = shard.fetch(start - offset, end - offset)
+            ids += range(start, start + len(values)) if isinstance(found, range) else found
+            vectors += list(values)
+            if len(values) < end - start:
+                break  # read() says so
+            start = end
+        return ids, vectors
 
 
 def _open(store: type[Store], name: str, where: str, key: str, ids: str | None) -> Store:
@@ -141,8 +171,8 @@ def _reader(path: Path) -> type[Store] | None:
 
 
 def _divided(spec: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
-    """A place and the key after its `#`. Both may hold a `#`: the longest place that is there
-    counts, and for one that is not a path the first `#`."""
+    """A place and the key after its `#`. Both may hold a `#`: the longest place that exists
+    counts, and the first `#` if none does."""
     places = [spec, *(spec[:i] for i in reversed(range(len(spec))) if spec[i] == "#")]
     place = next(filter(is_there, places), places[-1])
     return place, spec[len(place) + 1 :]
@@ -153,7 +183,6 @@ def _there(path: str) -> bool:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """The files of a glob, in the order of their names."""
     if not has_magic(pattern):
         return []
     root = Path("/")
@@ -162,34 +191,25 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _shards(where: str) -> list[Path]:
-    """The files of a glob, or those of a folder that can be read, in the order of their names.
-
-    Raises:
-        UserError: there are none, or a folder's are of several kinds.
-    """
-    folder = Path(where)
-    if not folder.is_dir():
-        return _whole(_matches(where))
-    # What begins with _ or . are notes of whoever wrote the others.
-    files = (path for path in folder.rglob("[!._]*") if path.is_file())
-    kinds: dict[type[Store], list[Path]] = {}
-    for path in sorted(files):
-        if (store := _reader(path)) is not None:
-            kinds.setdefault(store, []).append(path)
-    for notes in (WordStore, JsonStore):
+    """The files of a glob, or the readable ones of a folder, in the order of their names."""
+    folder, paths = Path(where), _matches(where)
+    if folder.is_dir():
+        kinds: dict[type[Store], list[Path]] = {}
+        # Names that start with _ or . are notes of the program that wrote the others.
+        for path in sorted(path for path in folder.rglob("[!._]*") if path.is_file()):
+            if (store := _reader(path)) is not None:
+                kinds.setdefault(store, []).append(path)
+        for notes in (WordStore, JsonStore):
+            if len(kinds) > 1:
+                kinds.pop(notes, None)
         if len(kinds) > 1:
-            kinds.pop(notes, None)
-    if len(kinds) > 1:
-        suffixes = sorted({path.suffix for paths in kinds.values() for path in paths})
-        raise UserError(f"{where}: holds {', '.join(suffixes)}: choose by {where}/*{suffixes[0]}")
-    if not kinds:
-        raise UserError(f"{where}: a folder without files of vectors")
-    [paths] = kinds.values()
-    return _whole(paths)
-
-
-def _whole(paths: list[Path]) -> list[Path]:
-    """The files of a folder or glob; refused if they are parts of a table with a log."""
+            suffixes = sorted({path.suffix for paths in kinds.values() for path in paths})
+            raise UserError(
+                f"{where}: holds {', '.join(suffixes)}: choose by {where}/*{suffixes[0]}"
+            )
+        if not kinds:
+            raise UserError(f"{where}: a folder without files of vectors")
+        [paths] = kinds.values()
     for folder in {parent.resolve() for path in paths for parent in path.parents}:
         for log, said in LOGS.items():
             if next(folder.glob(log), None):

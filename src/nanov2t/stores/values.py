@@ -1,9 +1,5 @@
-"""Vectors out of whatever people keep them as.
-
-A vector is a list of numbers, also of numbers in strings or wrapped as in {"N": "0.1"}; a string of
-one as JSON, numpy, torch or PostgreSQL print it; the raw bytes of floats or of int8; an array that
-`np.save` wrote; or base64 of float32.
-"""
+"""Decoding vectors: lists of numbers, also as strings or wrapped as in {"N": "0.1"}; such a list as
+JSON, NumPy, torch or PostgreSQL print it; raw floats or int8; `np.save`; base64 of float32."""
 
 from __future__ import annotations
 
@@ -22,36 +18,36 @@ from nanov2t.core.errors import first_line
 
 NOT_NUMBERS = "not a list of numbers"
 LOOKED_AT = 64
-"""Values of a column that are looked at to learn how its bytes are read."""
+"""Values of a column that show how it is decoded."""
 FLOATS = ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2")
-"""What raw bytes may be, the commonest first."""
+"""Types that raw bytes may have, the commonest first."""
 NPY = b"\x93NUMPY"
 PICKLE = re.compile(rb"\x80[\x02-\x05][\x95cK}()\]qX\x8c]")
-"""How pickles begin: with their protocol, and an instruction."""
+"""The start of a pickle: its protocol, and an instruction."""
 BSON_FLOATS = b"\x27\0"
-"""What MongoDB's vectors of float32 begin with."""
+"""The start of MongoDB's float32 vectors."""
 BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 BARE = 8
-"""Numbers that make a list without brackets; a few could be anything, such as 0,5."""
+"""Fewest numbers of a list without brackets, since a few could be anything, such as 0,5."""
 BRACKETS = ("[]", "()", "{}")
 CALL = re.compile(r"[A-Za-z_][\w.]*\(([^()]*)\)")
 """A call around numbers, such as `tensor([0.1, 0.2])` or `np.float32(0.1)`."""
 ARGUMENT = re.compile(r",\s*[a-z_]+=.*", re.DOTALL)
-"""The further arguments of one, such as `, dtype=float32`."""
+"""Its other arguments, such as `, dtype=float32`."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Reads the values of one column."""
+    """Decodes the values of one column."""
 
     kind: str
-    """Of the numbers: `text`, or a type of numpy's."""
+    """The type of the numbers: `text`, or one of NumPy's."""
     raw: np.dtype[Any] | None = None
-    """What raw bytes hold."""
+    """The type of raw bytes."""
 
     def __call__(self, value: Any) -> np.ndarray | str | None:
-        """The numbers [dim] of a value, None where there is none, or a string that says why it
-        holds no vector."""
+        """The numbers [dim] of a value, None for None, or a string that says why it holds no
+        vector."""
         if value is None:
             return None
         if self.raw is not None and (content := _content(value)) is not None:
@@ -64,7 +60,7 @@ class Decoder:
 
 
 def decoder_of(values: Iterable[Any]) -> Decoder | None:
-    """How the values of a column are read, by the first of them; None if they hold no vectors."""
+    """The decoder for a column, from its first values; None if they hold no vectors."""
     sample = [value for value in values if value is not None][:LOOKED_AT]
     if blobs := [content for value in sample if (content := _content(value)) is not None]:
         encoded = any(isinstance(value, str) for value in sample)
@@ -80,7 +76,7 @@ def decoder_of(values: Iterable[Any]) -> Decoder | None:
 
 
 def why_not(values: Iterable[Any]) -> str:
-    """Why a column for which there is no decoder holds no vectors."""
+    """Why :func:`decoder_of` found no decoder."""
     value = next((value for value in values if value is not None), None)
     if value is None:
         return "missing"
@@ -91,8 +87,8 @@ def why_not(values: Iterable[Any]) -> str:
 
 
 def parse_vector(text: str) -> np.ndarray | str:
-    """The numbers of a list, between commas or, as numpy prints them, spaces; also
-    within a call such as `tensor([0.1, 0.2], device='cuda:0')`. A string that is none says why."""
+    """The numbers of a printed list, or a string that says why it holds none. They may stand
+    between commas or spaces, and within a call such as `tensor([0.1, 0.2], device='cuda:0')`."""
     text = text.strip()
     if (text[-1:] == ")" and text[:1].isalpha()) or "np." in text:
         text = ARGUMENT.sub("", CALL.sub(r"\1", CALL.sub(r"\1", text))).strip()
@@ -103,7 +99,7 @@ def parse_vector(text: str) -> np.ndarray | str:
             return NOT_NUMBERS
         return bare if len(bare) >= BARE else NOT_NUMBERS
     if "..." in text:
-        return "printed in short: numbers are left out of it"
+        return "abbreviated: it was printed with ... in place of numbers"
     try:
         return _numbers(json.loads(text))
     except (ValueError, RecursionError):
@@ -116,7 +112,8 @@ def parse_vector(text: str) -> np.ndarray | str:
 
 
 def as_number(value: Any) -> float | None:
-    """The number in a string, or in an object of one key such as {"$numberDouble": "0.1"}."""
+    """The number in a string or in an object such as {"$numberDouble": "0.1"}; None if it holds
+    none."""
     while isinstance(value, dict) and len(value) == 1:
         [value] = value.values()
     if value is None:
@@ -128,7 +125,7 @@ def as_number(value: Any) -> float | None:
 
 
 def _numbers(value: Any) -> np.ndarray | str:
-    """The numbers of a list, or of the only list in one."""
+    """The numbers of a list, or of the only list in it."""
     if not isinstance(value, list | tuple | np.ndarray):
         return NOT_NUMBERS
     try:
@@ -152,7 +149,7 @@ def _numbers(value: Any) -> np.ndarray | str:
 
 
 def _content(value: Any) -> bytes | None:
-    """The raw bytes of numbers; None where a value is text, or says itself what it is."""
+    """The raw bytes of numbers, also from base64; None if a value is text or names its format."""
     if isinstance(value, str):
         if len(value) % 4 or not BASE64.fullmatch(value):
             return None
@@ -170,9 +167,8 @@ def _content(value: Any) -> bytes | None:
 
 
 def _stored(content: bytes) -> np.ndarray | str:
-    """The numbers of what `np.save` wrote, or of text."""
     if PICKLE.match(content):
-        return "a pickle, which may run code and stays closed"
+        return "a pickle, which may run code and is not opened"
     if not content.startswith(NPY):
         return parse_vector(content.decode("utf-8", "replace"))
     try:
@@ -182,8 +178,8 @@ def _stored(content: bytes) -> np.ndarray | str:
 
 
 def _kind_of(blobs: list[bytes], kinds: Iterable[str]) -> np.dtype[Any] | None:
-    """The floats that blobs hold: of those that look like an embedding's, the ones with the fewest
-    zeros, since a wider number of few digits reads as a number and zeros."""
+    """The type of the floats in blobs. Of those that look like an embedding, it has the fewest
+    zeros, since one half of a wide number of few digits reads as zero."""
     likely: list[tuple[float, str]] = []
     for kind in kinds:
         size = int(kind[2])
@@ -195,9 +191,8 @@ def _kind_of(blobs: list[bytes], kinds: Iterable[str]) -> np.dtype[Any] | None:
 
 
 def _like_an_embedding(numbers: np.ndarray) -> bool:
-    """Whether numbers are finite, about as large as those of embeddings, and not much smaller and
-    larger than each other. Bytes that are read as another kind of float are scattered over most
-    exponents."""
+    """Whether numbers are finite and have the size and spread of an embedding's. Bytes read as the
+    wrong type scatter over most exponents."""
     with np.errstate(all="ignore"):
         sizes = np.abs(numbers[np.isfinite(numbers)].astype(np.float64))
         logs = np.log2(sizes[sizes > 0])
@@ -209,8 +204,8 @@ def _like_an_embedding(numbers: np.ndarray) -> bool:
 
 
 def _like_int8(blobs: list[bytes]) -> bool:
-    """Whether bytes are mostly small as int8, and as often negative as positive. Those of hashes,
-    compressed data and text are not, nor are uint8 with an offset."""
+    """Whether bytes are mostly small as int8, and as often negative as positive. Hashes, compressed
+    data, text and uint8 with an offset are not."""
     numbers = np.frombuffer(b"".join(blobs), np.int8)
     small = numbers[np.abs(numbers.astype(np.int16)) < 64]
     positive, negative = np.count_nonzero(small > 0), np.count_nonzero(small < 0)

@@ -1,4 +1,4 @@
-"""Vectors as text: a line each, after its word, as word2vec and GloVe write them."""
+"""Text files with a vector on each line, after its word, as word2vec and GloVe write them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.base import HEAD, ForwardStore, NoRows, file_fingerprint
+from nanov2t.core.files import file_fingerprint
+from nanov2t.stores.base import HEAD, ForwardStore, NoRows
 from nanov2t.stores.magic import check_encoding
 from nanov2t.stores.values import NOT_NUMBERS
 
 
 class WordStore(ForwardStore):
-    """Lines of numbers between spaces, after a word or alone; before them, perhaps, a line of the
-    numbers of rows and of dimensions. The words are the ids."""
+    """Lines of numbers between spaces, after a word or alone. The first line may hold the numbers
+    of rows and dimensions. The words are the ids."""
 
     suffixes = (".vec", ".txt")
     forms = ("x.vec", "x.txt")
@@ -48,12 +49,11 @@ class WordStore(ForwardStore):
             raise UserError(
                 f"{where}: holds {count} rows, not {counts[0]}: it may have been cut off"
             )
-        integers = not self.keeps_ids
-        self.describe(where, "text", count, file_fingerprint(self.path), integer_ids=integers)
+        self.describe(where, "text", count, file_fingerprint(self.path), not self.keeps_ids)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for line in itertools.islice(self._lines(), self.has_counts, None):
-            # Words may hold spaces.
+            # A word may hold spaces.
             word, *numbers = line.rsplit(maxsplit=self.numbers) if self.keeps_ids else ("", line)
             vector = _vector(numbers if self.keeps_ids else line.split())
             yield word, NOT_NUMBERS if vector is None else vector

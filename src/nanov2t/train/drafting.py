@@ -13,13 +13,12 @@ import torch
 from accelerate import PartialState
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import write_whole
+from nanov2t.core.files import file_fingerprint, write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.core.passages import read_rows
 from nanov2t.core.progress import progress
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
-from nanov2t.stores.base import file_fingerprint
 
 PART = 1024
 """Rows that are drafted together, and that a kill may cost."""

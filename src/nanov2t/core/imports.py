@@ -1,0 +1,47 @@
+"""Code that is imported by name: the user's own functions, and optional packages."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nanov2t.core.errors import UserError, first_line
+
+
+def import_client(module: str, extra: str) -> Any:
+    """Import a package that one of our extras installs.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(
+            f"{module} is not installed: pip install '.[{extra}]' in a clone of nanov2t"
+        ) from None
+
+
+def load_function(spec: str, what: str) -> Callable[..., Any]:
+    """Import the function `module:function`; the current folder is searched too.
+
+    Args:
+        what: the word for it in errors, such as "defence".
+
+    Raises:
+        UserError: the module or function does not exist, or the import fails.
+    """
+    module, _, name = spec.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # last, so that nothing there hides a library
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # the user's module may raise anything
+        raise UserError(f"{what} {spec}: {first_line(error)}") from None
+    if not callable(found):
+        raise UserError(f"{what} {spec}: is not a function")
+    function: Callable[..., Any] = found
+    return function
