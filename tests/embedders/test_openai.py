@@ -120,7 +120,7 @@ def test_prompts_and_dimensions_are_sent(server, local):
     assert (short.dim, short.normalized) == (100, False)
     assert np.allclose(short.encode(["a cat"]), local.encode(["a cat"])[:, :100], atol=1e-5)
     server.full = True
-    with pytest.raises(UserError, match="384 dimensions, where 100 were asked for"):
+    with pytest.raises(UserError, match="384 dimensions instead of 100"):
         short.encode(["a dog"])
 
 

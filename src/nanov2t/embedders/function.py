@@ -1,32 +1,28 @@
-"""A function of the user's own as an embedder."""
+"""A user's function as an embedder."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.files import digest
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.embedders.probes import probe
 
 MAX_TOKENS = 8192
-"""Inverters write far less."""
+"""Not known; inverters write far less."""
 
 EmbeddingFunction = Callable[[list[str]], np.ndarray]
-"""Texts to vectors, float [n, dim]."""
+"""From texts to vectors, float [n, dim]."""
 
 
 class FunctionEmbedder(Embedder):
-    """What a function makes of texts.
-
-    Args:
-        function: list of str to float [n, dim].
-        name: by default its module and name.
+    """A function from texts to vectors, under its own name unless another is given.
 
     Raises:
-        UserError: the function raises an error, or gives something else than a vector a text.
+        UserError: the function fails, or does not give a vector for each text.
     """
 
     def __init__(self, function: EmbeddingFunction, name: str = ""):
@@ -37,7 +33,7 @@ class FunctionEmbedder(Embedder):
         )
         self._name = name
         dim, normalized, lowercase = probe(name, self._call)
-        identity = hashlib.sha256(f"function {name} {dim}".encode()).hexdigest()[:16]
+        identity = digest(f"function {name} {dim}")
         self.info = EmbedderInfo(name, dim, MAX_TOKENS, normalized, lowercase, identity)
 
     def normalize(self, text: str) -> str:

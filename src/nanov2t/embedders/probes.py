@@ -1,4 +1,4 @@
-"""What a few texts show about an embedder that shows nothing else of itself."""
+"""Properties of an embedder that only its vectors show."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PROBES = (
     "the cat sat down, 42 times.",
     "the cat sat down , 42 times .",
 )
-"""The first two differ in case alone, the last two in blanks."""
+"""The first two differ only in case, the last two only in blanks."""
 
 
 class Probed(NamedTuple):
-    """The dimension, whether vectors have unit length, and whether case makes no difference."""
+    """As in :class:`~nanov2t.embedders.base.EmbedderInfo`."""
 
     dim: int
     normalized: bool
@@ -26,10 +26,10 @@ class Probed(NamedTuple):
 
 
 def probe(name: str, embed: Callable[[Sequence[str]], np.ndarray]) -> Probed:
-    """Embed PROBES.
+    """Embed :data:`PROBES`.
 
     Raises:
-        UserError: what comes back is no array of a vector a text, or holds zeros or NaN.
+        UserError: the result is not a vector for each text, or a vector is zero or not finite.
     """
     vectors = np.asarray(embed(PROBES))
     if (

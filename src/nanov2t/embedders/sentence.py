@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,43 +13,52 @@ from typing import Any
 import numpy as np
 import torch
 
+from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
-from nanov2t.embedders.facts import fingerprint_of, prompt_of, set_limit, whole_dim_of
 from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
 from nanov2t.fast.numbers import search_dtype
 from nanov2t.fast.packed import packed
 
 TOKENS = 2048
-"""Tokens whose hidden states are made at a time, of short texts."""
+"""Tokens of a batch of short texts whose hidden states are computed."""
 STATES = 64
-"""Texts whose hidden states are made at a time."""
+"""Texts of any such batch."""
 PROBE = "The cat, 42."
 SAME = 1e-4
-"""Distance of two vectors, as a share of their length, below which they are the same."""
+"""Vectors are the same below this distance, relative to their length."""
+USUAL_LIMITS = {"43c2b4586e20b8cb": 256}
+"""Published limits below the longest that the transformer takes, by fingerprint (this is
+all-MiniLM-L6-v2)."""
 
 
 class SentenceEmbedder(Embedder):
     """A Sentence Transformers model.
 
     Args:
-        model: what the library loaded; it keeps its own prompt, limit and dimension where the
-            settings leave them open.
-        name: what :func:`~nanov2t.embedders.registry.load_embedder` finds it by.
+        model: the library's object, with its own prompt, limit and dimension unless set.
+        name: for :func:`~nanov2t.embedders.registry.load_embedder`.
 
     Raises:
-        UserError: the model has no such prompt, or takes no texts of such a length.
+        UserError: the model lacks the prompt, or its limit is below max_tokens.
     """
 
     def __init__(self, model: Any, name: str, settings: EmbedderSettings = UNCHANGED):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = model.tokenizer
-        prompt = prompt_of(model, name, settings)
-        set_limit(model, name, settings)
-        whole_dim = whole_dim_of(model)
+        prompt = _prompt_of(model, name, settings)
+        if settings.max_tokens is not None:
+            longest = _longest_of(model)
+            if longest is not None and settings.max_tokens > longest:
+                raise UserError(
+                    f"embedder {name}: takes {longest} tokens at most, not {settings.max_tokens}"
+                )
+            model.max_seq_length = settings.max_tokens
+        with model.truncate_embeddings(None):
+            whole_dim = model.get_embedding_dimension()
         dim = model.get_embedding_dimension()
         truncated = whole_dim is not None and dim < whole_dim
         info = EmbedderInfo(
-            # A prompt chosen by its name is recorded by its text, which says what was embedded.
+            # A prompt chosen by name is recorded as its text.
             name=dataclasses.replace(
                 settings,
                 prompt=settings.prompt if settings.prompt_name is None else prompt,
@@ -64,16 +74,15 @@ class SentenceEmbedder(Embedder):
             pools_prompt=not prompt or all(getattr(m, "include_prompt", True) for m in model),
             truncate_dim=dim if truncated else None,
         )
-        self.info = dataclasses.replace(info, fingerprint=fingerprint_of(model, info))
+        self.info = dataclasses.replace(info, fingerprint=_fingerprint_of(model, info))
         kinds = [type(module).__name__ for module in model]
         pooled = len(kinds) > 1 and getattr(model[1], "pooling_mode", None) == "mean"
-        # Searches that look at states take every one of them for a word of the text.
+        # Searches take every state for a word of the text.
         plain = not prompt and not truncated
         self.has_states = pooled and plain and set(kinds[2:]) <= {"Dense", "Normalize"}
 
     def normalize(self, text: str) -> str:
-        """The text as the embedder sees it (MiniLM: lower case, no accents), surrounding blanks
-        removed."""
+        """The text as the embedder sees it (MiniLM: lower case, no accents), stripped."""
         normalizer = self.tokenizer.backend_tokenizer.normalizer
         seen: str = normalizer.normalize_str(text) if normalizer else text
         return seen.strip()
@@ -96,9 +105,9 @@ class SentenceEmbedder(Embedder):
             return vectors
         if self.model.device.type != "cpu":
             return self._encode(texts, 512)
-        # Of one length at a time, nothing is padded, and a vector does not depend, to the last bit,
-        # on what other texts it is made with. In few shapes, since oneDNN keeps something for each;
-        # in batches that stay in the cache.
+        # One length at a time: no padding, so the other texts do not change a vector, not even in
+        # its last bit. In few shapes, since oneDNN allocates for each, and in batches that fit the
+        # cache.
         groups: dict[int, list[int]] = {}
         for i, ids in enumerate(self.tokenizer(self._prompted(texts), verbose=False)["input_ids"]):
             groups.setdefault(min(len(ids), self.max_tokens), []).append(i)
@@ -112,7 +121,7 @@ class SentenceEmbedder(Embedder):
     def _encode(self, texts: list[str], batch: int) -> np.ndarray:
         vectors = self._reader.encode(
             texts,
-            prompt=self.info.prompt,  # an empty one keeps the library from adding its default
+            prompt=self.info.prompt,  # if empty, it overrides the library's default
             batch_size=batch,
             convert_to_tensor=True,
             show_progress_bar=False,
@@ -121,17 +130,16 @@ class SentenceEmbedder(Embedder):
         return made
 
     def reads(self, tokenizer: Any) -> bool:
-        """Whether token ids of `tokenizer` can be embedded as they are, without passing through
-        text.
+        """Whether token ids of `tokenizer` can be embedded directly.
 
-        Holds for a shared WordPiece vocabulary: it splits words greedily from the left, so the
-        tokens of a crop are the tokens of its text, even where the crop ends inside a word. A
-        Unigram vocabulary (T5's) may split a word that was cut off otherwise than the whole one.
+        They can with a shared WordPiece vocabulary. It splits words greedily from the left, so the
+        tokens of a crop are those of its text, even if it ends inside a word. A Unigram vocabulary
+        (T5's) may split the rest of a word differently.
         """
         ours = tokenization(self.tokenizer)
         if ours["model"]["type"] != "WordPiece" or ours != tokenization(tokenizer):
             return False
-        # A prompt may run into the first word, and a model may do other things to its texts.
+        # A prompt may merge with the first word, and a model may change its texts.
         ids = self.tokenizer(PROBE, add_special_tokens=False, return_tensors="pt")
         ids = ids["input_ids"].to(self.model.device)
         by_ids = self.encode_ids(ids, torch.ones_like(ids)).cpu().numpy()
@@ -230,7 +238,54 @@ class SentenceEmbedder(Embedder):
 
 
 def tokenization(tokenizer: Any) -> dict[str, Any]:
-    """How a fast tokenizer splits text; its padding and truncation, which change as it is used, are
-    left out."""
+    """How a fast tokenizer splits text, without padding and truncation, which change in use."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
+
+
+def _prompt_of(model: Any, name: str, settings: EmbedderSettings) -> str:
+    if settings.prompt is not None:
+        return settings.prompt
+    chosen = settings.prompt_name or model.default_prompt_name
+    if settings.prompt_name and chosen not in model.prompts:
+        raise UserError(f"embedder {name}: no prompt {chosen}, only {', '.join(model.prompts)}")
+    return (model.prompts[chosen] or "") if chosen else ""
+
+
+def _longest_of(model: Any) -> int | None:
+    """The number of positions of a transformer; None if it does not say."""
+    transformer = getattr(model[0], "model", None)
+    config = getattr(transformer, "config", None)
+    positions = getattr(config, "max_position_embeddings", None) or getattr(
+        config, "n_positions", None
+    )
+    if positions is None:
+        return None
+    # RoBERTa and its kin count positions from the padding token's id plus one.
+    padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
+    return int(positions) - (0 if padding is None else int(padding) + 1)
+
+
+def _fingerprint_of(model: Any, info: EmbedderInfo) -> str:
+    """A hash of up to 4,096 values of each weight, the vocabulary and the modules, and of any
+    prompt, dimension and limit other than the model's own. Names and serialised settings are left
+    out, since they change with the libraries' versions."""
+    digest = hashlib.sha256()
+    for _, weight in sorted(model.named_parameters()):
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
+        digest.update(f"{tuple(weight.shape)}".encode() + sample.tobytes())
+    digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
+    for module in model:
+        digest.update(f"{type(module).__name__} {getattr(module, 'pooling_mode', '')}".encode())
+    changes: dict[str, Any] = {}
+    if info.prompt:
+        changes["prompt"] = [info.prompt, info.pools_prompt]
+    if info.truncate_dim:
+        changes["truncate_dim"] = info.truncate_dim
+    usual_limit = USUAL_LIMITS.get(digest.hexdigest()[:16], _longest_of(model))
+    if info.max_tokens != usual_limit:
+        changes["max_tokens"] = info.max_tokens
+    if changes:
+        digest.update(json.dumps(changes, sort_keys=True).encode())
+    return digest.hexdigest()[:16]

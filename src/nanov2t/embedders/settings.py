@@ -1,4 +1,4 @@
-"""What is set of an embedder beside its weights, and spec strings that carry it."""
+"""The settings of an embedder, and how spec strings carry them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from nanov2t.core.errors import UserError
 
 @dataclass(frozen=True)
 class EmbedderSettings:
-    """What is set by hand; None leaves it as the model has it."""
+    """Settings of the user; None leaves the model's own."""
 
     prompt: str | None = None
-    """Put in front of every text, such as ``passage: ``; empty for none."""
+    """Put before every text, such as ``passage: ``; empty for none."""
     prompt_name: str | None = None
-    """One of the model's own prompts."""
+    """The name of one of the model's prompts."""
     truncate_dim: int | None = None
-    """Only so many of the first dimensions are kept (Matryoshka embeddings)."""
+    """Number of first dimensions to keep (Matryoshka embeddings)."""
     max_tokens: int | None = None
-    """Tokens after which a text is cut off, special tokens and the prompt among them."""
+    """Most tokens of a text, including special tokens and the prompt."""
 
     def __post_init__(self) -> None:
         if self.prompt is not None and self.prompt_name is not None:
@@ -33,8 +33,7 @@ class EmbedderSettings:
                 raise UserError(f"embedder: {name} must be at least 1, not {value}")
 
     def write(self, name: str) -> str:
-        """The spec string of the embedder `name` with these settings, which
-        :func:`parse_spec` reads."""
+        """The spec string of an embedder with these settings, for :func:`parse_spec`."""
         given = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
         pairs = [f"{key}={quote(str(value), safe=':/,')}" for key, value in given.items()]
         return "?".join([name, *(["&".join(pairs)] if pairs else [])])
@@ -44,23 +43,23 @@ UNCHANGED = EmbedderSettings()
 
 
 def parse_spec(spec: str) -> tuple[str, EmbedderSettings]:
-    """An embedder's name, and the settings in ``NAME?prompt=passage: &truncate_dim=256``, written
-    as in a URL: a blank may be %20, and &, %, + and # must be %26, %25, %2B and %23.
+    """Split ``NAME?prompt=passage: &truncate_dim=256`` into the name and the settings. As in a URL,
+    a blank may be %20, and &, %, + and # must be %26, %25, %2B and %23.
 
     Raises:
-        UserError: there is no such setting, or its value is not of its kind.
+        UserError: the setting does not exist, or its value has the wrong type.
     """
     name, mark, query = spec.partition("?")
     if not mark or Path(spec).is_dir():
         return spec, UNCHANGED
     if "#" in query:
-        raise UserError(f"embedder {name}: #mean stands before the ?, and %23 for a # behind it")
+        raise UserError(f"embedder {name}: write #mean before the ?, and %23 for a # after it")
     known = [field.name for field in dataclasses.fields(EmbedderSettings)]
     values: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in known:
             if name.startswith("openai:"):
-                return spec, UNCHANGED  # part of a URL, which may hold a key: not to be repeated
+                return spec, UNCHANGED  # part of a URL; it may hold a key, so no error quotes it
             raise UserError(f"embedder {name}: no setting {key}, only {', '.join(known)}")
         if key in values:
             raise UserError(f"embedder {name}: {key} is set twice")

@@ -9,8 +9,8 @@ from nanov2t.embedders.base import Embedder
 
 
 def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) -> str:
-    """What an inverter can be asked for: the text cut to `max_tokens` generator tokens, as the
-    embedder sees it."""
+    """The best text that an inverter could find: cut to `max_tokens` tokens of the generator, as
+    the embedder sees it."""
     row = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)
     if not embedder.info.lowercase and _lowers(tokenizer):
         end = row.token_to_chars(len(row["input_ids"]) - 1).end if row["input_ids"] else 0
@@ -18,18 +18,18 @@ def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) ->
     unknown = tokenizer.unk_token
     if unknown is None:
         return decode_texts([row["input_ids"]], tokenizer, embedder)[0]
-    # Unknown tokens move the vector, so they stay. An embedder's lower-casing would unmake them.
+    # Unknown tokens move the vector, so they stay; normalize() would lower-case and break them.
     seen = tokenizer.decode(row["input_ids"]).split(unknown)
     return f" {unknown} ".join(embedder.normalize(part) for part in seen).strip()
 
 
 def _lowers(tokenizer: Any) -> bool:
-    """Whether a tokenizer loses case, so that its ids do not give back what the embedder sees."""
+    """Whether a tokenizer loses case."""
     normalizer = tokenizer.backend_tokenizer.normalizer
     return normalizer is not None and normalizer.normalize_str("A") == "a"
 
 
 def decode_texts(rows: Sequence[Sequence[int]], tokenizer: Any, embedder: Embedder) -> list[str]:
-    """Token ids to texts, special tokens dropped, as the embedder sees them."""
+    """The texts of token ids without special tokens, as the embedder sees them."""
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
     return [embedder.normalize(text) for text in texts]
