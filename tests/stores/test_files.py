@@ -166,9 +166,9 @@ def write_what_cannot_be_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
-        ("a.pkl", "a pickle, which may run code and is not opened, not one of .npy"),
-        ("a.jsonl.gz", "gzip, to be unpacked first"),
-        ("table", "to be named .parquet by its first bytes"),
+        ("a.pkl", "a pickle, which may run code and is not opened; not one of .npy"),
+        ("a.jsonl.gz", "compressed by gzip: unpack it first"),
+        ("table", "a .parquet file under another name: rename it"),
         ("usage.json", "holds no vectors, only model, usage"),
         ("cut.json", "cannot be read"),
         (

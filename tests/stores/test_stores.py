@@ -167,6 +167,17 @@ def test_lancedb_is_read_as_it_was_when_opened(tmp_path, vectors):
     assert after.count == N - 1 and after.fingerprint != store.fingerprint
 
 
+def test_lancedb_of_other_columns(tmp_path, vectors):
+    lancedb = pytest.importorskip("lancedb")
+    database = lancedb.connect(tmp_path)
+    columns = {f"d{i}": vectors[:, i] for i in range(DIM)}
+    printed = [str(row) for row in vectors.tolist()]
+    database.create_table("texts", pa.table({"name": NAMES, "printed": printed}))
+    database.create_table("wide", pa.table({"name": NAMES} | columns))
+    for spec in ("texts.printed", "wide"):
+        check(open_source(f"lancedb:{tmp_path}#{spec}", "name"), vectors, NAMES)
+
+
 def test_postgres_is_read_out_of_one_snapshot(server, vectors):
     import psycopg
 

@@ -72,11 +72,7 @@ class Parts:
             self.open_file(part).unlink(missing_ok=True)
 
     def save(self, part: int, content: bytes | memoryview) -> None:
-        """Save what is done of a part.
-
-        Raises:
-            UserError: it cannot be written.
-        """
+        """Save what is done of an incomplete part; errors as of :meth:`write`."""
         with self.writing():
             write_whole(self.open_file(part), content)
 

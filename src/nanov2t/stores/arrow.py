@@ -1,5 +1,8 @@
-"""Vectors in Arrow tables: lists of numbers (also within structs), any other value that
-:mod:`nanov2t.stores.values` decodes, or one column for each dimension."""
+"""Arrow tables: Parquet, Feather, Delta and LanceDB.
+
+Vectors are lists of numbers (also within structs), any other value that
+:mod:`nanov2t.stores.values` decodes, or one column for each dimension.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow import types
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import file_fingerprint
+from nanov2t.core.files import digest, file_fingerprint
+from nanov2t.core.imports import import_client
 from nanov2t.stores.base import HEAD, ForwardStore, NoRows
-from nanov2t.stores.choosing import Way, choose, listed, path_name, values_at, vector_paths
+from nanov2t.stores.choosing import (
+    Way,
+    check_ids,
+    choose,
+    path_name,
+    pick,
+    split_key,
+    values_at,
+    vector_paths,
+)
 from nanov2t.stores.values import Decoder
 
 COUNTING = ("", "id", "index", "Unnamed: 0", "__index_level_0__")
 """Columns of numbers that usually count the rows when the others are dimensions."""
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 DECIMAL_COMMA = r"^\s*-?\d*,?\d+([eE][-+]?\d+)?\s*$"
 
 
@@ -73,6 +88,8 @@ class ArrowRows(ForwardStore):
     """A table that is read batch by batch."""
 
     takes_ids = True
+    mark = "#"
+    """Between the source and the name of its vectors."""
 
     def __init__(self, where: str, key: str, ids: str | None):
         self.path, self.ids = Path(where), ids
@@ -84,8 +101,8 @@ class ArrowRows(ForwardStore):
         if self.vectors.several:
             count = sum(map(len, (row for b in self._batches() for row in self.vectors.each(b))))
         integers = not ids or types.is_signed_integer(schema.field(ids).type)
-        name = f"{where}#{self.vectors.name}" if self.vectors.name else where
-        self.describe(name, self.vectors.kind, count, file_fingerprint(self.path), integers)
+        name = f"{where}{self.mark}{self.vectors.name}" if self.vectors.name else where
+        self.describe(name, self.vectors.kind, count, self.contents(), integers)
 
     @abstractmethod
     def open(self) -> tuple[pa.Schema, int]:
@@ -94,6 +111,10 @@ class ArrowRows(ForwardStore):
     @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """All rows of some columns."""
+
+    def contents(self) -> str:
+        """The fingerprint."""
+        return file_fingerprint(self.path)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for batch in self._batches():
@@ -108,6 +129,104 @@ class ArrowRows(ForwardStore):
         return self.batches(list({*self.vectors.columns, *filter(None, [self.ids])}))
 
 
+class ParquetStore(ArrowRows):
+    suffixes = (".parquet",)
+    forms = ("x.parquet#COLUMN",)
+
+    def open(self) -> tuple[pa.Schema, int]:
+        self.file = pq.ParquetFile(self.path, page_checksum_verification=True)
+        return self.file.schema_arrow, self.file.metadata.num_rows
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self.file.iter_batches(HEAD, columns=columns)
+
+
+class FeatherStore(ArrowRows):
+    """Arrow files, also called Feather, and Arrow streams, the format of Hugging Face datasets."""
+
+    suffixes = (".feather", ".arrow", ".ipc")
+    forms = ("x.feather#COLUMN", "x.arrow#COLUMN")
+
+    def open(self) -> tuple[pa.Schema, int]:
+        with self.path.open("rb") as file:
+            self.is_file = file.read(6) == b"ARROW1"
+            file.seek(-8, 2)
+            if not self.is_file and file.read() != END_OF_STREAM:
+                raise ValueError("its end is missing: it may have been cut off")
+        with pa.memory_map(str(self.path)) as file, self._reader(file) as reader:
+            return reader.schema, sum(len(batch) for batch in self._all(reader))
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        with pa.memory_map(str(self.path)) as file, self._reader(file) as reader:
+            for batch in self._all(reader):
+                chosen = batch.select(columns)
+                chosen.validate(full=True)  # a damaged batch would be read out of bounds
+                yield chosen
+
+    def _reader(self, file: pa.MemoryMappedFile) -> pa.RecordBatchReader:
+        return pa.ipc.open_file(file) if self.is_file else pa.ipc.open_stream(file)
+
+    def _all(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        if not self.is_file:
+            return iter(reader)
+        return map(reader.get_batch, range(reader.num_record_batches))
+
+
+class DeltaStore(ArrowRows):
+    """The newest version of a table: Parquet files, and a log that says which of them count."""
+
+    schemes = ("delta",)
+    forms = ("delta:PATH#COLUMN",)
+    extra = "delta"
+
+    def open(self) -> tuple[pa.Schema, int]:
+        deltalake = import_client("deltalake", self.extra)
+        if not (self.path / "_delta_log").is_dir():
+            raise UserError(f"{self.path}: not a Delta table")
+        self.table = deltalake.DeltaTable(str(self.path))
+        self.data = self.table.to_pyarrow_dataset()
+        return self.data.schema, self.data.count_rows()
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self.data.to_batches(columns=columns)
+
+    def contents(self) -> str:
+        # The log entry of a version has its own time and contents.
+        return file_fingerprint(self.path / "_delta_log" / f"{self.table.version():020}.json")
+
+
+class LanceStore(ArrowRows):
+    """A LanceDB table, read as it was when it was opened."""
+
+    schemes = ("lancedb",)
+    forms = ("lancedb:PATH#TABLE", "lancedb:PATH#TABLE.COLUMN")
+    extra = "lancedb"
+    mark = "."
+
+    def __init__(self, where: str, key: str, ids: str | None):
+        lancedb = import_client("lancedb", self.extra)
+        if not Path(where).is_dir():
+            raise UserError(f"{where}: no such folder")
+        database = lancedb.connect(where)
+        names = list(database.table_names(limit=100_000))
+        name, column = split_key(key, names)
+        self.table = database.open_table(pick(f"lancedb:{where}", name, names))
+        self.table.checkout(self.table.version)
+        super().__init__(f"lancedb:{where}#{self.table.name}", column, ids)
+
+    def open(self) -> tuple[pa.Schema, int]:
+        return self.table.schema, self.table.count_rows()
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self.table.search().select(columns).to_batches(HEAD)
+
+    def contents(self) -> str:
+        # A table that was made anew may have the same version, so its ends count too.
+        count, rows = self.table.count_rows(), self.table.search().select([*self.vectors.columns])
+        ends = [rows.offset(at).limit(256).to_list() for at in (0, max(0, count - 256))]
+        return digest(count, self.table.version, ends)
+
+
 def choose_vectors(name: str, head: pa.RecordBatch, key: str, ids: str | None) -> Vectors:
     """Find the vectors of a table from its first rows.
 
@@ -116,8 +235,7 @@ def choose_vectors(name: str, head: pa.RecordBatch, key: str, ids: str | None) -
             missing.
     """
     columns = head.schema.names
-    if ids and ids not in columns:
-        raise UserError(f"{name}: no column {ids}, only {listed(columns)}")
+    check_ids(name, ids, columns)
     head = head.slice(0, HEAD)
     lists = {path_name(way): (way, kind) for f in head.schema for way, kind in _lists(f, ())}
     numbers = [n for n in columns if n != ids and _is_number(head.column(n))]

@@ -43,6 +43,12 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join([*names[:LISTED], *more] if more else names)
 
 
+def check_ids(name: str, ids: str | None, columns: Iterable[str]) -> None:
+    """Refuse a column of ids that does not exist."""
+    if ids and ids not in columns:
+        raise UserError(f"{name}: no column {ids}, only {listed([*columns])}")
+
+
 def pick(name: str, key: str, names: Iterable[str]) -> str:
     """The key if it is among `names`; without one, the only name or a usual one.
 

@@ -25,7 +25,7 @@ from nanov2t.stores.choosing import (
     values_at,
     vector_paths,
 )
-from nanov2t.stores.magic import check_encoding
+from nanov2t.stores.text_files import check_encoding
 from nanov2t.stores.values import Decoder
 
 BOM = b"\xef\xbb\xbf"

@@ -22,15 +22,14 @@ from nanov2t.stores.arrays import (
     TorchStore,
     ZarrStore,
 )
+from nanov2t.stores.arrow import DeltaStore, FeatherStore, LanceStore, ParquetStore
 from nanov2t.stores.base import Fetched, NoRows, Store, reading
 from nanov2t.stores.choosing import Choice
 from nanov2t.stores.databases import ChromaStore, MilvusStore, QdrantStore
 from nanov2t.stores.faiss import FaissStore
 from nanov2t.stores.json_files import JsonlStore, JsonStore
-from nanov2t.stores.magic import what_it_is
 from nanov2t.stores.sql import PostgresStore, SqliteStore
-from nanov2t.stores.tables import CsvStore, DeltaStore, FeatherStore, LanceStore, ParquetStore
-from nanov2t.stores.word_files import WordStore
+from nanov2t.stores.text_files import CsvStore, WordStore, what_it_is
 
 STORES: list[type[Store]] = [
     *(NpyStore, NpzStore, RawStore, TorchStore, SafetensorsStore),
@@ -162,7 +161,7 @@ def _open_file(path: Path, key: str, ids: str | None) -> Store:
     if store is None:
         known = [suffix for store in STORES for suffix in store.suffixes]
         said = what_it_is(path)
-        raise UserError(f"{path}: {said + ', ' if said else ''}not one of {', '.join(known)}")
+        raise UserError(f"{path}: {said + '; ' if said else ''}not one of {', '.join(known)}")
     return _open(store, f"{path}#{key}" if key else str(path), str(path), key, ids)
 
 

@@ -18,7 +18,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, file_fingerprint
 from nanov2t.core.imports import import_client
 from nanov2t.stores.base import HEAD, Fetched, ForwardStore, Store, rows_fingerprint
-from nanov2t.stores.choosing import pick_column
+from nanov2t.stores.choosing import check_ids, pick_column
 from nanov2t.stores.values import LOOKED_AT, Decoder, decoder_of, why_not
 
 VEC0 = re.compile(r"USING\s+VEC0\b", re.IGNORECASE)
@@ -93,7 +93,7 @@ class SqliteStore(Store):
             raise UserError(f"{where}: holds no vectors{''.join(said)}")
         key = pick_column(where, key, good)
         self.column = columns[key]
-        _check_ids(where, ids, self.column.ids)
+        check_ids(where, ids, self.column.ids)
         self._id = self.column.ids[ids] if ids else "NULL"
         [count] = db.execute(f"SELECT count(*) FROM {self.column.source}").fetchone()
         all_ids = f"SELECT {self._id} AS id FROM {self.column.source}"
@@ -147,7 +147,7 @@ class PostgresStore(ForwardStore):
         table = (self._column.schema, self._column.table)
         self._table = self._sql.Identifier(*table)
         types = {c.column: c.type for c in found.values() if (c.schema, c.table) == table}
-        _check_ids(".".join(table), ids, types)
+        check_ids(".".join(table), ids, types)
         name = f"{database}#{key}"
         self._decoder = self._decoder_of(name)
         count, fingerprint = self._facts()
@@ -257,11 +257,6 @@ def _beside(path: Path) -> list[Path]:
     """The log or journal that holds a part of a database."""
     files = [path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")]
     return [file for file in files if file.exists() and file.stat().st_size]
-
-
-def _check_ids(name: str, ids: str | None, known: Iterable[str]) -> None:
-    if ids and ids not in known:
-        raise UserError(f"{name}: no column {ids}, only {', '.join(known)}")
 
 
 def _sqlite_columns(db: sqlite3.Connection) -> dict[str, Column]:
