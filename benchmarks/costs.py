@@ -18,10 +18,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5EncoderModel
 
-from nanov2t.models.config import GeneratorConfig
-from nanov2t.models.generator import Generator
-from nanov2t.train.config import TrainConfig
-from nanov2t.train.recipes import load_config
+from nanov2t.recipes import load_config
+from nanov2t.t5.config import GeneratorConfig, T5Recipe
+from nanov2t.t5.generator import Generator
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 T5_BASE = {
@@ -95,7 +94,7 @@ class Embedder(nn.Module):
 class Training(nn.Module):
     """A pass of a recipe's generator: a training step, or one that writes as many tokens."""
 
-    def __init__(self, recipe: TrainConfig, train: bool):
+    def __init__(self, recipe: T5Recipe, train: bool):
         super().__init__()
         self.corrects, self.trains = recipe.drafts.share == 1, train
         shape = GeneratorConfig(
@@ -116,9 +115,9 @@ class Training(nn.Module):
             loss.backward()
 
 
-def _recipe(name: str) -> TrainConfig:
+def _recipe(name: str) -> T5Recipe:
     config = load_config(CONFIGS / f"{name}.yaml")
-    assert isinstance(config, TrainConfig)
+    assert isinstance(config, T5Recipe)
     return config
 
 

@@ -16,14 +16,13 @@ from statistics import median
 import torch
 import tyro
 from torch.utils.flop_counter import FlopCounterMode
-from transformers.modeling_outputs import BaseModelOutput
 
 from nanov2t import Generator, load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
-from nanov2t.fast.numbers import search_dtype
-from nanov2t.fast.packed import packed
+from nanov2t.fast import packed, search_dtype
 from nanov2t.search.options import BEAM
+from nanov2t.t5.decoding import by_transformers
 
 SQUARE = 2048
 
@@ -35,21 +34,6 @@ class Options:
     limit: int = 32
     beam: int = BEAM
     repeat: int = 5
-
-
-def transformers_generate(t5, states, mask, beams: int, longest: int) -> torch.Tensor:
-    """Beam search by transformers: ids [n * beams, t], padded, best first."""
-    ids = t5.generate(
-        encoder_outputs=BaseModelOutput(states),
-        attention_mask=mask,
-        num_beams=beams,
-        num_return_sequences=beams,
-        max_length=longest,
-        do_sample=False,
-    )
-    # transformers fills beams that have ended with end tokens if the pad id is 0.
-    ended = (ids == t5.config.eos_token_id).long().cumsum(1)[:, :-1] > 0
-    return ids.masked_fill(torch.nn.functional.pad(ended, (1, 0)), t5.config.pad_token_id)
 
 
 def timed(function) -> float:
@@ -87,7 +71,8 @@ def compare(generator, given: tuple[torch.Tensor, ...], options: Options) -> str
         )
 
     def theirs():
-        return transformers_generate(generator.t5, *generator.encode(*given), beams, longest)
+        states, mask = generator.encode(*given)
+        return by_transformers(generator.t5, states, mask, beams, beams, longest)
 
     a, b = ours(writer), theirs()
     equal = float((a == b).all(1).float().mean()) if a.shape == b.shape else 0.0
@@ -116,7 +101,7 @@ def main(options: Options) -> None:
     if not isinstance(generator, Generator):
         raise SystemExit(f"{options.inverter}: its corrector is no T5")
     targets, vectors, ids, mask = corrections(inverter, options)
-    # bfloat16 is a hundred times slower on a processor that lacks it.
+    # A processor without bfloat16 multiplies it a hundred times slower.
     for kind in sorted({torch.float32, search_dtype(generator.device)}, key=str, reverse=True):
         generator.to(kind)
         given = (targets.to(kind), vectors.to(kind), ids, mask)

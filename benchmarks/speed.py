@@ -21,9 +21,9 @@ import tyro
 from accelerate.state import AcceleratorState
 
 from nanov2t.pretrained import DEFAULT
-from nanov2t.train.config import TrainConfig
-from nanov2t.train.network_config import EditRecipe
-from nanov2t.train.recipes import Recipe, load_config, train
+from nanov2t.recipes import Recipe, load_config, train
+from nanov2t.t5.config import T5Recipe
+from nanov2t.train.config import EditRecipe
 
 
 @dataclass
@@ -59,8 +59,7 @@ class Speed:
         config.out, config.budget, config.eval_limit = out, f"{self.seconds}s", 2
         config.data.train = config.data.dev = self.texts
         config.data.cache = out.parent / "cache"
-        if isinstance(config, TrainConfig):
-            config.optim.lexical_steps = 0
+        if isinstance(config, T5Recipe):
             config.init = before if config.init else ""
         elif isinstance(config, EditRecipe):
             config.drafts.hypothesizer = DEFAULT

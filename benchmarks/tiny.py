@@ -17,8 +17,8 @@ from sentence_transformers.sentence_transformer import modules
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from nanov2t.embedders.registry import load_embedder
-from nanov2t.train.build import build_generator
-from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, TrainConfig
+from nanov2t.t5.config import ModelConfig, T5Data, T5Recipe
+from nanov2t.t5.training import build_generator
 
 
 def embedder(out: Path, dim: int = 384) -> Path:
@@ -55,9 +55,9 @@ def embedder(out: Path, dim: int = 384) -> Path:
 
 
 def inverter(out: Path, tokens: int = 4, dim: int = 384) -> None:
-    """Save a joint generator of two layers, which names its embedder by its folder."""
+    """Save a hypothesizer of two layers, which names its embedder by its folder."""
     name = str(embedder(out.with_name("embedder"), dim).absolute())
-    config = TrainConfig(
+    config = T5Recipe(
         model=ModelConfig(
             t5="scratch",
             tokenizer="embedder",
@@ -67,15 +67,11 @@ def inverter(out: Path, tokens: int = 4, dim: int = 384) -> None:
             heads=2,
             layers=2,
             pseudo_tokens=2,
-            lexical=True,
         ),
-        data=DataConfig(max_tokens=tokens, min_tokens=1),
-        drafts=DraftConfig(share=0.5),
+        data=T5Data(max_tokens=tokens, min_tokens=1),
     )
     generator, tokenizer = build_generator(config, load_embedder(name, "cpu"))
-    torch.nn.init.normal_(
-        generator.lexical.linear.weight, std=4
-    )  # or all vectors would give one text
+    torch.nn.init.normal_(generator.words, std=4)  # or all vectors would give one text
     generator.save_pretrained(out, tokenizer)
 
 

@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import replace
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -14,7 +15,7 @@ from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
-from nanov2t.train.build import build_generator
+from nanov2t.t5.training import build_generator
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,12 +65,14 @@ def bundled(minilm) -> Inverter:
 
 @pytest.fixture(scope="session")
 def tiny(minilm) -> Inverter:
-    """An untrained joint inverter whose lexical head says something, so that its beams differ."""
+    """An untrained inverter of one generator that both hypothesizes and corrects."""
     torch.manual_seed(0)
-    config = tiny_config()
+    config = tiny_config(hypothesizer="none")
     config.data.max_tokens = 8  # short texts, for the tests' sake
     generator, tokenizer = build_generator(config, minilm)
-    generator.lexical.linear.weight.data.normal_()
-    generator.lexical.log_frequency.normal_()
+    generator = generator.continued(replace(generator.config, hypothesizes=True))
+    for block in generator.t5.decoder.block:  # else it would only repeat its last word
+        block.layer[0].SelfAttention.o.weight.data *= 10
+        block.layer[1].EncDecAttention.o.weight.data *= 30
     generator.eval()
     return Inverter(minilm, tokenizer, generator, generator)

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from nanov2t.bulk.folder import PART_ROWS
+from nanov2t.recipes import train
+from nanov2t.t5.config import DraftConfig, ModelConfig, T5Data, T5Recipe, T5Steps
 from nanov2t.train.checkpoint import Checkpoints
-from nanov2t.train.config import DataConfig, DraftConfig, ModelConfig, OptimConfig, TrainConfig
-from nanov2t.train.recipes import train
 
 HERE = Path(__file__).parent
 VECTORS = 3 * PART_ROWS + 100
@@ -32,23 +32,19 @@ TINY = {
     "heads": 4,
     "layers": 2,
     "pseudo_tokens": 4,
-    "lexical": True,
 }
 
 
-def tiny_config(out: Path = Path("unused"), share: float = 0.5, **settings) -> TrainConfig:
-    """A joint model of MiniLM on the passages beside this file, small enough to train within a
-    test."""
-    return TrainConfig(
+def tiny_config(out: Path = Path("unused"), hypothesizer: str = "", **settings) -> T5Recipe:
+    """Stage 1, or stage 2 after a hypothesizer, for MiniLM on the passages beside this file, small
+    enough to train within a test."""
+    passages = str(HERE / "passages.txt")
+    return T5Recipe(
         out=out,
-        data=DataConfig(
-            train=str(HERE / "passages.txt"), dev=str(HERE / "passages.txt"), cache=out / "cache"
-        ),
+        data=T5Data(train=passages, dev=passages, crop="start", cache=out / "cache"),
         model=ModelConfig(**TINY),
-        drafts=DraftConfig(share=share, pool=16, rounds=2),
-        optim=OptimConfig(
-            batch=8, micro_batch=4, epochs=0.9 if share == 0.5 else 2.2, lexical_steps=2
-        ),
+        drafts=DraftConfig(share=int(bool(hypothesizer)), hypothesizer=hypothesizer),
+        optim=T5Steps(batch=8, micro_batch=4, epochs=0.9),
         eval_limit=4,
         precision="fp32",
         **settings,

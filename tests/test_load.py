@@ -3,13 +3,16 @@
 import pytest
 
 from nanov2t.core.errors import UserError
-from nanov2t.load import convert, load_inverter
+from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
+from nanov2t.t5.pair import export_pair
 
 
-def test_generators_do_not_mix_with_an_inverter_that_looks_inside_its_embedder(tmp_path):
-    with pytest.raises(UserError, match=f"{DEFAULT}: looks .* takes no hypothesizer beside it"):
+def test_t5s_do_not_mix_with_the_bundled_inverter(tmp_path):
+    with pytest.raises(UserError, match=f"{DEFAULT}: --hypothesizer is for T5 correctors"):
         load_inverter(DEFAULT, tmp_path)
-    with pytest.raises(UserError, match=f"{DEFAULT}: looks .* holds no generator"):
-        convert(DEFAULT, tmp_path / "out")
+    with pytest.raises(UserError, match=f"{DEFAULT}: holds no T5 generator"):
+        export_pair(DEFAULT, tmp_path / "out")
+    with pytest.raises(UserError, match="search beam: not one of default, evolution"):
+        load_inverter(DEFAULT, search="beam")
     assert not (tmp_path / "out").exists()

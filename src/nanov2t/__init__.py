@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from nanov2t.embedders.registry import load_embedder
     from nanov2t.inverter import Inverter
     from nanov2t.load import load_inverter
-    from nanov2t.models.generator import Generator
     from nanov2t.search.options import Budget
     from nanov2t.search.state import Inversion
+    from nanov2t.t5.generator import Generator
 
 __version__: str
 __all__ = ["Budget", "Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
 
 _HOME = {
     "Budget": "search.options",
-    "Generator": "models.generator",
+    "Generator": "t5.generator",
     "Inversion": "search.state",
     "Inverter": "inverter",
     "load_embedder": "embedders.registry",

@@ -20,14 +20,15 @@ from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.edit_writer import EditWriter
 from nanov2t.models.editor import DictionaryEditor, Editor, NetworkEditor
-from nanov2t.models.generator import Generator
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.models.writer import HypothesisWriter, Writer
+from nanov2t.models.writer import HypothesisWriter
 from nanov2t.search.base import OnRound, Parts
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
-from nanov2t.search.registry import make_search
 from nanov2t.search.state import Inversion
+from nanov2t.t5.generator import Generator
+from nanov2t.t5.inference import make_search
+from nanov2t.t5.writer import Writer
 from nanov2t.targets import Defence, Judge, Knowledge, Target, check_vectors, prepare_targets
 
 TOKENS = 32

@@ -107,7 +107,7 @@ def test_effort_budget_and_defence_are_part_of_a_run(bundled, minilm, tmp_path):
         ({"budget": Budget(embeddings=9)}, "another budget"),
         ({"defence": np.round}, r"another defence \(None, not round\)"),
         ({"defence": rounded}, r"another defence \(None, not partial\)"),
-        ({"search": "exhaustive"}, "another search"),
+        ({"search": "evolution"}, "another search"),
     ):
         with pytest.raises(UserError, match=said):
             run(inverter(**{"effort": "fast"} | settings))

@@ -100,7 +100,7 @@ train hollow | hollow: is a directory
 train wrong.yaml | wrong.yaml: ...batch...
 train broken.yaml | broken.yaml: ...line 1...
 train list.yaml | list.yaml: holds no settings; write them as name: value, one a line
-train share.yaml | ...drafts.share...between 0 and 1...
+train share.yaml | ...drafts.share must be 0 (stage 1) or 1 (stage 2)...
 train recipe.yaml --optim.lrr 1 | train: no option --optim.lrr; did you mean --optim.lr?
 train recipe.yaml --optim.lr nan | train: --optim.lr: nan is not a number
 train recipe.yaml --data.crop strt | train: --data.crop: strt is not one of random, start; ...
@@ -120,12 +120,10 @@ draft minilm-exact --texts none.txt --out o | none.txt: no such file
 
 export torn | export: needs OUT_DIR
 export a b c | export: unexpected argument c
-export none o | none: no such folder
-export hollow o | hollow: not a generator: config.json is missing
-
-convert nope o | inverter nope: neither a folder nor one of {NAMES}
-convert minilm-exact o | inverter minilm-exact: looks inside its embedder, and holds no generator
-convert half full | full: holds files already: name another folder, or delete it
+export nope o | inverter nope: neither a folder nor one of {NAMES}
+export hollow o | hollow: not an inverter: config.json is missing
+export minilm-exact o | inverter minilm-exact: export its networks' folders one by one
+export half full | full: holds files already: name another folder, or delete it
 
 push none me/x | none: no such folder
 push hollow me/x | hollow: not an inverter: config.json is missing

@@ -16,8 +16,8 @@ from nanov2t.embedders.openai import OpenAIEmbedder
 from nanov2t.embedders.probes import PROBES
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.load import load_inverter
-from nanov2t.train.build import build_generator
-from nanov2t.train.config import ModelConfig, TrainConfig
+from nanov2t.t5.config import ModelConfig, T5Recipe
+from nanov2t.t5.training import build_generator
 
 KEY = "sk-secret-of-the-tests"
 
@@ -213,9 +213,9 @@ def test_an_inverter_of_a_servers_vectors(server, tmp_path):
     model = ModelConfig(
         t5="scratch", tokenizer="embedder", d_model=16, d_ff=16, d_kv=8, heads=2, layers=1
     )
-    with pytest.raises(UserError, match=r"vocabulary of openai:minilm.* out of reach"):
-        build_generator(TrainConfig(model=model), embedder)
-    generator, tokenizer = build_generator(TrainConfig(model=model), load_embedder("minilm", "cpu"))
+    with pytest.raises(UserError, match=r"openai:minilm.* does not show its tokens"):
+        build_generator(T5Recipe(model=model), embedder)
+    generator, tokenizer = build_generator(T5Recipe(model=model), load_embedder("minilm", "cpu"))
     generator.config = dataclasses.replace(generator.config, embedder=embedder.info)
     generator.eval().save_pretrained(tmp_path / "ours", tokenizer)
     inverter = load_inverter(tmp_path / "ours", device="cpu")

@@ -8,19 +8,19 @@ from nanov2t.inverter import Inverter
 from nanov2t.search.options import Budget, SearchOptions
 
 
-def search(inverter, minilm, rounds, monkeypatch):
+def search(inverter, minilm, rounds, monkeypatch, beam=2):
     """What is expected of the time after each round, and what was found."""
     expected = []
     with progress("inverting", 2, shown=False) as tick:
         monkeypatch.setattr(tick, "expect", lambda seconds: expected.append((tick.done, seconds)))
         vectors = minilm.encode(["a lamp", "a door"])
-        found = list(watched(inverter, vectors, SearchOptions(rounds, 2), tick))
+        found = list(watched(inverter, vectors, SearchOptions(rounds, beam), tick))
         assert tick.done == len(found) == 2
     return expected, found
 
 
 def test_a_vector_takes_at_most_what_all_its_rounds_take(tiny, minilm, monkeypatch):
-    expected, found = search(tiny, minilm, 3, monkeypatch)
+    expected, found = search(tiny, minilm, 3, monkeypatch, beam=8)
     assert all(inversion.stopped == "rounds" for _, inversion in found)
     seconds = [round_.seconds for round_ in found[0][1].rounds]
     assert [done for done, _ in expected] == [0] * 8

@@ -7,7 +7,7 @@ import torch
 
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
-from nanov2t.models.edit_network import KEEP, EditNetwork, start_edit_network
+from nanov2t.models.edit_network import KEEP, EditNetwork
 from nanov2t.models.networks import kind_of, load_network, save_network
 
 
@@ -53,7 +53,8 @@ def test_chosen_words_have_the_logits_that_they_have_among_all(network, minilm):
 
 def test_a_new_one_keeps_the_draft(network, bundled, minilm):
     torch.manual_seed(0)
-    fresh = start_edit_network(network.config, bundled.dictionary.log_frequency).eval()
+    fresh = EditNetwork(network.config).eval()
+    fresh.bias.data.copy_(0.5 * bundled.dictionary.log_frequency)
     fresh.trunk.start_from(minilm)
     fresh.read_dictionary(bundled.dictionary)
     edits, _, mask = score(fresh, minilm, ["the cat sat"], ["a dog stood"])

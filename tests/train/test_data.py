@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from nanov2t.core.errors import UserError
 from nanov2t.core.passages import read_passages
 from nanov2t.embedders.text import decode_texts, reference
-from nanov2t.train.config import DataConfig
 from nanov2t.train.data import Corpus, Crops, Embed
 
 
@@ -115,9 +114,7 @@ def test_the_corpus_is_cached_by_content(minilm, tmp_path, passages):
     seed=st.integers(0, 3),
 )
 def test_crops_stay_in_their_passage_and_start_at_words(corpus, minilm, step, size, tokens, seed):
-    crops = Crops(
-        corpus, DataConfig(max_tokens=tokens, min_tokens=2), minilm.tokenizer, "all", seed
-    )
+    crops = Crops(corpus, minilm.tokenizer, seed, tokens, min_tokens=2, short_share=0.2)
     passage, start, length = crops.draw(step, size)
     assert (length >= 1).all() and (length <= tokens).all()
     assert (corpus.offsets[passage] <= start).all() and (
@@ -130,32 +127,22 @@ def test_crops_stay_in_their_passage_and_start_at_words(corpus, minilm, step, si
 @settings(max_examples=10, deadline=None)
 @given(step=st.integers(0, 50), ranks=st.integers(1, 5))
 def test_crops_do_not_depend_on_the_number_of_processes(corpus, minilm, step, ranks):
-    crops = Crops(corpus, DataConfig(), minilm.tokenizer, "all", 0)
+    crops = Crops(corpus, minilm.tokenizer, 0, 32, short_share=0.2)
     whole = crops.ids(step, 20)[0]
     for rank in range(ranks):
         assert torch.equal(crops.ids(step, 20, slice(rank, None, ranks))[0], whole[rank::ranks])
 
 
 def test_an_epoch_visits_every_window_once(corpus, minilm):
-    crops = Crops(corpus, DataConfig(crop="start"), minilm.tokenizer, "all", 0)
+    crops = Crops(corpus, minilm.tokenizer, 0, 32, start=True)
     n = len(crops)
     epochs = [crops.draw(step, n)[0] for step in range(2)]
     assert all(sorted(epoch) == list(range(n)) for epoch in epochs)
     assert (epochs[0] != epochs[1]).any()
 
 
-def test_held_out_passages_are_kept_apart(corpus, minilm):
-    parts = [
-        set(Crops(corpus, DataConfig(held_out=0.3), minilm.tokenizer, part, 0).passages)
-        for part in ("hypothesizer", "corrector")
-    ]
-    assert not parts[0] & parts[1]
-    assert len(parts[0] | parts[1]) == len(corpus.offsets) - 1
-    assert len(parts[1]) == pytest.approx(0.3 * len(corpus.offsets), abs=2)
-
-
 def test_token_ids_embed_as_their_text_does(corpus, minilm):
-    ids, mask, _ = Crops(corpus, DataConfig(), minilm.tokenizer, "all", 0).ids(0, 64)
+    ids, mask, _ = Crops(corpus, minilm.tokenizer, 0, 32, short_share=0.2).ids(0, 64)
     embed = Embed(minilm, minilm.tokenizer)
     assert embed.direct
     texts = decode_texts(
@@ -167,7 +154,7 @@ def test_token_ids_embed_as_their_text_does(corpus, minilm):
 
 
 def test_rough_vectors_are_nearly_the_exact_ones(corpus, minilm):
-    crops = Crops(corpus, DataConfig(max_tokens=32, min_tokens=2), minilm.tokenizer, "all", 1)
+    crops = Crops(corpus, minilm.tokenizer, 1, 32, min_tokens=2, short_share=0.2)
     ids, mask, _ = crops.ids(0, 16)
     exact, rough = (Embed(minilm, minilm.tokenizer, rough=rough)(ids, mask) for rough in (0, 1))
     assert len(set(mask.sum(1).tolist())) > 3

@@ -9,13 +9,13 @@ import yaml
 from processes import on_two
 from safetensors.torch import load_file
 
-from nanov2t.train.recipes import load_config, train
+from nanov2t.recipes import load_config, train
 
 PASSAGES = Path(__file__).parents[1] / "passages.txt"
-SHARES = {"plain": 0.0, "joint": 0.5}
+STAGES = ("stage1", "stage2")
 
 
-def recipe(folder: Path, name: str, shard: bool = False, budget: str = "") -> Path:
+def recipe(folder: Path, name: str, first: Path, shard: bool = False, budget: str = "") -> Path:
     path = folder / f"{name}.yaml"
     path.write_text(
         yaml.safe_dump(
@@ -30,6 +30,7 @@ def recipe(folder: Path, name: str, shard: bool = False, budget: str = "") -> Pa
                     "train": str(PASSAGES),
                     "dev": str(PASSAGES),
                     "max_tokens": 8,
+                    "crop": "start",
                     "cache": str(folder / "cache"),
                 },
                 "model": {
@@ -41,10 +42,9 @@ def recipe(folder: Path, name: str, shard: bool = False, budget: str = "") -> Pa
                     "heads": 2,
                     "layers": 1,
                     "pseudo_tokens": 2,
-                    "lexical": name == "joint",
                 },
-                "drafts": {"share": SHARES[name], "rounds": 2, "pool": 8},
-                "optim": {"batch": 8, "micro_batch": 2, "epochs": 0.4, "lexical_steps": 3},
+                "drafts": {"share": 1, "hypothesizer": str(first)} if name == "stage2" else {},
+                "optim": {"batch": 8, "micro_batch": 2, "epochs": 0.4},
             }
         )
     )
@@ -85,8 +85,8 @@ def train_all(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, bert_folder, inverter_folder):
     folder = tmp_path_factory.mktemp("alone")
-    for name in SHARES:
-        recipe(folder, name)
+    for name in STAGES:
+        recipe(folder, name, folder / "stage1")
     network_recipes(folder, bert_folder, inverter_folder)
     train_all(folder)
     return folder
@@ -99,8 +99,8 @@ def test_two_processes_train_the_weights_of_one(
     if not shard:
         network_recipes(tmp_path, bert_folder, inverter_folder)
     for budget in ("0.01s", "") if shard else ("",):  # sharded, it also goes on from a checkpoint
-        for name in SHARES:
-            recipe(tmp_path, name, shard, budget)
+        for name in STAGES:
+            recipe(tmp_path, name, alone / "stage1", shard, budget)
         on_two(tmp_path, train_all, tmp_path)
     for path in tmp_path.glob("*.yaml"):
         name = path.stem

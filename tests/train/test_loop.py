@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,13 +17,8 @@ from torch.nn import functional as F
 
 from nanov2t.core.errors import UserError
 from nanov2t.train import log, loop
-from nanov2t.train.config import OptimConfig, RunConfig
-from nanov2t.train.loop import run, start
-from nanov2t.train.task import MicroBatch
-
-
-class Output(NamedTuple):
-    loss: torch.Tensor
+from nanov2t.train.config import RunConfig, StepConfig
+from nanov2t.train.loop import evaluate, run, start
 
 
 class WordGuess(nn.Module):
@@ -34,7 +29,7 @@ class WordGuess(nn.Module):
         self.linear = nn.Linear(dim, vocabulary)
 
     def forward(self, vectors, words):
-        return Output(F.binary_cross_entropy_with_logits(self.linear(vectors), words))
+        return F.binary_cross_entropy_with_logits(self.linear(vectors), words)
 
 
 class Guessing:
@@ -47,23 +42,20 @@ class Guessing:
         for i, row in enumerate(rows):
             self.words[i, row] = 1
         self.vectors = torch.from_numpy(minilm.encode(passages))
-        self.order, self.killed_at, self.begun = torch.arange(held_out, len(rows)), killed_at, 0
+        self.order, self.killed_at = torch.arange(held_out, len(rows)), killed_at
         self.dev_rows = slice(held_out or len(rows))
-        self.steps = steps
+        self.steps, self.parts = steps, 2
 
     def seen(self, step):
         return step * len(self.order)
 
-    def begin(self):
-        self.begun += 1
-
-    def micro_batches(self, step, current):
+    def step(self, model, step, part):
         if step == self.killed_at:
             raise KeyboardInterrupt
-        self.order = self.order[torch.randperm(len(self.order))]
-        for rows in self.order.chunk(2):
-            weight = torch.tensor(len(rows) / len(self.order))
-            yield MicroBatch({"vectors": self.vectors[rows], "words": self.words[rows]}, weight)
+        if part == 0:
+            self.order = self.order[torch.randperm(len(self.order))]
+        rows = self.order.chunk(2)[part]
+        return model(self.vectors[rows], self.words[rows]) * len(rows) / len(self.order)
 
     def state(self):
         return {"order": self.order}
@@ -72,8 +64,11 @@ class Guessing:
         self.order = state["order"]
 
     @torch.no_grad()
-    def dev(self, model):
-        return {"loss": float(model(self.vectors[self.dev_rows], self.words[self.dev_rows]).loss)}
+    def dev_nats(self, model):
+        yield "loss", float(model(self.vectors[self.dev_rows], self.words[self.dev_rows])), 1
+
+    def measure(self, model):
+        return {}
 
     def save(self, model, folder):
         folder.mkdir(exist_ok=True)
@@ -81,8 +76,9 @@ class Guessing:
 
 
 def trained(task, out, lr=1e-2, precision="fp32", **settings):
-    optim = OptimConfig(batch=len(task.order), lr=lr)
-    config = RunConfig(out=out, optim=optim, precision=precision, save_every=5, **settings)
+    config = RunConfig(
+        out=out, optim=StepConfig(lr=lr), precision=precision, save_every=5, **settings
+    )
     accelerator = start(config)
     model = WordGuess(task.vectors.shape[1], task.words.shape[1])
     return load_file(run(task, model, config, accelerator) / "model.safetensors")
@@ -91,41 +87,26 @@ def trained(task, out, lr=1e-2, precision="fp32", **settings):
 def test_another_model_is_trained_and_resumed(minilm, passages, tmp_path):
     undisturbed = Guessing(minilm, passages)
     expected = trained(undisturbed, tmp_path / "undisturbed")
-    assert undisturbed.begun == 1
     untrained = F.binary_cross_entropy_with_logits(torch.zeros(1), torch.zeros(1))
     model = WordGuess(384, len(minilm.tokenizer))
     model.load_state_dict(expected)
-    assert undisturbed.dev(model)["loss"] < 0.9 * untrained
+    assert evaluate(undisturbed, model)["loss"] < 0.9 * untrained
 
     with pytest.raises(KeyboardInterrupt):
         trained(Guessing(minilm, passages, killed_at=8), tmp_path / "killed")
     resumed = Guessing(minilm, passages)
     weights = trained(resumed, tmp_path / "killed")
-    assert resumed.begun == 0
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-class Watched(Guessing):
-    """Notes whether the model's steps and its dev figures are taken under autocast."""
-
-    def micro_batches(self, step, current):
-        for batch in super().micro_batches(step, current):
-            yield batch._replace(then=lambda output: self.saw("step", output))
-
-    def dev(self, model):
-        self.saw("dev", model(self.vectors[self.dev_rows], self.words[self.dev_rows]))
-        return super().dev(model)
-
-    def saw(self, when, output):
-        self.seen_as = {**getattr(self, "seen_as", {}), when: output.autocast}
-
-
 class Telling(WordGuess):
-    """Says whether it runs under autocast."""
+    """Notes whether it runs under autocast, in steps and for dev figures."""
+
+    autocast: ClassVar = {}
 
     def forward(self, vectors, words):
-        autocast = torch.is_autocast_enabled("cpu")
-        return SimpleNamespace(loss=super().forward(vectors, words).loss, autocast=autocast)
+        self.autocast["step" if self.training else "dev"] = torch.is_autocast_enabled("cpu")
+        return super().forward(vectors, words)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -135,9 +116,8 @@ def test_bfloat16_is_for_steps_alone_where_the_processor_has_it(
     dtype = torch.bfloat16 if fast else torch.float32
     monkeypatch.setattr(loop, "search_dtype", lambda device: dtype)
     monkeypatch.setattr(sys.modules[__name__], "WordGuess", Telling)
-    task = Watched(minilm, passages, steps=2)
-    trained(task, tmp_path / "run", precision="bf16")
-    assert task.seen_as == {"step": fast, "dev": False}
+    trained(Guessing(minilm, passages, steps=2), tmp_path / "run", precision="bf16")
+    assert Telling.autocast == {"step": fast, "dev": False}
     assert ("no fast bfloat16 on this processor" in capsys.readouterr().err) is not fast
 
 
@@ -161,7 +141,7 @@ def test_the_model_of_the_lowest_dev_loss_is_kept_also_by_a_killed_run(minilm, p
         for folder in ("model", "last"):
             model = WordGuess(384, len(minilm.tokenizer))
             model.load_state_dict(load_file(out / folder / "model.safetensors"))
-            found[folder] = task().dev(model)["loss"]
+            found[folder] = evaluate(task(), model)["loss"]
         return found
 
     settings = {"lr": 1.5, "eval_every": 2}

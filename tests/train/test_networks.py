@@ -7,6 +7,7 @@ import pytest
 import torch
 from support import HERE, Stop, same, weights
 
+from nanov2t import recipes
 from nanov2t.cli.main import Export, train
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
@@ -14,18 +15,17 @@ from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.networks import load_network, read_network
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.search.options import Budget
-from nanov2t.train import recipes
-from nanov2t.train.editing import Editing
-from nanov2t.train.hypotheses import LONGER, Hypotheses
-from nanov2t.train.loop import start
-from nanov2t.train.network import build_network
-from nanov2t.train.network_config import (
+from nanov2t.train.config import (
     EditDrafts,
     EditRecipe,
     NetworkSteps,
     PrefixRecipe,
     TextConfig,
 )
+from nanov2t.train.drafts import LONGER, Hypotheses
+from nanov2t.train.editing import Editing
+from nanov2t.train.loop import evaluate, start
+from nanov2t.train.network import build_network
 from nanov2t.train.prefix import PrefixLoss, PrefixTask
 
 PASSAGES = str(HERE / "passages.txt")
@@ -112,7 +112,7 @@ def test_noise_is_on_the_vectors_of_texts_alone(config, embedder, studied, kind,
         run = config(kind, "run")
         run.data.noise = noise
         begun = task(run, embedder, studied.dictionary, start(run))
-        given.append(next(begun.micro_batches(0, None)).arguments)
+        given.append(begun.arguments(0)[0])
     clean, noisy = given
     cosines = (clean["targets"] * noisy["targets"]).sum(1)
     # 64 numbers of 0.05 make a length of 0.4, in unit vectors a cosine of 1 / (1 + 0.4^2)^0.5.
@@ -128,15 +128,16 @@ def test_a_prefix_model_may_learn_from_changed_vectors(config, embedder, studied
     for change in (None, lambda vectors: -vectors):
         accelerator = start(run)
         task = PrefixTask(run, embedder, studied.dictionary, accelerator, change)
-        given.append(next(task.micro_batches(0, None)).arguments["targets"])
+        given.append(task.arguments(0)[0]["targets"])
         network = build_network(PrefixLM, run, embedder, studied.dictionary)
-        figures.append(task.dev(PrefixLoss(network, studied.dictionary.log_frequency))["loss"])
+        model = PrefixLoss(network, studied.dictionary.log_frequency)
+        figures.append(evaluate(task, model)["loss"])
     assert torch.equal(given[0], -given[1]) and figures[0] != figures[1]
 
 
 def test_they_go_on_from_a_network_also_a_shipped_one(config, hypothesizer, embedder, studied):
     run = config(PrefixRecipe, "run", lr=0.0)
-    Export(hypothesizer, run.out.with_name("shipped")).run()
+    Export(str(hypothesizer), run.out.with_name("shipped")).run()
     run.init = str(run.out.with_name("shipped"))
     went_on = read_network(recipes.train(run))
     before = load_network(run.out.with_name("shipped"), embedder, studied.dictionary)
@@ -175,7 +176,7 @@ def test_the_whole_path_by_commands(bert_folder, inverter_folder, tmp_path, embe
             if part == "corrector":
                 args += ["--drafts.hypothesizer", str(tmp_path)]
             train(args)
-            Export(tmp_path / network, tmp_path / part).run()
+            Export(str(tmp_path / network), tmp_path / part).run()
         inverter = load_inverter(tmp_path, budget=Budget(embeddings=200))
         assert isinstance(inverter.hypothesizer, PrefixLM)
         assert isinstance(inverter.corrector, EditNetwork)
@@ -204,7 +205,7 @@ def test_the_whole_path_by_commands(bert_folder, inverter_folder, tmp_path, embe
         ("optim: 5", "optim must be a group of settings, not 5"),
         ("data: {train: [a.txt]}", "data.train must be text, not ['a.txt']"),
         ("data: {cache: 1}", "data.cache must be a path, not 1"),
-        ("model: {lexical: 1}", "model.lexical must be true or false, not 1"),
+        ("model: {layer_norm: 1}", "model.layer_norm must be true or false, not 1"),
         (
             "data: {crop: star}",
             "data.crop must be one of random, start, not 'star'; did you mean start?",

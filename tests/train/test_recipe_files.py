@@ -5,7 +5,7 @@ from support import HERE
 
 from nanov2t.cli.main import train
 from nanov2t.core.errors import UserError
-from nanov2t.train.recipes import load_config
+from nanov2t.recipes import load_config
 
 ROOT = HERE.parent
 RECIPE = """

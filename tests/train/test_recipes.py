@@ -21,8 +21,8 @@ from sentence_transformers.sentence_transformer.modules import (
 from support import HERE
 
 from nanov2t.cli.main import train
-from nanov2t.models.generator import Generator
 from nanov2t.models.networks import read_network
+from nanov2t.t5.generator import Generator
 
 CONFIGS = HERE.parent / "configs"
 TINY_T5 = HERE / "fixtures" / "tiny_t5"
@@ -30,7 +30,6 @@ RECIPES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 SHARDED = "gtr_nq32_t5_11b"
 FIRST_STAGES = {
     "gtr_nq32_stage2": ("--drafts.hypothesizer", "gtr_nq32_stage1"),
-    "minilm_wiki32_joint": ("--init", "minilm_wiki32_stage1"),
     "minilm_exact_edits": ("--drafts.hypothesizer", "minilm_exact_prefix"),
 }
 """Recipes that start from what another has trained: the flag that names it, and the other."""
@@ -60,8 +59,8 @@ def arguments(name: str, folder: Path) -> list[str]:
     if name in NETWORKS:
         args += ["--optim.tokens", "96", "--optim.steps", "3"]
     else:
-        args += ["--optim.batch", "4", "--optim.micro-batch", "2", "--drafts.pool", "4"]
-        args += ["--optim.epochs", "0.4", "--optim.lexical-steps", "2"]
+        args += ["--optim.batch", "4", "--optim.micro-batch", "2"]
+        args += ["--optim.epochs", "0.4"]
     if name.startswith("gtr"):
         args += ["--embedder", str(folder / "gtr"), "--model.t5", str(TINY_T5)]
     if name == "gtr_nq32_stage2":

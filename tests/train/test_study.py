@@ -7,13 +7,13 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.sentence import SentenceEmbedder
 from nanov2t.inverter import Inverter
 from nanov2t.models.editor import DictionaryEditor
-from nanov2t.search.beam import stop
 from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Budget, SearchOptions
 from nanov2t.search.population import Population, PopulationProposer, dice, parents
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.scored import Scored
+from nanov2t.t5.inference import stop
 from nanov2t.targets import prepare_targets
 from nanov2t.train.study import study_embedder
 

@@ -25,7 +25,7 @@ def test_rounds_as_they_end_and_the_inversion_last(desk, tiny):
 def test_effort_and_budget_reach_the_search(tiny):
     vector = tiny.embedder.encode(["the old ferry"])[0]
     spent = [
-        list(Desk(tiny, SearchOptions(beam=2)).search(vector, effort, Event()))[-1]
+        list(Desk(tiny, SearchOptions(beam=8)).search(vector, effort, Event()))[-1]
         for effort in ("fast", "default")
     ]
     assert len(spent[0].rounds) < len(spent[1].rounds)

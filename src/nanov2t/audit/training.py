@@ -19,9 +19,8 @@ from nanov2t.evaluation.shared import is_first, of_first
 from nanov2t.inverter import Inverter
 from nanov2t.models.networks import load_network
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.train.config import seconds
+from nanov2t.train.config import NetworkSteps, PrefixRecipe, TextConfig, seconds
 from nanov2t.train.loop import start
-from nanov2t.train.network_config import NetworkSteps, PrefixRecipe, TextConfig
 from nanov2t.train.prefix import teach
 
 FORM = 2

@@ -11,16 +11,16 @@ from tyro.conf import subcommand
 
 from nanov2t.cli.auditing import Audit
 from nanov2t.cli.evaluating import Evaluate
-from nanov2t.cli.making import Align, Convert, Draft, Export, Study, Train
+from nanov2t.cli.making import Align, Draft, Export, Study, Train
 from nanov2t.cli.options import RULES, parse
 from nanov2t.cli.pushing import Push
 from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
 from nanov2t.cli.serving import Ui
 from nanov2t.core.errors import UserError, did_you_mean
-from nanov2t.train.config import TrainConfig
-from nanov2t.train.recipes import check_recipe, load_config
-from nanov2t.train.recipes import train as train_by
+from nanov2t.recipes import check_recipe, load_config
+from nanov2t.recipes import train as train_by
+from nanov2t.t5.config import T5Recipe
 
 COMMANDS: dict[str, Any] = {
     "invert": Invert,
@@ -31,7 +31,6 @@ COMMANDS: dict[str, Any] = {
     "train": Train,
     "draft": Draft,
     "export": Export,
-    "convert": Convert,
     "push": Push,
     "ui": Ui,
 }
@@ -92,7 +91,7 @@ def train(args: list[str]) -> None:
     given = bool(args) and not args[0].startswith("-")
     if not given and not HELP & set(args):
         raise UserError("train: give a recipe first, such as: nanov2t train configs/toy.yaml")
-    default = load_config(Path(args[0])) if given else TrainConfig()
+    default = load_config(Path(args[0])) if given else T5Recipe()
     config = parse(type(default), args[given:], "nanov2t train CONFIG.yaml", default=default)
     check_recipe(config)
     quiet()

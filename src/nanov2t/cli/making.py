@@ -59,9 +59,10 @@ class Align:
 
 @dataclass
 class Study:
-    """Learn what an embedder's states say of words, in minutes: enough to invert its vectors.
+    """Learn the average state of every word of an embedder, in minutes: enough to invert its
+    vectors.
 
-    OUT is an inverter that searches by the dictionary alone; networks trained on it search better.
+    OUT is an inverter that searches by this dictionary alone. Networks trained on it search better.
     """
 
     embedder: Positional[Annotated[str, arg(metavar="EMBEDDER")]]
@@ -72,7 +73,7 @@ class Study:
     out: Annotated[Path, arg(metavar="FOLDER")]
     """Folder of the inverter."""
     crops: int = 20_000
-    """Pieces of text to look at."""
+    """Pieces of text to read."""
     cache: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Where token ids are cached; by default ~/.cache/nanov2t."""
 
@@ -91,8 +92,8 @@ class Study:
         found = study_embedder(embedder, self.texts, self.crops, self.cache)
         found.dictionary.save(self.out / "dictionary")
         print(
-            f"{self.out}: {len(found.dictionary.words):,} words; of the states' variance their "
-            f"averages leave {100 * found.left:.0f} %, with each text's offset "
+            f"{self.out}: {len(found.dictionary.words):,} words; their averages leave "
+            f"{100 * found.left:.0f} % of the states' variance, with each text's offset "
             f"{100 * found.left_with_offset:.0f} %",
             file=sys.stderr,
         )
@@ -108,10 +109,10 @@ class Train:
 
 @dataclass
 class Draft:
-    """Write an inverter's greedy first guesses of texts, for a corrector to learn from
-    (drafts.files) or for `evaluate --drafts`: SPLIT.hyps.jsonl, in nanoV2T's form.
+    """Write an inverter's greedy first guesses of texts to SPLIT.hyps.jsonl, in nanoV2T's form: for
+    stage 2 to learn from (drafts.files), or for `evaluate --drafts`.
 
-    The same command resumes; `torchrun -m nanov2t draft ...` shares the texts out.
+    The same command resumes. `torchrun -m nanov2t draft ...` shares the texts out.
     """
 
     inverter: Positional[Annotated[str, arg(metavar="INVERTER")]]
@@ -120,13 +121,13 @@ class Draft:
     """The training text: the name or folder of a data set; or a .txt (one text a line), .jsonl or
     .parquet file, also .gz or .xz."""
     split: Annotated[tuple[str, ...], arg(metavar="SPLIT ...")] = ("train", "dev", "test")
-    """Of a data set. Of a file, give one: the name that its drafts get."""
+    """Splits of a data set. For a file, give one: the name that its drafts get."""
     column: Annotated[str, arg(metavar="COLUMN")] = ""
-    """What holds the text, by default `text`; several, such as `title,text`, are joined."""
+    """Column of the text, by default `text`. Several (`title,text`) are joined."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of the drafts; by default `drafts` in the inverter's."""
     embedder: Annotated[str | None, arg(metavar="NAME")] = None
-    """What makes the vectors, where the inverter does not say."""
+    """What makes the vectors, if the inverter does not say."""
 
     def run(self) -> None:
         check_inverter(self.inverter)
@@ -143,7 +144,7 @@ class Draft:
         with loading(self.inverter):
             from nanov2t.evaluation.shared import is_first, local_device
             from nanov2t.load import load_inverter
-            from nanov2t.train.drafting import write_drafts
+            from nanov2t.t5.drafts import write_drafts
 
             inverter = load_inverter(self.inverter, embedder=self.embedder, device=local_device())
         for split in self.split:
@@ -154,55 +155,35 @@ class Draft:
 
 @dataclass
 class Export:
-    """Write a checkpoint small enough to ship: int8 weights, a quarter of the size."""
+    """Write an inverter or a network in our own format, small enough to ship: int8 weights, a
+    quarter of the size.
 
-    run_dir: Positional[Annotated[Path, arg(metavar="RUN_DIR")]]
-    """A training run's folder, or a generator's or another network's."""
-    out_dir: Positional[Annotated[Path, arg(metavar="OUT_DIR")]]
-    """Where the exported network goes."""
+    A pair becomes OUT_DIR/hypothesizer and OUT_DIR/corrector.
+    """
 
-    def run(self) -> None:
-        folder = self.run_dir / "model" if (self.run_dir / "model").is_dir() else self.run_dir
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder")
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder}: not a generator: config.json is missing")
-        check_inverter(str(folder))
-        check_new(self.out_dir)
-        with loading(str(folder)):
-            from nanov2t.models.checkpoint import load_tokenizer
-            from nanov2t.models.generator import Generator
-            from nanov2t.models.networks import kind_of, read_network, save_network
-
-            if kind_of(folder):
-                save_network(read_network(folder), self.out_dir, int8=True)
-            else:
-                generator = Generator.from_pretrained(folder)
-                generator.save_pretrained(self.out_dir, load_tokenizer(folder), int8=True)
-        size = sum(path.stat().st_size for path in self.out_dir.iterdir())
-        print(f"{self.out_dir}: {size / 2**20:.1f} MiB", file=sys.stderr)
-
-
-@dataclass
-class Convert:
-    """Write an inverter, whatever its format, in our own: a pair as OUT/hypothesizer and
-    OUT/corrector."""
-
-    name: Positional[Annotated[str, arg(metavar="NAME")]]
-    """A release's name, a folder, or a model on the Hub."""
+    name: Positional[Annotated[str, arg(metavar="RUN_DIR")]]
+    """The folder of a training run or a network; of T5s also a release or a model on the Hub."""
     out: Positional[Annotated[Path, arg(metavar="OUT_DIR")]]
-    """Where the converted inverter goes."""
+    """Where the exported networks go."""
     hypothesizer: Annotated[str | None, arg(metavar="NAME")] = None
-    """Another such name, whose generator is to write the first hypotheses."""
+    """Another such name, whose T5 is to write the first hypotheses."""
+    int8: bool = True
+    """Round the weights to 8 bits. `--no-int8` converts a published checkpoint as it is."""
 
     def run(self) -> None:
         for name in filter(None, (self.name, self.hypothesizer)):
             if check_inverter(name).looks_inside:
-                raise UserError(
-                    f"inverter {name}: looks inside its embedder, and holds no generator"
-                )
+                raise UserError(f"inverter {name}: export its networks' folders one by one")
         check_new(self.out)
         with loading(self.name):
-            from nanov2t.load import convert
+            from nanov2t.models.hub import locate, network_folder
+            from nanov2t.models.networks import kind_of, read_network, save_network
+            from nanov2t.t5.pair import export_pair
 
-            convert(self.name, self.out, self.hypothesizer)
+            folder = network_folder(locate(self.name))
+            if kind_of(folder):
+                save_network(read_network(folder), self.out, self.int8)
+            else:
+                export_pair(self.name, self.out, self.hypothesizer, self.int8)
+        size = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
+        print(f"{self.out}: {size / 2**20:.1f} MiB", file=sys.stderr)

@@ -19,17 +19,17 @@ class Push:
     """Upload an inverter to the Hub, with a model card. `invert --inverter OWNER/NAME` and
     `load_inverter` then read it from there.
 
-    Who you are, the Hub's client knows: `hf auth login`, or HF_TOKEN.
+    Log in first, with `hf auth login` or HF_TOKEN.
     """
 
     run_dir: Positional[Annotated[Path, arg(metavar="RUN_DIR")]]
-    """A training run's folder, or any other inverter's. A README.md in it is its card."""
+    """A training run's folder, or any other inverter's. A README.md in it becomes the card."""
     name: Positional[Annotated[str, arg(metavar="OWNER/NAME")]]
-    """Of the repository: OWNER/NAME."""
+    """The repository, OWNER/NAME."""
     embedder: Annotated[str | None, arg(metavar="NAME")] = None
-    """What makes the vectors, where the inverter does not say."""
+    """What makes the vectors, if the inverter does not say."""
     private: bool = True
-    """Whether a repository that is made is seen by its owner alone."""
+    """Make a new repository private."""
 
     def run(self) -> None:
         if not self.run_dir.is_dir():
@@ -48,7 +48,7 @@ class Push:
             from nanov2t.load import load_inverter
             from nanov2t.models.push import push
 
-            # What cannot be read back is not uploaded.
+            # Loading it first proves that it can be read back.
             inverter = load_inverter(self.run_dir, embedder=self.embedder, device="cpu")
         info = inverter.embedder.info
         print(push(self.run_dir, self.name, info, inverter.max_tokens, self.private))

@@ -16,8 +16,7 @@ import torch
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
-from nanov2t.fast.numbers import search_dtype
-from nanov2t.fast.packed import packed
+from nanov2t.fast import packed, search_dtype
 
 TOKENS = 2048
 """Tokens of a batch of short texts whose hidden states are computed."""

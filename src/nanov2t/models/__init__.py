@@ -1,1 +1,1 @@
-"""The generators: vectors (and drafts) to text."""
+"""The networks that read vectors and the embedder's states."""

@@ -1,4 +1,4 @@
-"""Every beginning of a text, continued by a prefix language model at the same time."""
+"""All beginnings of a text, continued by a prefix language model at once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from nanov2t.models.trunk import Branches, attention_mask
 
 
 class Beginnings:
-    """Rows of a beginning of one text and the words that were written behind it. At first there is
-    a row for every beginning, from the empty one to the whole text, with nothing written.
+    """Rows of a beginning of one text and the words written after it. At first every beginning has
+    one row, from the empty one to the whole text.
 
     Args:
-        reading: the vector's.
-        ids: the text's, t tokens without special ones.
-        fluency: what the model made of it.
+        ids: the text's, without special tokens.
+        fluency: the text's.
 
     Attributes:
-        lengths: long [rows], tokens of each row's beginning.
-        written: long [rows, words], the words behind it.
-        odds: float32 [rows, words of the table], log probabilities of what comes next.
+        lengths: long [rows], tokens of each beginning.
+        written: long [rows, words], the words after it.
+        odds: float32 [rows, words of the table], log probabilities of the next word.
         total: float32 [rows], log probability of what was written.
     """
 
@@ -50,7 +49,7 @@ class Beginnings:
 
     @torch.inference_mode()
     def write(self, rows: Tensor, words: Tensor) -> None:
-        """Go on with some rows, long [m], each followed by a word, by its place in the table."""
+        """Keep some rows, long [m], and add to each a word, by its place in the table."""
         trunk = self.model.trunk
         for cache in self.caches:
             cache.select(rows)

@@ -1,14 +1,13 @@
-"""Generators on disk: config.json, model.safetensors and the tokenizer in one folder; float, or
-int8 to ship."""
+"""Networks on disk: config.json and model.safetensors in one folder, in float or int8."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import dacite
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,9 +15,6 @@ from torch import Tensor
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import replacing
-from nanov2t.models.config import GeneratorConfig
-from nanov2t.models.hub import locate
-from nanov2t.models.published import published_format, read_published, tokenizer_names
 
 SCALE = ".int8_scale"
 
@@ -30,13 +26,13 @@ def write_checkpoint(
     tokenizer: Any = None,
     int8: bool = False,
 ) -> None:
-    """Write a generator or another network whole or not at all.
+    """Write a network whole or not at all.
 
     Args:
         config: a dataclass.
         weights: every shared tensor once.
-        tokenizer: saved with it when given.
-        int8: round the matrices to 8 bits, a scale per row; a quarter of the size, for shipping.
+        tokenizer: saved beside it if given.
+        int8: round the matrices to 8 bits with a scale per row, a quarter of the size.
 
     Raises:
         UserError: the folder cannot be written.
@@ -52,29 +48,6 @@ def write_checkpoint(
             tokenizer.save_pretrained(folder)
 
 
-def read_checkpoint(path: str | Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """The config and the float32 weights of a generator, float or int8, ours or published by
-    others.
-
-    Args:
-        path: its folder, or its name on the Hub.
-
-    Raises:
-        UserError: the folder is missing, incomplete or damaged.
-    """
-    path = locate(path)
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path}: not a generator: config.json is missing")
-    try:
-        values = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if published_format(values):
-            return read_published(path, values)
-        config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
-    except (dacite.DaciteError, ValueError, OSError) as error:
-        raise UserError(f"{path}: damaged or not a generator: {first_line(error)}") from None
-    return config, read_weights(path)
-
-
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The float32 weights in a folder that :func:`write_checkpoint` wrote.
 
@@ -84,34 +57,31 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not (path / "model.safetensors").is_file():
         raise UserError(f"{path}: not a generator: model.safetensors is missing")
     try:
-        return _dequantize(load_file(path / "model.safetensors"))
+        weights = load_file(path / "model.safetensors")
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged or not a generator: {first_line(error)}") from None
+    return {
+        name: weight.float() * weights[name + SCALE][:, None]
+        if name + SCALE in weights
+        else weight.float()
+        for name, weight in weights.items()
+        if not name.endswith(SCALE)
+    }
 
 
-def load_tokenizer(path: str | Path) -> Any:
-    """The tokenizer saved beside a generator, or that of the T5 which a published generator without
-    one names.
+def check_weights(
+    expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path
+) -> None:
+    """Refuse weights that do not fit a network.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: one is missing, unknown or of another shape; `source` names where they are from.
     """
-    from transformers import AutoTokenizer
-
-    path = locate(path)
-    names, config = [str(path)], path / "config.json"
-    if config.is_file() and not any(
-        (path / name).is_file() for name in ("tokenizer.json", "spiece.model")
-    ):
-        values = json.loads(config.read_text(encoding="utf-8"))
-        names = tokenizer_names(path, values) if published_format(values) else names
-    reason = ""
-    for name in names:
-        try:
-            return AutoTokenizer.from_pretrained(name, local_files_only=Path(name).is_dir())
-        except (OSError, ValueError) as error:
-            reason = reason or first_line(error)
-    raise UserError(f"{path}: no tokenizer: {reason}")
+    wrong = sorted(set(expected) ^ set(weights)) or [
+        name for name in expected if expected[name].shape != weights[name].shape
+    ]
+    if wrong:
+        raise UserError(f"{source}: damaged: weight {wrong[0]} does not fit config.json")
 
 
 def _quantize(name: str, weight: Tensor) -> list[tuple[str, Tensor]]:
@@ -122,13 +92,3 @@ def _quantize(name: str, weight: Tensor) -> list[tuple[str, Tensor]]:
         (name, torch.round(weight.float() / scale[:, None]).to(torch.int8)),
         (name + SCALE, scale),
     ]
-
-
-def _dequantize(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: weight.float() * weights[name + SCALE][:, None]
-        if name + SCALE in weights
-        else weight.float()
-        for name, weight in weights.items()
-        if not name.endswith(SCALE)
-    }

@@ -1,13 +1,12 @@
-"""What is known of an embedder's states: the average of every word's, and how they scatter.
+"""The average state of every word of an embedder, and the scatter of the states.
 
-A mean-pooled vector is a sum of token states. With the average last state of every word, D, and the
-offset that a sentence gives all its states, o, what a draft misses can be read in words: with the
-target vector v, the draft's states h and their mean,
+A mean-pooled vector is a sum of token states. D is the average last state of every word, o the
+offset that a sentence adds to all its states, v the target vector, and h the T states of a draft:
 
     R = T (s v - mean(h)),   s = |mean(h)|,   wanted state at place i:  h_i + R - o
 
-and the word w whose D[w] lies nearest to the wanted state, in the metric of the scatter, is the
-likeliest to stand there. All words at all places cost one product.
+The word w whose D[w] is nearest to the wanted state, in the metric of the scatter, is the likeliest
+at that place. All words at all places cost one matrix product.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from nanov2t.core.files import replacing
 from nanov2t.embedders.base import EmbedderInfo
 
 ENOUGH = 5
-"""Times that a word must have been seen for its average to count."""
+"""Occurrences that a word needs for its average to count."""
 SHRINKAGE = 0.02
-"""Part of the mean variance that is added to every direction's before it is inverted."""
+"""Share of the mean variance added to every direction's before it is inverted."""
 
 
 @dataclass
@@ -39,11 +38,10 @@ class Dictionary:
     """The states of an embedder's vocabulary, made by :func:`study`.
 
     Attributes:
-        embedder: whose states these are.
-        states: float32 [vocabulary, hidden], the average last state of every word; of a word that
-            was hardly seen, what its embedding predicts.
-        whitening: float32 [hidden, hidden]; a state less its average and its sentence's offset,
-            times this, has unit variance in every direction.
+        states: float32 [vocabulary, hidden], the average last state of every word; for a rare word
+            what its embedding predicts.
+        whitening: float32 [hidden, hidden], gives states, less their word's average and their
+            sentence's offset, unit variance in every direction.
         words: long [known], the words that were seen, most frequent first.
         log_frequency: float32 [vocabulary], in nats.
     """
@@ -105,12 +103,10 @@ def study(
     """Average an embedder's states.
 
     Args:
-        info: the embedder.
-        embeddings: float [vocabulary, hidden], its input words, which stand in for those it hardly
-            saw.
+        embeddings: float [vocabulary, hidden], its input words, from which rare words' states are
+            predicted.
         batches: ids long [n, t], with special tokens and no padding, and their last states
-            [n, t, hidden]. Every eighth batch is kept out of the averages to measure what they
-            leave.
+            [n, t, hidden]. Every eighth batch is kept out of the averages, to measure the scatter.
     """
     vocabulary, hidden = embeddings.shape
     sums, counts = torch.zeros(vocabulary, hidden), torch.zeros(vocabulary)
@@ -134,7 +130,6 @@ def study(
 
 
 def _whitening(averages: Tensor, kept: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The whitening of what the averages and each sentence's offset leave of the states kept."""
     left = []
     for ids, states in kept:
         rest = states.float() - averages[ids]

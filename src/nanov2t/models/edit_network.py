@@ -1,21 +1,18 @@
-"""Draft to edits: a network that sees a draft, the embedder's states of it and what they lack.
+"""The edit network: scores every edit of a draft in one pass, at the cost of embedding it.
 
-A corrector that does not write the text anew: for every word of the draft it says whether to keep,
-replace or delete it, for every gap whether a word is missing, and which word (cf. Gu et al. 2019,
-"Levenshtein Transformer"); and for every word, which other one it should stand in front of, since
-a mean of states tells the words of a text sooner than their order. Copying, which a small writing
-corrector learns last, is its default; one pass scores every edit of a draft, at the cost of
-embedding it.
+For every word of the draft it scores keeping, replacing and deleting it, for every gap whether a
+word is missing, and which word (cf. Gu et al. 2019, "Levenshtein Transformer"); and for every word,
+which other one should follow it. It copies by default, which a small writing corrector learns last.
 
-It starts as the embedder (:class:`~nanov2t.models.trunk.Trunk`). Beside the draft's words it reads
-their true last states h, and what physics knows of the target: the residual R, the wanted state of
-every place h + R - o (:mod:`nanov2t.models.dictionary`), the words nearest to it, and what a
-deletion would gain. The nearness of a word to the wanted state is also a term of its logit.
+It starts as the embedder (:class:`~nanov2t.models.trunk.Trunk`). Besides the draft's words it reads
+their last states h, the residual R, the wanted state h + R - o of every place
+(:mod:`nanov2t.models.dictionary`), the words nearest to it, and what a deletion would gain. The
+nearness of a word to the wanted state is also a term of its logit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -29,14 +26,14 @@ from nanov2t.models.trunk import Trunk, TrunkConfig, attention_mask
 
 KEEP, REPLACE, DELETE = 0, 1, 2
 TARGET_TOKENS, DIFFERENCE_TOKENS, MISSING_TOKENS = 3, 2, 4
-"""Prefix positions: of the target vector, of its difference from the draft's, and the words that
-would be likeliest to be inserted."""
+"""Prefix positions: the target vector, its difference from the draft's, and the likeliest words to
+insert."""
 FOLLOWING = 96
-"""Numbers that tell which token follows which."""
+"""Dimensions in which followers are compared."""
 NEVER = -1e4
-"""Logit of what cannot be."""
+"""Logit of the impossible."""
 REACH = 6
-"""Tokens of the draft beyond which it does not matter how far apart two of them stand."""
+"""Tokens beyond which the distance of two tokens does not matter."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +47,26 @@ class EditConfig:
     max_tokens: int = 32
     """Longest text it was trained on."""
     kind: str = "edit_network"
-    """Tells config.json from those of other networks."""
 
 
 class Edits(NamedTuple):
-    """Log odds, in nats, of every edit of n drafts of t tokens (with their two special tokens)."""
+    """Log odds, in nats, of every edit of n drafts of t tokens, two special ones among them."""
 
     states: Tensor
     """[n, t, hidden]."""
     gaps: Tensor
-    """[n, t - 1, 2 hidden], of the places between tokens i and i + 1."""
+    """[n, t - 1, 2 hidden], between tokens i and i + 1."""
     findings: Findings
     action: Tensor
     """float32 [n, t, 3]: logits of KEEP, REPLACE and DELETE."""
     insertion: Tensor
     """float32 [n, t - 1, 2]: logits of no word missing and of a word missing."""
     order: Tensor
-    """float32 [n, t, t]: log probabilities, in each row, of the tokens that may follow a token."""
+    """float32 [n, t, t]: log probabilities of the tokens that may follow each token."""
 
 
 class EditNetwork(nn.Module):
-    """See the module. The dictionary is not part of its weights; it must be the one of training."""
+    """See the module. It needs the dictionary of its training, which is not saved with it."""
 
     def __init__(self, config: EditConfig):
         super().__init__()
@@ -98,7 +94,6 @@ class EditNetwork(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Start as the embedder that reads the draft, with small additions."""
         width = self.config.trunk.hidden
         for reader in (self.read_state, self.read_wanted, self.read_residual, self.read_product):
             nn.init.normal_(reader.weight, 0, 0.01)
@@ -110,8 +105,8 @@ class EditNetwork(nn.Module):
         return dict(self.state_dict())
 
     def read_dictionary(self, dictionary: Dictionary, dtype: torch.dtype | None = None) -> None:
-        """Take the dictionary that physics and the output words are read from, for products over
-        the vocabulary in `dtype`, by default that of the weights."""
+        """Take the dictionary; products over the vocabulary are made in `dtype`, by default that of
+        the weights."""
         trunk = self.config.trunk
         special = [trunk.cls, trunk.sep, trunk.pad]
         self.physics.read(dictionary, special, dtype or self.bias.dtype)
@@ -211,8 +206,8 @@ class EditNetwork(nn.Module):
 
 
 class WordHead(nn.Module):
-    """States of a place to what its word must be: in the embedder's input space and in that of its
-    states, and how far the wanted state is to be trusted."""
+    """The word wanted at a place, in the space of the embedder's input words and in that of its
+    states, and how far to trust the wanted state."""
 
     def __init__(self, wide: int, width: int):
         super().__init__()
@@ -231,7 +226,7 @@ class WordHead(nn.Module):
 
 
 class OrderHead(nn.Module):
-    """States of tokens to which of them should follow which."""
+    """Which token should follow which."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -252,21 +247,13 @@ class OrderHead(nn.Module):
         return order
 
 
-def start_edit_network(config: EditConfig, log_frequency: Tensor) -> EditNetwork:
-    """A new network whose output words start from half their log frequency, [vocabulary]."""
-    network = EditNetwork(replace(config))
-    network.bias.data.copy_(0.5 * log_frequency)
-    return network
-
-
 def _classifier(wide: int, width: int, start: list[float]) -> nn.Sequential:
-    """Two layers to one logit for each number in `start`, where the logits start."""
     last = nn.Linear(width, len(start))
     last.bias.data.copy_(torch.tensor(start))
     return nn.Sequential(nn.Linear(wide, width), nn.GELU(), last)
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Vectors [..., d] scaled to length sqrt(d), as layers like to read them."""
+    """Vectors [..., d] scaled to length sqrt(d)."""
     unit: Tensor = x / (x.norm(dim=-1, keepdim=True) + 1e-6) * x.shape[-1] ** 0.5
     return unit

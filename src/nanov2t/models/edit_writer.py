@@ -1,4 +1,4 @@
-"""Edits as corrections: lets searches that rewrite hypotheses use networks that edit them."""
+"""Edits in the form of corrections, for searches that rewrite hypotheses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drafts to scored edits: what searches use of an edit network, or of a dictionary alone."""
+"""Drafts to scored edits, by an edit network or by a dictionary alone."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
-from nanov2t.fast.numbers import search_dtype
-from nanov2t.fast.packed import packed
+from nanov2t.fast import packed, search_dtype
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork, Edits
 from nanov2t.models.edits import Edit, Kind, ScoredDraft
 from nanov2t.models.physics import Findings, Physics
 
 ROWS = {"cpu": 32, "cuda": 512}
-"""Drafts that are looked at together."""
+"""Drafts scored together."""
 WORDS = 24
 """Words considered at each place."""
 MOVED, DOUBT = 0.5, 3.0
-"""What a nat of the order is worth beside the log odds of other edits, and by how many nats a move
-is doubted: moves are many, and would crowd the others out."""
+"""Weight of a nat of the order against the log odds of other edits, and nats taken off every move:
+moves are many, and would crowd the other edits out."""
 
 
 class Editor(ABC):
-    """Scores the edits of drafts of one embedder, whose hidden states it reads."""
+    """Scores edits of drafts by the embedder's states of them."""
+
+    physics: Physics
 
     def __init__(self, embedder: Embedder):
         self.embedder = embedder
         self.device = embedder.model.device
         self.rows = ROWS.get(self.device.type, ROWS["cpu"])
         self.longest = embedder.max_tokens
-        """Tokens, special ones among them, of the longest draft that it can read."""
+        """Tokens of the longest draft it can read, with special ones."""
 
     @torch.inference_mode()
     def score(
         self, targets: Sequence[np.ndarray], drafts: Sequence[str], count: int
     ) -> list[ScoredDraft]:
-        """The `count` likeliest edits of each draft, given its target, float32 [dim]; none of
-        drafts that are too long. Drafts of one length are looked at together, so that nothing is
-        padded and what is found of a draft does not depend on the others."""
+        """The `count` likeliest edits of each draft, given its target, float32 [dim]; none if it is
+        too long. Only drafts of one length share a batch, so scores do not depend on the others."""
         scored = [ScoredDraft((), [], np.zeros(0, np.float32))] * len(drafts)
         for places, ids, states in self.embedder.states_by_length(drafts):
             found = self.score_states([targets[i] for i in places], ids, states, count)
@@ -57,8 +57,8 @@ class Editor(ABC):
     def score_states(
         self, targets: Sequence[np.ndarray], ids: Tensor, states: Tensor, count: int
     ) -> Iterator[ScoredDraft]:
-        """The same of drafts of one length, ids long [n, t] with special tokens, whose states
-        [n, t, hidden] are known."""
+        """The same for drafts of one length: ids long [n, t] with special tokens, and their states
+        [n, t, hidden]."""
         if ids.shape[1] > self.longest:
             return
         for start in range(0, len(ids), self.rows):
@@ -67,14 +67,15 @@ class Editor(ABC):
             yield from self._score(goal, ids[part], states[part], count)
 
     @property
-    @abstractmethod
     def frequent_words(self) -> list[int]:
         """Token ids, most frequent first."""
+        words: list[int] = self.physics.words.tolist()
+        return words
 
     @property
-    @abstractmethod
     def word_states(self) -> Tensor:
         """The dictionary's average states, float32 [vocabulary, hidden]."""
+        return self.physics.states
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids of texts, without special tokens."""
@@ -88,8 +89,7 @@ class Editor(ABC):
     def _score(
         self, targets: Tensor, ids: Tensor, states: Tensor, count: int
     ) -> Iterator[ScoredDraft]:
-        """Of drafts of one length: targets [n, dim], ids [n, t] with special tokens, and states
-        [n, t, hidden]."""
+        """Takes targets [n, dim], ids [n, t] with special tokens, and states [n, t, hidden]."""
 
 
 class NetworkEditor(Editor):
@@ -100,16 +100,8 @@ class NetworkEditor(Editor):
         copied = copy.deepcopy(network).to(self.device, search_dtype(self.device))
         copied.read_dictionary(dictionary)  # physics stays in float32
         self.network = packed(copied)
+        self.physics = self.network.physics
         self.longest = min(self.longest, network.config.trunk.positions)
-
-    @property
-    def frequent_words(self) -> list[int]:
-        words: list[int] = self.network.physics.words.tolist()
-        return words
-
-    @property
-    def word_states(self) -> Tensor:
-        return self.network.physics.states
 
     def _score(
         self, targets: Tensor, ids: Tensor, states: Tensor, count: int
@@ -152,8 +144,7 @@ class NetworkEditor(Editor):
 
 
 def _moves(order: Tensor) -> Tensor:
-    """Log odds [n, t - 1, t - 2] of moving each word to each gap, by what would follow what: order
-    is [n, t, t]."""
+    """Log odds [n, t - 1, t - 2] of moving each word to each gap, by the order [n, t, t]."""
     own = order.diagonal(1, 1, 2)  # of what follows each token now
     apart = order.diagonal(2, 1, 2) - own[:, :-1] - own[:, 1:]  # where the word is taken away
     gains = order[:, :-1, 1:-1] + order[:, 1:-1, 1:].mT - own[..., None] + apart[:, None]
@@ -161,8 +152,8 @@ def _moves(order: Tensor) -> Tensor:
 
 
 class DictionaryEditor(Editor):
-    """Scores by an embedder's dictionary alone: by how far an edit closes the gap between the
-    draft's states and the target's, and by how frequent its words are."""
+    """Scores by how far an edit closes the gap between the draft's states and the target's, and by
+    how frequent its words are."""
 
     def __init__(self, dictionary: Dictionary, embedder: Embedder):
         super().__init__(embedder)
@@ -170,15 +161,6 @@ class DictionaryEditor(Editor):
         self.physics = Physics(*dictionary.states.shape).to(self.device)
         self.physics.read(dictionary, tokenizer.all_special_ids, search_dtype(self.device))
         self.log_frequency = dictionary.log_frequency.to(self.device)
-
-    @property
-    def frequent_words(self) -> list[int]:
-        words: list[int] = self.physics.words.tolist()
-        return words
-
-    @property
-    def word_states(self) -> Tensor:
-        return self.physics.states
 
     def _score(
         self, targets: Tensor, ids: Tensor, states: Tensor, count: int
@@ -205,7 +187,7 @@ class DictionaryEditor(Editor):
 
 @dataclass(frozen=True)
 class Odds:
-    """Log odds of the edits of n drafts of m words: see the methods above."""
+    """Log odds of the edits of n drafts of m words."""
 
     replaced: Tensor
     """[n, m, WORDS]."""
@@ -214,7 +196,7 @@ class Odds:
     """[n, m + 1, WORDS]."""
     insertions: Tensor
     moved: Tensor
-    """[n, m + 1, m], of each of the draft's words to each gap."""
+    """[n, m + 1, m], of each word to each gap."""
     deleted: Tensor
     """[n, m]."""
 

@@ -1,4 +1,4 @@
-"""Edits of a draft: scored, made, and made together."""
+"""Edits of a draft."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 
 
 class Kind(IntEnum):
-    """What an edit does to a draft."""
-
     REPLACE = 0
     INSERT = 1
     DELETE = 2
@@ -24,9 +22,9 @@ class Edit:
 
     kind: Kind
     place: int
-    """Index of the token replaced, deleted or moved, or before which the new one is inserted."""
+    """Index of the token that is replaced, deleted or moved, or before which one is inserted."""
     word: int
-    """Id of the new token; of a move, the index of the token before which the word goes."""
+    """Id of the new token; for a move, the index of the token before which the word goes."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,10 @@ class ScoredDraft:
     ids: tuple[int, ...]
     edits: list[Edit]
     odds: np.ndarray
-    """float32 [edits], log odds of each edit against leaving its place as it is, in nats."""
+    """float32 [edits], log odds of each edit against no edit, in nats."""
     order: np.ndarray | None = None
-    """float32 [tokens + 2, tokens + 2], log probability of each token, special ones among them, to
-    follow each other one; None where nothing is known of it."""
+    """float32 [tokens + 2, tokens + 2], log probability of each token, special ones included, to
+    follow each other one; None if unknown."""
 
 
 def apply(ids: Sequence[int], edits: Sequence[Edit]) -> list[int]:
@@ -71,6 +69,5 @@ def conflict(a: Edit, b: Edit) -> bool:
 
 
 def exchanged(ids: tuple[int, ...], i: int, j: int, k: int, m: int) -> tuple[int, ...]:
-    """The tokens with those from i to j and those from k to m, which stand behind them, in each
-    other's place."""
+    """The tokens with the spans i to j and k to m exchanged; i <= j <= k <= m."""
     return (*ids[:i], *ids[k:m], *ids[j:k], *ids[i:j], *ids[m:])

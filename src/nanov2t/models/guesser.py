@@ -9,19 +9,18 @@ import torch
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
-from nanov2t.fast.numbers import search_dtype
-from nanov2t.fast.packed import packed
+from nanov2t.fast import packed, search_dtype
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.models.reading import Reading
 
 ROOM = 4
-"""Tokens that a guess may be longer than the texts that the model was trained on."""
+"""Tokens by which a guess may exceed the texts that the model was trained on."""
 KEPT = 8
-"""Targets whose readings are kept: as many as searches that take turns."""
+"""Readings kept: as many as searches that take turns."""
 
 
 class Guesser:
-    """A model in the number format and the layout that its device multiplies fastest."""
+    """A packed copy of a model in its device's fastest number format."""
 
     def __init__(self, model: PrefixLM, embedder: Embedder):
         self.embedder, self.device = embedder, embedder.model.device
@@ -32,13 +31,13 @@ class Guesser:
 
     def hypothesize(self, target: np.ndarray, count: int, longest: int | None = None) -> list[str]:
         """The `count` likeliest texts of a target, float32 [dim], best first, of at most `longest`
-        tokens. One target at a time: no guess depends on what else is searched."""
+        tokens. One target at a time, so that no guess depends on other targets."""
         vector = torch.from_numpy(target.astype(np.float32))[None].to(self.device)
         [guesses] = self.model.generate(vector, count, min(longest or self.limit, self.limit))
         return decode_texts(guesses, self.embedder.tokenizer, self.embedder)
 
     def read(self, target: np.ndarray) -> Reading:
-        """What the model makes of a target, float32 [dim]; those of the last KEPT are kept."""
+        """The reading of a target, float32 [dim]; the last KEPT are cached."""
         key = target.tobytes()
         reading = self._readings.pop(key, None)
         if reading is None:

@@ -15,17 +15,18 @@ FILES = (
     "spiece.model",
 )
 PARTS = ("hypothesizer/", "corrector/")
-"""The subfolders of a pair."""
+"""Subfolders with the networks of an inverter."""
 DICTIONARY = ["dictionary/config.json", "dictionary/dictionary.safetensors"]
-"""Of an inverter that looks inside its embedder."""
+"""Files of the dictionary of an inverter that reads its embedder's states."""
 WEIGHTS, PICKLED = "model*.safetensors", "pytorch_model*.bin"
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a model: itself, or the Hub client's copy of the repository `owner/name`,
-    downloaded if need be (its settings, such as HF_HUB_OFFLINE, hold). Only the config, the
-    tokenizer and the weights are fetched. A name that is no repository's is returned as it is, also
-    where there is no such folder.
+    """The folder of a model: itself, or the Hub client's copy of the repository `owner/name`.
+
+    The client downloads it if need be, unless HF_HUB_OFFLINE is set, and fetches only the config,
+    the tokenizer and the weights. Any other name is returned as it is, whether or not such a folder
+    exists.
 
     Raises:
         UserError: there is neither such a folder nor such a repository.
@@ -37,7 +38,7 @@ def locate(name: str | Path) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     def fetch(*files: str) -> Path:
-        # What else a repository has in subfolders is checkpoints of the training.
+        # Other subfolders of a repository hold checkpoints of its training.
         patterns = [part + file for part in ("", *PARTS) for file in files] + DICTIONARY
         return Path(snapshot_download(str(name), allow_patterns=patterns))
 
@@ -51,3 +52,12 @@ def locate(name: str | Path) -> Path:
     except (OSError, ValueError) as error:  # the Hub client's errors are of these two kinds
         reason = f"the Hub says: {first_line(error)}"
     raise UserError(f"{name}: no folder of that name, and {reason}")
+
+
+def network_folder(folder: Path, part: str = "") -> Path:
+    """The network's own folder in a folder that a user named: an inverter (its `part`), a training
+    run (its best model), or the network itself."""
+    for inner in filter(None, (part, "model")):
+        if (folder / inner).is_dir():
+            return folder / inner
+    return folder

@@ -1,5 +1,5 @@
-"""Networks that start from an embedder, on disk: config.json and model.safetensors; the embedder's
-words and its dictionary, which they read, are not among their weights."""
+"""The engine's networks on disk. The embedder's words and its dictionary, which they read, are not
+among their weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import dacite
-from torch import nn
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import Embedder
-from nanov2t.models.checkpoint import read_weights, write_checkpoint
+from nanov2t.models.checkpoint import check_weights, read_weights, write_checkpoint
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditConfig, EditNetwork
 from nanov2t.models.prefix_lm import PrefixConfig, PrefixLM
@@ -21,7 +20,7 @@ KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "prefix_lm": (PrefixConfig, PrefixLM),
     "edit_network": (EditConfig, EditNetwork),
 }
-"""Their configs and classes by the `kind` in config.json."""
+"""Configs and classes by the `kind` in config.json."""
 
 Network = PrefixLM | EditNetwork
 
@@ -37,7 +36,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def save_network(network: Network, path: str | Path, int8: bool = False) -> None:
-    """Write a network whole or not at all; with `int8` its matrices in 8 bits, to ship.
+    """Write a network whole or not at all; `int8` rounds its matrices to 8 bits.
 
     Raises:
         UserError: the folder cannot be written.
@@ -59,7 +58,7 @@ def load_network(path: Path, embedder: Embedder, dictionary: Dictionary) -> Netw
 
 
 def read_network(path: Path) -> Network:
-    """The same without the embedder's words and its dictionary: its own weights alone."""
+    """As :func:`load_network`, but without the embedder's words and its dictionary."""
     kind = kind_of(path)
     if kind is None:
         raise UserError(f"{path}: not a network: config.json is missing or of another kind")
@@ -70,20 +69,7 @@ def read_network(path: Path) -> Network:
     except (dacite.DaciteError, ValueError) as error:
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
     network: Network = network_class(config)
-    fill(network, read_weights(path), path)
-    return network
-
-
-def fill(network: nn.Module, weights: dict[str, Any], path: Path) -> None:
-    """Put weights into a network.
-
-    Raises:
-        UserError: a weight is missing, unknown or of another shape; `path` names their source.
-    """
-    expected = network.state_dict()
-    wrong = sorted(set(expected) ^ set(weights)) or [
-        name for name in expected if expected[name].shape != weights[name].shape
-    ]
-    if wrong:
-        raise UserError(f"{path}: damaged: weight {wrong[0]} does not fit config.json")
+    weights = read_weights(path)
+    check_weights(network.state_dict(), weights, path)
     network.load_state_dict(weights)
+    return network

@@ -1,4 +1,4 @@
-"""What a dictionary says of a draft and its target: see :mod:`nanov2t.models.dictionary`."""
+"""What a draft lacks of its target, by a dictionary: see :mod:`nanov2t.models.dictionary`."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from torch.nn import functional as F
 from nanov2t.models.dictionary import Dictionary
 
 CANDIDATES = 12_000
-"""Most frequent words among which the nearest to a wanted state are looked for."""
+"""Most frequent words, among which the nearest to a wanted state are found."""
 NEAREST = 8
-"""Of them, how many are found for a place, where the caller does not say."""
+"""How many are found for a place by default."""
 FEATURES = 8
 
 
 class Findings(NamedTuple):
-    """What the states of n drafts of t tokens say of their targets, float32. States are whitened
-    and without their sentence's offset, as dictionary entries are; gains are log likelihoods in
-    nats, tempered by the precision."""
+    """What n drafts of t tokens lack of their targets, float32. States are whitened and without
+    their sentence's offset, like dictionary entries; gains are log likelihoods in nats, times the
+    precision."""
 
     wanted: Tensor
-    """[n, t, d], the entry that each place would have to hold."""
+    """[n, t, d], the entry wanted at each place."""
     missing: Tensor
-    """[n, d], the entry that an inserted word would have to have."""
+    """[n, d], the entry wanted of an inserted word."""
     residual: Tensor
     """[n, d]."""
     precision: Tensor
-    """[n], 1 / (1 + mean square of the residual): what is wrong elsewhere is noise here."""
+    """[n], 1 / (1 + mean square of the residual): errors elsewhere are noise here."""
     own: Tensor
     """[n, t, d], the entries of the draft's words."""
     nearest: Tensor
-    """long [n, t, k], the words nearest to what is wanted, nearest first."""
+    """long [n, t, k], the words nearest to the wanted entries, nearest first."""
     share: Tensor
     """[n, t, k], their likelihoods as shares of one."""
     gains: Tensor
-    """[n, t, k], of putting them there."""
+    """[n, t, k], of replacing with them."""
     inserted: Tensor
-    """long [n, k], the words nearest to what is missing."""
+    """long [n, k], the words nearest to the missing entry."""
     insertion_gains: Tensor
     """[n, k]."""
     keep_gains: Tensor
@@ -48,7 +48,7 @@ class Findings(NamedTuple):
     """[n, t]."""
 
     def features(self) -> Tensor:
-        """[n, t, FEATURES], the gains in a range that a network likes to read."""
+        """[n, t, FEATURES], the gains scaled for a network."""
         n, t = self.keep_gains.shape
         best = self.gains[..., 0]
         columns = [
@@ -65,7 +65,7 @@ class Findings(NamedTuple):
 
 
 class Physics(nn.Module):
-    """A dictionary, laid out for finding what drafts lack. It has no weights to train or save."""
+    """A dictionary as a module without weights."""
 
     states: Tensor
     entries: Tensor
@@ -85,8 +85,8 @@ class Physics(nn.Module):
 
     @torch.no_grad()
     def read(self, dictionary: Dictionary, special: list[int], dtype: torch.dtype) -> None:
-        """Take a dictionary; products over the vocabulary are made in `dtype`, all else in
-        float32. The ids of `special` tokens are never found."""
+        """Take a dictionary. Products over the vocabulary are made in `dtype`, all else in float32;
+        the `special` ids are never found."""
         device = self.states.device
         entries = dictionary.states @ dictionary.whitening
         words = dictionary.words[~torch.isin(dictionary.words, torch.tensor(special))]
@@ -102,7 +102,7 @@ class Physics(nn.Module):
     def forward(
         self, targets: Tensor, ids: Tensor, states: Tensor, mask: Tensor, count: int = NEAREST
     ) -> Findings:
-        """Look at n drafts.
+        """Compare n drafts with their targets.
 
         Args:
             targets: float32 [n, dim], unit vectors of the texts.
@@ -150,7 +150,7 @@ class Physics(nn.Module):
         return states @ self.whitening
 
     def _nearest(self, wanted: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Log likelihoods (up to a constant of the row), float32, and ids of the words nearest to
+        """Log likelihoods, float32, up to a constant of the row, and ids of the words nearest to
         wanted entries [..., d]: [..., count]."""
         likelihood = F.linear(wanted.to(self._near.dtype), self._near) - self._near_squares
         best, places = likelihood.topk(count, -1)

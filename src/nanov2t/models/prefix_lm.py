@@ -1,12 +1,12 @@
-"""Vector to first guesses: a prefix language model that starts as the embedder.
+"""The prefix language model: vector to text.
 
-Pseudo-tokens of the vector stand before the text and are seen by all of it; the text is causal
-(the mask of Dong et al. 2019, "Unified Language Model Pre-training", section 2.3). With an
-embedder's weights to start from, minutes teach it what a transformer from scratch needs hours for.
+Pseudo-tokens of the vector stand before the text, which is causal (Dong et al. 2019, "Unified
+Language Model Pre-training", section 2.3). It starts as the embedder, so minutes teach it what a
+transformer from scratch needs hours for.
 
-What the vector says of the words alone, wherever they stand, is a lexical guess of its own, added
-at every step. A word that was written gets no more of it (coverage): the vector says that it is
-there, not that it is there twice.
+A lexical guess of which words the text holds, made from the vector alone, is added to the logits of
+every step. Words that were written get no more of it (coverage): the vector says that they occur,
+not that they occur twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nanov2t.models.trunk import Cache, Trunk, TrunkConfig, attention_mask
 PREFIX = 8
 """Pseudo-tokens of the vector."""
 ENOUGH = 0.75
-"""Share of the beams that must have ended; the others are cut off where they are."""
+"""Share of the beams that must have ended; the others are then cut off."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,11 @@ class PrefixConfig:
     max_tokens: int = 32
     """Longest text it was trained on."""
     kind: str = "prefix_lm"
-    """Tells config.json from those of other networks."""
 
 
 class PrefixLM(nn.Module):
-    """See the module. Words are the embedder's, the dictionary's entries a second table of them;
-    neither is part of its weights."""
+    """See the module. The embedder's words and the dictionary's entries are not part of its
+    weights."""
 
     entries: Tensor
 
@@ -79,8 +78,8 @@ class PrefixLM(nn.Module):
         self.entries = (entries / entries.norm(dim=1).mean()).to(self.bias)  # as long as words
 
     def guess(self, targets: Tensor, words: Tensor | None = None) -> Tensor:
-        """What the vectors [n, dim] say of the words: log odds, float32 [n, words or vocabulary];
-        zero for special tokens."""
+        """The lexical guess of vectors [n, dim]: log odds, float32 [n, words or vocabulary], zero
+        for special tokens."""
         trunk = self.config.trunk
         odds: Tensor = self.lexical(targets, self.trunk.words, self.entries, words).float()
         special = torch.tensor([trunk.cls, trunk.sep, trunk.pad], device=odds.device)
@@ -95,8 +94,8 @@ class PrefixLM(nn.Module):
         return tokens
 
     def hidden(self, targets: Tensor, written: Tensor) -> Tensor:
-        """States [n, t, hidden] after each of the ids `written`, long [n, t], the first of which is
-        the opening token."""
+        """States [n, t, hidden] after each of the ids `written`, long [n, t], the opening token
+        first."""
         t = written.shape[1]
         x = torch.cat([self.embed_prefix(targets), self.trunk.embed(written)], 1)
         seen = torch.ones(PREFIX + t, PREFIX + t, dtype=torch.bool, device=x.device).tril()
@@ -112,10 +111,33 @@ class PrefixLM(nn.Module):
     def score_words(
         self, states: Tensor, embeddings: Tensor, entries: Tensor, bias: Tensor
     ) -> Tensor:
-        """As :meth:`logits`, of m words: their rows of the tables, [m, hidden] and [m]."""
+        """As :meth:`logits`, of m words given by their rows, [m, hidden] and [m]."""
         language = self.next_norm(F.gelu(self.next(states)))
         logits = F.linear(language * self.scale, embeddings, bias)
         return logits + F.linear(self.next_entry(states), entries)
+
+    def step(
+        self,
+        last: Tensor,
+        place: int,
+        caches: Sequence[Cache],
+        guess: Tensor,
+        tables: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """One step of every decoding loop: logits, float32 [n, words], of the words that follow the
+        ids `last`, long [n], which stand at a place of their texts. No text is empty.
+
+        Args:
+            guess: float32 [n, words], the lexical guess, zero for words that were written.
+            tables: embeddings, entries and bias of the words, of which the first then closes a
+                text; by default the whole vocabulary's.
+        """
+        x = self.trunk(self.trunk.embed(last[:, None], place), None, caches)[:, 0]
+        logits = self.score_words(x, *(tables or (self.trunk.words, self.entries, self.bias)))
+        logits = logits.float() + guess
+        if place == 0:
+            logits[:, 0 if tables else self.config.trunk.sep] = -torch.inf
+        return logits
 
     @torch.inference_mode()
     def generate(self, targets: Tensor, beams: int, max_tokens: int) -> list[list[list[int]]]:
@@ -134,13 +156,10 @@ class PrefixLM(nn.Module):
         scores[:, 0] = 0  # the beams of an input are equal until they have written a word
         ended = torch.zeros(n * beams, dtype=torch.bool, device=targets.device)
         for step in range(max_tokens + 1):
-            x = self.trunk(self.trunk.embed(ids[:, -1:], step), None, caches)
-            logits = self.logits(x)[:, 0].float() + guess
-            if step == 0:
-                logits[:, trunk.sep] = -torch.inf
+            logits = self.step(ids[:, -1], step, caches, guess)
             best, words = logits.topk(beams + 1, -1)
             gained = best - logits.logsumexp(-1, keepdim=True)
-            if step == max_tokens:  # no room but for the closing token
+            if step == max_tokens:  # only the closing token fits
                 words[:, 0], gained[:, 1:] = trunk.sep, -torch.inf
                 gained[:, 0] = 0
             gained[ended], words[ended, 0] = -torch.inf, trunk.pad
@@ -159,13 +178,6 @@ class PrefixLM(nn.Module):
                 break
         texts = [text_of(row, trunk) for row in ids[:, 1:].tolist()]
         return [texts[i : i + beams] for i in range(0, len(texts), beams)]
-
-
-def start_prefix_lm(config: PrefixConfig, log_frequency: Tensor) -> PrefixLM:
-    """A new model whose output words start from half their log frequency, [vocabulary]."""
-    model = PrefixLM(config)
-    model.bias.data.copy_(0.5 * log_frequency)
-    return model
 
 
 class LexicalGuess(nn.Module):
@@ -195,8 +207,8 @@ class LexicalGuess(nn.Module):
 
 
 def cover(logits: Tensor, guess: Tensor, written: Tensor) -> Tensor:
-    """Add the guess [n, words] to logits [n, t, words] of each step, but not for the words that
-    were written before, long [n, t]."""
+    """Add the guess [n, words] to logits [n, t, words] of each step, except for words written
+    before, long [n, t]."""
     t = written.shape[1]
     until = torch.ones(t, t, dtype=torch.bool, device=written.device).tril()
     earlier = until.tril(-1)

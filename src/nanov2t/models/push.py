@@ -1,4 +1,4 @@
-"""An inverter's folder to a repository on the Hub, with a card that says what it is."""
+"""Upload an inverter to a repository on the Hub, with a model card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import EmbedderInfo
-from nanov2t.models.hub import DICTIONARY, FILES, PARTS, WEIGHTS
+from nanov2t.models.hub import DICTIONARY, FILES, PARTS, WEIGHTS, network_folder
 
 CARD = """# {name}
 
@@ -35,18 +35,18 @@ def push(folder: Path, name: str, info: EmbedderInfo, max_tokens: int, private: 
     """Upload an inverter, and a README.md unless it has its own; returns its address.
 
     Args:
-        folder: of a training run, of a generator, or with the parts of an inverter.
-        name: of the repository, OWNER/NAME; it is made if there is none.
-        info: of the embedder that it inverts.
-        max_tokens: of the longest text that it writes.
-        private: whether a new repository is seen by its owner alone.
+        folder: a training run's, a generator's, or an inverter's.
+        name: the repository, OWNER/NAME; created if it does not exist.
+        info: the embedder whose vectors it reads.
+        max_tokens: the longest text that it writes.
+        private: whether a new repository is private.
 
     Raises:
         UserError: the Hub refuses, or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    model = folder / "model" if (folder / "model").is_dir() else folder
+    model = network_folder(folder)
     patterns = [part + file for part in ("", *PARTS) for file in (*FILES, WEIGHTS)] + DICTIONARY
     files = sorted({path for pattern in patterns for path in model.glob(pattern)})
     added = [CommitOperationAdd(str(path.relative_to(model)), path) for path in files]
@@ -90,7 +90,6 @@ def card(folder: Path, name: str, info: EmbedderInfo, max_tokens: int) -> str:
 
 
 def _best(folder: Path) -> dict[str, float]:
-    """The dev figures of a training run's best model, by metrics.jsonl; none without one."""
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""What a prefix language model makes of one vector: texts drawn, and how likely they are."""
+"""A prefix language model that has read one vector: draws texts and scores them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nanov2t.models.prefix_lm import PREFIX, PrefixLM, cover, text_of
 from nanov2t.models.trunk import Branches, Cache, attention_mask
 
 WORDS = 4096
-"""Likeliest words of a vector, among which its text is looked for. They hold 97 % of the words of
-crops of 16 tokens and cost a seventh of the vocabulary; the others enter by edits."""
+"""Likeliest words of a vector, which texts are drawn from. They hold 97 % of the words of crops of
+16 tokens at a seventh of the vocabulary's cost; edits bring in the others."""
 CHOICES = 16
-"""Likeliest words of a step that are drawn from."""
+"""Likeliest words of a step, one of which is drawn."""
 ROWS = 64
-"""Texts that are read at a time."""
+"""Texts read at a time."""
 UNREADABLE = -10.0
-"""Nats a token of a text that is too long for the model."""
+"""Nats a token of texts that are too long for the model."""
 
 
 class Table(NamedTuple):
@@ -29,24 +29,24 @@ class Table(NamedTuple):
     words: Tensor
     """long [m]"""
     places: Tensor
-    """long [vocabulary]: where a word stands in the table; 0 for all that are not in it."""
+    """long [vocabulary]: where a word stands in the table; 0 if it does not."""
     embeddings: Tensor
-    """[m, hidden], and of the same shape their dictionary entries."""
+    """[m, hidden], as the dictionary entries below."""
     entries: Tensor
     bias: Tensor
     guess: Tensor
-    """float32 [m], log odds that the vector gives each word."""
+    """float32 [m], the lexical guess."""
 
 
 class Fluency(NamedTuple):
-    """What a model made of a text of t tokens."""
+    """How a text of t tokens reads."""
 
     chosen: Tensor
     """float32 [t + 1], log probabilities of its tokens and of its end, in nats."""
     states: Tensor
     """[t + 1, hidden], of the model after each beginning of the text."""
     total: Tensor
-    """float32 [t + 1], by which the words' odds after each beginning are divided, as a log."""
+    """float32 [t + 1], the log of the sum of all words' odds after each beginning."""
 
 
 class Reading:
@@ -71,7 +71,7 @@ class Reading:
         model.trunk(model.embed_prefix(self.target), None, self._prefix)
 
     def table(self, texts: Sequence[Sequence[int]]) -> Table:
-        """The words that end a text, the likeliest ones and those of some texts."""
+        """The closing token, the likeliest words, and those of some texts."""
         used = torch.tensor([word for text in texts for word in text], dtype=torch.long)
         used = used.to(self.words.device).unique()
         kept = self._table
@@ -85,7 +85,6 @@ class Reading:
         return Table(torch.cat([kept.words, words]), places, *joined)
 
     def _rows(self, words: Tensor) -> Table:
-        """The table of some words."""
         places = torch.zeros_like(self.guess, dtype=torch.long)
         places[words] = torch.arange(len(words), device=words.device)
         model = self.model
@@ -93,12 +92,12 @@ class Reading:
         return Table(words, places, *(table[words] for table in tables))
 
     def caches(self) -> list[Branches]:
-        """The vector's pseudo-tokens, behind which any number of texts begin."""
+        """Caches of the vector's pseudo-tokens, for any number of texts."""
         return [Branches(cache) for cache in self._prefix]
 
     @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[int]]) -> list[Fluency]:
-        """How texts of one length, without special tokens, read."""
+        """The fluency of texts of one length, without special tokens."""
         model, trunk, device = self.model, self.model.config.trunk, self.words.device
         length = len(texts[0])
         if length + 1 > trunk.positions:
@@ -128,7 +127,7 @@ class Reading:
         self, texts: Sequence[tuple[Sequence[int], Fluency]], words: Tensor
     ) -> list[Tensor]:
         """Log probabilities, float32 [tokens + 1, words] a text, of words, long, after each of its
-        beginnings, the empty one among them."""
+        beginnings."""
         model = self.model
         tables = (model.trunk.words, model.entries, model.bias, self.guess)
         embeddings, entries, bias, guess = (table[words] for table in tables)
@@ -147,9 +146,8 @@ class Reading:
         """Texts, as ids without special tokens.
 
         Args:
-            noise: float32 [n, steps, CHOICES], added to the log probabilities of the likeliest
-                words of each step; Gumbel noise draws from the model. No text is longer than
-                `steps`.
+            noise: float32 [n, steps, CHOICES], added to the logits of the likeliest words; Gumbel
+                noise draws from the model. No text is longer than `steps`.
         """
         model, trunk, device = self.model, self.model.config.trunk, self.words.device
         n, steps, _ = noise.shape
@@ -157,11 +155,8 @@ class Reading:
         guess = table.guess.repeat(n, 1)
         ids = torch.full((n, 1), trunk.cls, device=device)
         for step in range(steps):
-            x = model.trunk(model.trunk.embed(ids[:, -1:], step), None, caches)[:, 0]
-            logits = model.score_words(x, table.embeddings, table.entries, table.bias)
-            logits = logits.float() + guess
-            if step == 0:
-                logits[:, 0] = -torch.inf  # no text is empty
+            tables = table.embeddings, table.entries, table.bias
+            logits = model.step(ids[:, -1], step, caches, guess, tables)
             best, words = logits.topk(CHOICES, -1)
             chosen = words.gather(1, (best + noise[:, step]).argmax(-1, keepdim=True))
             ids = torch.cat([ids, table.words[chosen]], 1)

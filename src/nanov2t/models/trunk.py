@@ -1,9 +1,8 @@
 """Transformer layers that start as those of a BERT-like embedder.
 
-The networks that look inside an embedder (:mod:`nanov2t.models.prefix_lm`,
-:mod:`nanov2t.models.edit_network`) read its vocabulary and begin with its weights: what took others
-days of training is there from the first step. The word embeddings stay the embedder's own, frozen:
-neither trained, which would be most of a step on a CPU, nor saved.
+The prefix language model and the edit network read the embedder's vocabulary and begin with its
+weights. The word embeddings stay the embedder's own: they are neither trained, which would be most
+of a step on a CPU, nor saved.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 
 MASKED = -30000.0
-"""Added to the logits of masked attention; representable in bfloat16 and float16."""
+"""Added to masked logits; representable in bfloat16 and float16."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,8 @@ class TrunkConfig:
 
 
 class Layer(nn.Module):
-    """One post-norm transformer layer (Devlin et al. 2019) that can keep keys and values.
-
-    Attention is two products and a softmax: on CPUs the backward pass of PyTorch's fused attention
-    costs three times as much.
-    """
+    """One post-norm transformer layer (Devlin et al. 2019). Attention is written out because on
+    CPUs the backward pass of PyTorch's fused attention costs three times as much."""
 
     def __init__(self, config: TrunkConfig):
         super().__init__()
@@ -58,8 +54,8 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=config.eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None = None) -> Tensor:
-        """States [n, t, hidden]; `mask` is added to the attention's logits, [n or 1, 1, t or 1,
-        keys]. With a cache the keys are those of all calls so far."""
+        """States [n, t, hidden] to the same. `mask` [n or 1, 1, t or 1, keys] is added to the
+        logits; with a cache the keys are those of all calls so far."""
         n, t, width = x.shape
         # [3, n, heads, t, width / heads]
         query, key, value = self.qkv(x).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
@@ -72,7 +68,7 @@ class Layer(nn.Module):
 
 
 class Cache:
-    """Keys and values of the positions that a layer has seen, [n, heads, t, width]."""
+    """Keys and values of a layer so far, [n, heads, t, width]."""
 
     def __init__(self) -> None:
         self.key: Tensor | None = None
@@ -85,8 +81,8 @@ class Cache:
         return key, value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """What scaled queries [n, heads, t, width] make of all keys and values so far, once the
-        new ones, [n, heads, t, width], were added: [n, heads, t, width]."""
+        """Add keys and values, then attend to all of them with scaled queries; all are [n, heads,
+        t, width]."""
         key, value = self.extend(key, value)
         logits = query @ key.transpose(-1, -2)
         if mask is not None:
@@ -101,8 +97,8 @@ class Cache:
 
 
 class Branches(Cache):
-    """A cache whose rows all begin alike: the keys and values of their beginning, [1, heads, s,
-    width], are kept once, and are no further rows of a product."""
+    """A cache whose rows share a beginning, whose keys and values [1, heads, s, width] are kept
+    once."""
 
     def __init__(self, begun: Cache):
         super().__init__()
@@ -110,7 +106,7 @@ class Branches(Cache):
         self.begun = begun.key[0], begun.value[0]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """See :meth:`Cache.attend`; the mask is of the beginning's keys, then of the row's own."""
+        """See :meth:`Cache.attend`; the mask covers the beginning's keys, then the row's own."""
         key, value = self.extend(key, value)
         first_key, first_value = self.begun
         n, t = query.shape[0], query.shape[2]
@@ -131,7 +127,7 @@ class Branches(Cache):
         return mixed
 
     def joined(self) -> Cache:
-        """All that the first row has seen, as a cache of one row."""
+        """The first row as a plain cache."""
         seen = Cache()
         assert self.key is not None and self.value is not None
         first_key, first_value = self.begun
@@ -141,11 +137,11 @@ class Branches(Cache):
 
 
 class Trunk(nn.Module):
-    """Embeddings and layers; :meth:`start_from` makes them those of an embedder.
+    """Embeddings and layers.
 
     Attributes:
-        words: float [vocabulary, hidden], the embedder's word embeddings. They are no parameter and
-            are not in the state dict.
+        words: float [vocabulary, hidden], the embedder's word embeddings, which are not in the
+            state dict.
     """
 
     words: Tensor
@@ -161,8 +157,7 @@ class Trunk(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def embed(self, ids: Tensor, first: int = 0) -> Tensor:
-        """Input states [n, t, hidden] of the ids [n, t], of which the first stands at place
-        `first` of its text."""
+        """Input states [n, t, hidden] of ids [n, t] that begin at place `first` of their texts."""
         words = F.embedding(ids, self.words)
         states: Tensor = self.norm(words + self.places[first : first + ids.shape[1]])
         return states
@@ -176,12 +171,11 @@ class Trunk(nn.Module):
         return x
 
     def read_words(self, embedder: Embedder) -> None:
-        """Take the embedder's word embeddings."""
         self.words = bert_of(embedder).embeddings.word_embeddings.weight.detach().to(self.words)
 
     @torch.no_grad()
     def start_from(self, embedder: Embedder) -> None:
-        """Take all weights from the embedder's transformer."""
+        """Copy all weights from the embedder's transformer."""
         bert = bert_of(embedder)
         self.read_words(embedder)
         places, types = bert.embeddings.position_embeddings, bert.embeddings.token_type_embeddings
@@ -211,12 +205,12 @@ def bert_of(embedder: Embedder) -> Any:
     """
     model = embedder.model[0].model if embedder.model is not None else None
     if model is None or model.config.model_type != "bert":
-        raise UserError(f"{embedder.name}: not a BERT whose weights a network could start from")
+        raise UserError(f"{embedder.name}: not a BERT, whose weights the networks start from")
     return model
 
 
 def trunk_config(embedder: Embedder, positions: int = 128) -> TrunkConfig:
-    """The shape of the embedder's transformer, for texts and prefixes of at most `positions`."""
+    """The shape of the embedder's transformer, for at most `positions` tokens and prefixes."""
     bert, tokenizer = bert_of(embedder).config, embedder.tokenizer
     return TrunkConfig(
         vocabulary=bert.vocab_size,

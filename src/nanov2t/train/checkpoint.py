@@ -1,5 +1,5 @@
-"""Whole checkpoints of a training run, in safetensors: weights, optimizer, random state, the state
-of the task, position."""
+"""Checkpoints of a training run, in safetensors: weights, optimizer, random states, the task's
+state, position."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ from nanov2t.core.files import check_writable, write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.train.config import RunConfig, settings_of
 from nanov2t.train.shard import gather, scatter
-from nanov2t.train.task import Task
 
 MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "compile", "tracker", "name", "notes")
-"""Settings that a resumed run may change: they do not decide its weights. The number of
-dev texts is not among them: losses of different texts do not say which model is the best."""
+"""Settings that a resumed run may change. The number of dev texts is not one: losses of different
+texts cannot be compared."""
 SETTINGS = "config.yaml"
 RANDOM = "random."
-"""How the names of random states begin, in the file of a process."""
+"""Prefix of random states in a process's file."""
 
 
 class Checkpoints:
-    """The checkpoints of a run folder; the newest is kept, with the settings of the run beside it
-    in `config.yaml`."""
+    """The newest checkpoint of a run folder, and the run's settings in `config.yaml`."""
 
     def __init__(self, config: RunConfig, accelerator: Accelerator):
         self.config, self.out, self.accelerator = config, config.out, accelerator
@@ -41,15 +39,9 @@ class Checkpoints:
     def exist(self) -> bool:
         return self._newest is not None
 
-    def save(
-        self, step: int, elapsed: float, model: nn.Module, optimizer: Any, task: Task[Any]
-    ) -> None:
-        """Write a checkpoint aside, then let it take the place of the one before.
-
-        Args:
-            elapsed: seconds trained so far.
-            optimizer: as accelerate wraps it.
-        """
+    def save(self, step: int, elapsed: float, model: nn.Module, optimizer: Any, task: Any) -> None:
+        """Replace the checkpoint, after `elapsed` seconds of training; `optimizer` is as accelerate
+        wraps it."""
         accelerator, folder = self.accelerator, self.out / f"checkpoint-{step:08d}"
         aside = folder.with_name(f".{folder.name}")
         if folder.exists():
@@ -76,9 +68,8 @@ class Checkpoints:
                     shutil.rmtree(old)
         accelerator.wait_for_everyone()  # or another process might find this step unsaved
 
-    def load(self, model: nn.Module, optimizer: Any, task: Task[Any]) -> tuple[int, float]:
-        """Continue from the newest checkpoint, if there is one; returns its step and the seconds
-        trained so far.
+    def load(self, model: nn.Module, optimizer: Any, task: Any) -> tuple[int, float]:
+        """Continue from the checkpoint, if there is one; returns its step and the seconds trained.
 
         Raises:
             UserError: the checkpoint is damaged, or of another number of processes.
@@ -111,11 +102,7 @@ class Checkpoints:
 
 
 def check_folder(config: RunConfig) -> None:
-    """Refuse a run folder that holds a run with other settings, or cannot be written.
-
-    Raises:
-        UserError: as it says.
-    """
+    """Raise a UserError if a run folder holds a run with other settings or cannot be written."""
     check_writable(config.out)
     path = config.out / SETTINGS
     try:
@@ -129,5 +116,4 @@ def check_folder(config: RunConfig) -> None:
 
 
 def _kept(config: RunConfig) -> dict[str, Any]:
-    """The settings that a resumed run must have too."""
     return {key: x for key, x in settings_of(config).items() if key not in MAY_CHANGE}

@@ -1,4 +1,4 @@
-"""Texts with errors put in, as drafts of a search have them."""
+"""Texts with errors like those of a search's drafts."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ NEIGHBOURS = 16
 FEW = 0.52
 """Share of the drafts with one or two errors."""
 ALL = 0.03
-"""Share of the drafts in which no word is right; the others have up to half of their words
-wrong."""
+"""Share with no right word; in the others up to half of the words are wrong."""
 SPAN = 4
 """Longest span of words that is moved."""
 REORDERED = 0.5
 """Share of the texts whose words a draft has in another order."""
 ONE_MOVE, TWO_MOVES = 0.35, 0.25
-"""Shares of these in which one pair of spans, or two, have changed places; in the others it is up
-to a third as many as they have words."""
+"""Shares of these with one or two pairs of spans exchanged; the others have up to a third as many
+pairs as words."""
 LONG = 6
-"""Longest span of a pair, as a rule: one of the two may be longer."""
+"""Longest span of a pair; one of the two may be longer."""
 KINDS = {"replace": 0.5, "delete": 0.18, "insert": 0.15, "swap": 0.08, "move": 0.09}
 """How frequent the errors are."""
 
 
 class Corruption:
-    """Errors by an embedder's dictionary: half of the wrong words are such as the embedder takes
-    for the right ones, half are drawn by frequency.
+    """Errors by an embedder's dictionary: half of the wrong words have states like those of the
+    right ones, half are drawn by frequency.
 
     Args:
         special: ids of tokens that are no words.
@@ -69,8 +68,7 @@ class Corruption:
         return list(order)
 
     def err(self, draft: list[int], kind: str, rng: np.random.Generator) -> list[int]:
-        """The draft with one error more, one of KINDS, or with another where there is no room for
-        it."""
+        """The draft with one more error of a kind, or of another kind if there is no room."""
         room = len(draft) - 1 if kind == "swap" and len(draft) > 1 else len(draft)
         place = int(rng.integers(room)) if draft else 0
         if kind == "insert" or not draft:
@@ -99,7 +97,6 @@ class Corruption:
 
 
 def _neighbours(dictionary: Dictionary, words: torch.Tensor) -> dict[int, np.ndarray]:
-    """The words nearest to each word, in the metric of the scatter of states."""
     entries = dictionary.states[words] @ dictionary.whitening
     half_squares = 0.5 * (entries**2).sum(1)
     count = min(NEIGHBOURS + 1, len(words))

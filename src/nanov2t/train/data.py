@@ -1,21 +1,22 @@
 """Passages to crops of token ids and their vectors.
 
-A corpus is tokenised once into one flat memory-mapped array, so that a random crop costs a slice
-and memory does not grow with the text. Which crops a step sees depends on the seed and the step
-alone: not on the number of processes, nor on whether the run was interrupted.
+A corpus is tokenised once into a flat memory-mapped array, so memory does not grow with the text.
+The crops of a step depend on the seed and the step alone, not on the number of processes or on
+interruptions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import cache_folder, replacing
@@ -23,26 +24,12 @@ from nanov2t.core.passages import read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.sentence import tokenization
 from nanov2t.embedders.text import decode_texts
-from nanov2t.train.config import DataConfig
 
 CHUNK = 512
 """Crops embedded at a time."""
 PASSAGES = 8192
 """Passages embedded at a time."""
 ROWS, VECTORS = "rows.npy", "vectors.npy"
-
-
-class Batch(NamedTuple):
-    """Crops and their vectors."""
-
-    ids: Tensor
-    """long [n, t], right-padded with zeros"""
-    mask: Tensor
-    """long [n, t]"""
-    vectors: Tensor
-    """float32 [n, dim]"""
-    passages: np.ndarray
-    """int [n], of the corpus"""
 
 
 class Corpus:
@@ -58,8 +45,7 @@ class Corpus:
 
     @classmethod
     def load(cls, source: str, tokenizer: Any, cache: Path | None = None) -> Corpus:
-        """Tokenise the train split of `source`, or find it in the cache, whose key is the text and
-        the tokenizer."""
+        """Tokenise the train split of `source`, or find it in the cache by text and tokenizer."""
         content = f"{_content(source)}{tokenization(tokenizer)}"
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
         folder = (cache or cache_folder()) / f"tokens-{key}"
@@ -67,10 +53,6 @@ class Corpus:
             with replacing(folder) as aside:
                 _tokenize(read_rows(source), tokenizer, aside)
         return cls(folder)
-
-    def counts(self, vocabulary: int, limit: int = 20_000_000) -> Tensor:
-        """How often each token occurs in the first `limit` tokens: float32 [vocabulary]."""
-        return torch.from_numpy(np.bincount(self.tokens[:limit], minlength=vocabulary)).float()
 
     def start_vectors(self, embedder: Embedder, tokenizer: Any, max_tokens: int) -> np.ndarray:
         """Vectors of the first `max_tokens` of every passage, float32 [passages, dim],
@@ -118,8 +100,7 @@ def _tokenize(texts: Iterator[str], tokenizer: Any, folder: Path) -> None:
             known = tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
             for i, ids in enumerate(known, count):
                 row = np.array(ids, kind)
-                # An unknown token stands for text that cannot be written; leaving it out leaves
-                # text that can.
+                # Text behind unknown tokens cannot be written.
                 row = row[row != tokenizer.unk_token_id]
                 if len(row):
                     rows.append(i)
@@ -138,33 +119,29 @@ def _tokenize(texts: Iterator[str], tokenizer: Any, folder: Path) -> None:
 
 
 class Crops:
-    """The crops of one part of a corpus, drawn by step.
-
-    An epoch visits every `max_tokens` window of every passage once (with crop=start, every passage
-    once), in an order and at word offsets of its own.
+    """The crops of a corpus, drawn by step. An epoch visits every `max_tokens` window of every
+    passage once, in an order and at word offsets of its own.
 
     Args:
-        part: `all`, or one side of the split that `held_out` makes: `hypothesizer` or `corrector`.
+        min_tokens, short_share: this share of the crops gets a length between `min_tokens` and
+            `max_tokens`.
+        start: take the first `max_tokens` of every passage instead.
     """
 
-    def __init__(self, corpus: Corpus, config: DataConfig, tokenizer: Any, part: str, seed: int):
-        self.corpus, self.config, self.seed = corpus, config, seed
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: Any,
+        seed: int,
+        max_tokens: int,
+        min_tokens: int = 4,
+        short_share: float = 0.0,
+        start: bool = False,
+    ):
+        self.corpus, self.seed, self.start = corpus, seed, start
+        self.max_tokens, self.min_tokens, self.short_share = max_tokens, min_tokens, short_share
         lengths = np.diff(corpus.offsets)
-        passages = np.arange(len(lengths))
-        if part != "all" and config.held_out:
-            # Multiplying by the golden ratio spreads any share evenly over the passages.
-            held_out = passages * 0.6180339887498949 % 1 < config.held_out
-            passages = passages[held_out == (part == "corrector")]
-        if not len(passages):
-            raise UserError(
-                f"the training text has too few passages for held_out = {config.held_out}"
-            )
-        self.passages = passages
-        windows = (
-            np.ones(len(passages), int)
-            if config.crop == "start"
-            else -(-lengths[passages] // config.max_tokens)
-        )
+        windows = np.ones_like(lengths) if start else -(-lengths // max_tokens)
         self.ends = np.cumsum(windows)
         self.starts_word = _starts_word(tokenizer)
         self._order = (-1, np.empty(0, int))
@@ -173,25 +150,24 @@ class Crops:
         return int(self.ends[-1])
 
     def draw(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Passage, first token (in the flat array) and length of each of the `size` crops of a
-        step, int [size]."""
-        config = self.config
-        length = np.full(size, config.max_tokens)
-        if config.crop == "start":
+        """Passages, first tokens (in the flat array) and lengths of the `size` crops of a step, int
+        [size] each."""
+        length = np.full(size, self.max_tokens)
+        if self.start:
             passage, _ = self._windows(step * size, size)
             first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
             return passage, first, np.minimum(length, last - first)
         rng = np.random.default_rng([self.seed, 1, step])
-        short = rng.random(size) < config.short_share
-        length[short] = rng.integers(config.min_tokens, config.max_tokens + 1, short.sum())
+        short = rng.random(size) < self.short_share
+        length[short] = rng.integers(self.min_tokens, self.max_tokens + 1, short.sum())
         return self.cut(step * size, length, rng)
 
     def cut(
         self, index: int, length: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As :meth:`draw`, of the windows from `index` on: crops of `length`, int [size], or the
-        whole passage where it is shorter."""
-        size, longest = len(length), self.config.max_tokens
+        """As :meth:`draw`, for the windows from `index` on and crops of `length`, int [size], or of
+        the whole passage if it is shorter."""
+        size, longest = len(length), self.max_tokens
         passage, window = self._windows(index, size)
         first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
         start = first + window * longest + rng.integers(0, longest, size)
@@ -203,10 +179,9 @@ class Crops:
     def ids(
         self, step: int, size: int, part: slice = slice(None)
     ) -> tuple[Tensor, Tensor, np.ndarray]:
-        """Token ids and mask, long [n, t], and passages, int [n], of the crops of a step, or of a
-        part of them."""
+        """Token ids and mask, long [n, t], and passages, int [n], of a part of a step's crops."""
         passage, start, length = (x[part] for x in self.draw(step, size))
-        columns = np.arange(self.config.max_tokens)
+        columns = np.arange(self.max_tokens)
         mask = columns < length[:, None]
         positions = np.minimum(start[:, None] + columns, len(self.corpus.tokens) - 1)
         ids = np.where(mask, self.corpus.tokens[positions].astype(np.int64), 0)
@@ -216,7 +191,7 @@ class Crops:
         """Passage and place in it of the windows from `index` on, int [size] each."""
         windows = np.concatenate([self._window(i, n) for i, n in self._spans(index, size)])
         place = np.searchsorted(self.ends, windows, side="right")
-        return self.passages[place], windows - np.concatenate([[0], self.ends])[place]
+        return place, windows - np.concatenate([[0], self.ends])[place]
 
     def _spans(self, index: int, count: int) -> Iterator[tuple[int, int]]:
         while count:
@@ -235,8 +210,8 @@ class Crops:
 
 
 def _starts_word(tokenizer: Any) -> np.ndarray:
-    """Which tokens may begin a crop, bool [vocabulary]: in WordPiece those without ##, in
-    SentencePiece those with a leading blank; all of them where the vocabulary marks neither."""
+    """Which tokens may begin a crop, bool [vocabulary]: those without ## in WordPiece, those with a
+    leading blank in SentencePiece, otherwise all."""
     pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     if any(piece.startswith("##") for piece in pieces):
         return np.array([not piece.startswith("##") for piece in pieces])
@@ -245,13 +220,11 @@ def _starts_word(tokenizer: Any) -> np.ndarray:
 
 
 class Embed:
-    """Vectors of crops: by token ids on the device where the vocabularies match, else through their
-    text.
+    """Vectors of crops, by token ids if the vocabularies match, else through their text.
 
     Args:
-        rough: multiply in the format that the device multiplies fastest. A cosine of such a vector
-            and the exact one is off by 5e-4; where bfloat16 is that format, making it takes a third
-            of the time, which is a quarter of a step of a small network.
+        rough: multiply in the device's fastest number format, which moves cosines by 5e-4 and
+            takes a third of the time in bfloat16.
     """
 
     def __init__(self, embedder: Embedder, tokenizer: Any, rough: bool = False):
@@ -276,6 +249,36 @@ class Embed:
 
 
 def mean_state(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean of the states [n, t, hidden] that the mask [n, t] shows: [n, hidden]."""
+    """The mean of the states [n, t, hidden] under a mask [n, t]: [n, hidden]."""
     seen = mask[..., None].float()
     return (states * seen).sum(1) / seen.sum(1)
+
+
+class Noise:
+    """Gaussian noise on vectors; vectors of unit length keep it.
+
+    Args:
+        deviation: the standard deviation of every number's.
+        normalized: whether vectors have unit length.
+    """
+
+    def __init__(self, deviation: float, normalized: bool):
+        self.deviation, self.normalized = deviation, normalized
+
+    def __call__(self, vectors: Tensor, size: int, share: slice, key: Sequence[int]) -> Tensor:
+        """Vectors [n, dim] with noise, a process's share of the `size` ones of a step. The noise
+        depends on the key alone."""
+        if not self.deviation:
+            return vectors
+        rng = np.random.default_rng(key)
+        drawn = rng.standard_normal((size, vectors.shape[1]), np.float32)[share]
+        noisy = vectors + self.deviation * torch.from_numpy(drawn).to(vectors)
+        return F.normalize(noisy, dim=1) if self.normalized else noisy
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+    """Rows of ids as long [n, t], filled up to the longest one."""
+    full = torch.full((len(rows), max(map(len, rows))), fill)
+    for i, row in enumerate(rows):
+        full[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return full

@@ -1,110 +1,105 @@
-"""Drafts for a corrector to learn from, written by a hypothesizer and by the corrector itself."""
+"""Drafts of an edit network: as it reads them, and drawn by a prefix language model."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
-from torch.nn import functional as F
 
-from nanov2t.fast.numbers import search_dtype
-from nanov2t.fast.packed import packed
-from nanov2t.models.generator import Generator
-from nanov2t.train.config import TrainConfig
-from nanov2t.train.examples import Examples
+from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.text import decode_texts
+from nanov2t.fast import packed, search_dtype
+from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.models.trunk import Cache
+from nanov2t.train.data import mean_state, padded
 
-ROWS = 4096
-"""Drafts written at a time."""
+HOTTEST = 1.5
+"""Highest temperature; 0 takes the likeliest word at every step."""
+CHOICES = 16
+"""Likeliest words of a step that are drawn from."""
+LONGER = 3
+"""Words by which a hypothesis may be longer than its text."""
 
 
-class DraftPool:
-    """The drafted examples of `steps` steps, made together and each trained on once.
+class Drafts(NamedTuple):
+    """n drafts of at most t tokens."""
 
-    Args:
-        hypothesizer: writes the first drafts; None: the model in training.
+    ids: Tensor
+    """long [n, t], with special tokens, padded"""
+    mask: Tensor
+    """bool [n, t]"""
+    states: Tensor
+    """[n, t, hidden]"""
+    vectors: Tensor
+    """float32 [n, dim]"""
 
-    Attributes:
-        tensors: `ids`, `mask`, `vectors` of the texts, `draft_ids`, `draft_mask`, `draft_vectors`
-            of their drafts: [steps, n, ...], n examples of this process a step; empty before the
-            first refill.
-    """
+    def pick(self, rows: Tensor) -> Drafts:
+        """Some of them, without the places that are then empty."""
+        mask = self.mask[rows]
+        t = int(mask.sum(1).max())
+        return Drafts(self.ids[rows, :t], mask[:, :t], self.states[rows, :t], self.vectors[rows])
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        examples: Examples,
-        eos: int,
-        hypothesizer: Generator | None,
-        accelerator: Accelerator,
-    ):
-        self.hypothesizer = _writing(hypothesizer) if hypothesizer else None
-        self.examples, self.embed = examples, examples.embed
-        self.eos, self.accelerator = eos, accelerator
-        self.rounds, self.width = config.drafts.rounds, config.data.max_tokens + 1
-        self.steps = max(1, config.drafts.pool // max(1, examples.drafted))
-        self.tensors: dict[str, Tensor] = {}
+    def rows(self) -> list[list[int]]:
+        """The ids of each, without special tokens."""
+        lengths = self.mask.sum(1).tolist()
+        return [row[1 : n - 1] for row, n in zip(self.ids.tolist(), lengths, strict=True)]
 
-    def at(self, step: int, current: Callable[[], Generator]) -> dict[str, Tensor]:
-        """The examples of a step, on the device; `current` gives the model in training."""
-        if not self.tensors or step % self.steps == 0:
-            corrector = _writing(current())
-            self._refill(step, self.hypothesizer or corrector, corrector)
-        device = self.accelerator.device
-        return {key: value[step % self.steps].to(device) for key, value in self.tensors.items()}
 
-    def _refill(self, step: int, hypothesizer: Generator, corrector: Generator) -> None:
-        """Draft for the steps from `step` on."""
-        drafted = [self._draft(s, hypothesizer, corrector) for s in range(step, step + self.steps)]
-        self.tensors = {key: torch.stack([d[key] for d in drafted]).cpu() for key in drafted[0]}
+class DraftReader:
+    """Reads drafts, cut to `longest` words. They pass through text, as in a search."""
 
-    def _draft(self, step: int, hypothesizer: Generator, corrector: Generator) -> dict[str, Tensor]:
-        """The examples of a step. They are corrected 0 to `rounds` - 1 times after their first
-        drafts, equally many each: drafts of drafts teach the later rounds."""
-        examples = self.examples
-        batch = examples.batch("corrector", step, examples.mine)
-        # In blocks, of which every process gets its share: the number of corrections depends on the
-        # example alone, and all processes are as busy.
-        place = torch.arange(examples.drafted, device=batch.ids.device)[examples.mine]
-        corrections = place * self.rounds // examples.drafted  # [n]
-        ids, mask, vectors = self._write(hypothesizer, batch.vectors)
-        for done in range(1, self.rounds):
-            again = (corrections >= done).nonzero()[:, 0]
-            if not len(again):
+    def __init__(self, embedder: Embedder, longest: int):
+        self.embedder, self.longest = embedder, longest
+
+    def __call__(self, rows: Sequence[Sequence[int]]) -> Drafts:
+        embedder, pad = self.embedder, self.embedder.tokenizer.pad_token_id
+        tokens = embedder.tokenize(decode_texts(rows, embedder.tokenizer, embedder))
+        cut = [[row[0], *row[1:-1][: self.longest], row[-1]] for row in tokens]
+        ids = padded(cut, pad).to(embedder.model.device)
+        mask = ids != pad
+        states = embedder.states_of_ids(ids, mask)
+        return Drafts(ids, mask, states, embedder.of_mean(mean_state(states.float(), mask)))
+
+
+class Hypotheses:
+    """Draws texts with a packed copy of a model."""
+
+    def __init__(self, model: PrefixLM, device: torch.device):
+        self.model = packed(copy.deepcopy(model).to(device, search_dtype(device)))
+
+    @staticmethod
+    def noise(steps: int, rng: np.random.Generator) -> Tensor:
+        """What :meth:`draw` adds for one text, at a random temperature: float32 [steps,
+        CHOICES]."""
+        drawn = rng.gumbel(size=(steps, CHOICES)) * rng.uniform(0, HOTTEST)
+        return torch.from_numpy(drawn.astype(np.float32))
+
+    @torch.inference_mode()
+    def draw(self, targets: Tensor, lengths: Tensor, noise: Tensor) -> list[list[int]]:
+        """A hypothesis of each vector [n, dim], as ids without special tokens.
+
+        Args:
+            lengths: long [n], of the texts.
+            noise: float32 [n, steps, CHOICES], added to the logits of the likeliest words; steps
+                are LONGER more than the longest text has words.
+        """
+        model, trunk = self.model, self.model.config.trunk
+        caches = [Cache() for _ in model.trunk.layers]
+        model.trunk(model.embed_prefix(targets), None, caches)
+        guess = model.guess(targets)
+        ids = torch.full((len(targets), 1), trunk.cls, device=targets.device)
+        ended = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
+        for step in range(noise.shape[1]):
+            best, words = model.step(ids[:, -1], step, caches, guess).topk(CHOICES, -1)
+            place = (best + noise[:, step]).argmax(-1, keepdim=True)
+            word = words.gather(1, place)[:, 0]
+            ended = ended | (word == trunk.sep) | (step >= lengths + LONGER)
+            ids = torch.cat([ids, word.masked_fill(ended, trunk.pad)[:, None]], 1)
+            guess = guess.scatter(1, word[:, None], 0.0)
+            if ended.all():
                 break
-            ids[again], mask[again], vectors[again] = self._write(
-                corrector, batch.vectors[again], vectors[again], ids[again], mask[again]
-            )
-        return {
-            "ids": batch.ids,
-            "mask": batch.mask,
-            "vectors": batch.vectors,
-            "draft_ids": ids,
-            "draft_mask": mask,
-            "draft_vectors": examples.with_noise(
-                vectors, "drafts", step, examples.drafted, examples.mine
-            ),
-        }
-
-    def _write(self, generator: Generator, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Greedy texts: ids with their closing token and mask, long [n, max_tokens + 1], and
-        vectors, float32 [n, dim], these in the embedder's own precision."""
-        given = [x.to(generator.dtype) if x.is_floating_point() else x for x in arguments]
-        rows = [
-            generator.generate(*part, max_length=self.width + 1)[:, 1:]
-            for part in zip(*(torch.split(x, ROWS) for x in given), strict=True)
-        ]
-        ids = torch.cat([F.pad(row, (0, self.width - row.shape[1])) for row in rows])
-        closed = (ids == self.eos).cumsum(1)
-        text = closed == 0
-        vectors = self.embed(ids * text, text.long())
-        mask = (text | ((closed == 1) & (ids == self.eos))).long()
-        return ids * mask, mask, vectors
-
-
-def _writing(generator: Generator) -> Generator:
-    """A copy that writes as a search does, in the number format and the layout that its device
-    multiplies fastest."""
-    return packed(copy.deepcopy(generator).to(search_dtype(generator.device)))
+        return [[word for word in row if word != trunk.pad] for row in ids[:, 1:].tolist()]

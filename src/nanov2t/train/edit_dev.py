@@ -1,6 +1,8 @@
-"""Figures of an edit network on drafts of texts that no run trains on."""
+"""Dev figures of an edit network."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -9,21 +11,21 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.editor import NetworkEditor
 from nanov2t.models.edits import apply
+from nanov2t.train.config import EditRecipe
 from nanov2t.train.corruption import Corruption
-from nanov2t.train.data import Embed
-from nanov2t.train.draft_states import DraftReader
+from nanov2t.train.data import Embed, padded
+from nanov2t.train.drafts import DraftReader
 from nanov2t.train.edit_loss import EditLoss
 from nanov2t.train.labels import collate, row_labels
-from nanov2t.train.network_config import EditRecipe
 from nanov2t.train.sampled import every_word
-from nanov2t.train.texts import dev_texts, padded
+from nanov2t.train.texts import dev_texts
 
 ROWS = 32
 """Drafts that pass through the network at a time."""
 EDITS = 8
 """Likeliest edits that are tried."""
 ONE_EDIT = ("replace", "delete", "insert")
-"""Errors that one edit mends."""
+"""Errors that one edit corrects."""
 SEED = 1
 """Of the drafts, the same in every run."""
 
@@ -60,12 +62,10 @@ class EditDev:
             ids = padded(rows, pad).to(embedder.model.device)
             self.vectors[length] = embed(ids, torch.ones_like(ids))
 
-    def of(self, model: EditLoss) -> dict[str, float]:
-        """`loss`, as in training; nats a place (to keep, replace or delete its word and to fill or
-        leave the gap beside it), nats a word to be put in and nats a token whose follower is looked
-        for, over the drafts of all lengths; and, by length, the share of the drafts with one error
-        that the likeliest edit mends, or one of the EDITS likeliest."""
-        figures = self._nats(model)
+    def mended(self, model: EditLoss) -> dict[str, float]:
+        """By length, the share of the drafts with one error that the likeliest edit mends, or one
+        of the EDITS likeliest."""
+        figures = {}
         editor = NetworkEditor(model.network, self.dictionary, self.embedder)
         for length, rows in self.texts.items():
             targets = list(self.vectors[length].cpu().numpy())
@@ -86,40 +86,31 @@ class EditDev:
             draft = corruption.err(row, str(rng.choice(ONE_EDIT)), rng)
         return draft
 
-    @torch.inference_mode()
-    def _nats(self, model: EditLoss) -> dict[str, float]:
-        actions = words = order = 0.0
-        places = missing = followed = 0
+    def nats(self, model: EditLoss) -> Iterator[tuple[str, float, float]]:
+        """`loss`, as in training; nats a place (to keep, replace or delete its word, and to fill or
+        leave the gap beside it), a word to be put in, and a token whose follower is looked for."""
         for length, rows in self.texts.items():
             for first in range(0, len(rows), ROWS):
                 part = slice(first, first + ROWS)
-                drafts = self.read(self.drafts[length][part])
+                drafts, device = self.read(self.drafts[length][part]), self.vectors[length].device
                 rng = np.random.default_rng(SEED)
-                labels = collate(
-                    [
-                        row_labels(draft, text, rng, guide)
-                        for draft, text, guide in zip(
-                            drafts.rows(), rows[part], self.guides[length][part], strict=True
-                        )
-                    ],
-                    drafts.ids.shape[1],
-                    drafts.ids.device,
-                )
+                found = [
+                    row_labels(draft, text, rng, guide)
+                    for draft, text, guide in zip(
+                        drafts.rows(), rows[part], self.guides[length][part], strict=True
+                    )
+                ]
+                labels = collate(found, drafts.ids.shape[1], device)
                 output = model(
                     targets=self.vectors[length][part],
                     **drafts._asdict(),
                     labels=labels,
-                    candidates=every_word(self.dictionary, drafts.ids.device),
+                    candidates=every_word(self.dictionary, device),
                     places=1,
                 )
-                actions, words = actions + float(output.actions), words + float(output.words)
-                order += float(output.order)
-                followed += len(labels.order[:2].unique(dim=1).T)
-                places += int((drafts.mask.sum(1) - 2).sum())
-                missing += labels.replaced.shape[1] + labels.inserted.shape[1]
-        return {
-            "loss": (actions + words + order) / max(1, places),
-            "nats_place": actions / max(1, places),
-            "nats_word": words / max(1, missing),
-            "nats_order": order / max(1, followed),
-        }
+                places = int((drafts.mask.sum(1) - 2).sum())
+                yield "loss", float(output.loss), places
+                yield "nats_place", float(output.actions), places
+                missing = labels.replaced.shape[1] + labels.inserted.shape[1]
+                yield "nats_word", float(output.words), missing
+                yield "nats_order", float(output.order), len(labels.order[:2].unique(dim=1).T)

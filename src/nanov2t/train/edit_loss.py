@@ -1,4 +1,4 @@
-"""What an edit network is taught of a draft, and drafts of its own making."""
+"""The loss of an edit network, and the drafts that it makes for its next step."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nanov2t.train.sampled import Candidates
 CHILDREN = 2
 """Drafts that are made of one."""
 DRAWS = 4
-"""Random numbers of a place: for its action, its word, its gap and the gap's word."""
+"""Random numbers a place: for its action, its word, its gap and the gap's word."""
 ROWS = 256
 """Places whose words are drawn together."""
 
 
 class EditOutput(NamedTuple):
-    """Nats: `loss` a nominal place, the others summed up."""
+    """Losses in nats: `loss` a place, the others summed."""
 
     loss: Tensor
     actions: Tensor
@@ -32,8 +32,7 @@ class EditOutput(NamedTuple):
     order: Tensor
     """Of the tokens that follow tokens."""
     children: list[list[list[int]]]
-    """CHILDREN drafts, ids without special tokens, of each of the n; empty if none were asked
-    for."""
+    """CHILDREN drafts of each of the n, as ids without special tokens; empty without noise."""
 
 
 class EditLoss(nn.Module):
@@ -55,12 +54,8 @@ class EditLoss(nn.Module):
         places: int,
         noise: Tensor | None = None,
     ) -> EditOutput:
-        """Of n drafts: see :meth:`EditNetwork.forward`.
-
-        Args:
-            places: what the nats are divided by.
-            noise: float32 [n, CHILDREN, t or more, DRAWS], uniform: draw children.
-        """
+        """See :meth:`EditNetwork.forward`; `places` is what the nats are divided by, and `noise`,
+        uniform float32 [n, CHILDREN, t or more, DRAWS], draws children."""
         network = self.network
         edits: Edits = network(targets, ids, states, vectors, mask)
         actions = _nats(edits.action.flatten(0, 1), labels.actions.flatten())
@@ -90,7 +85,7 @@ def _nats(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def order_nats(order: Tensor, labels: Tensor) -> Tensor:
-    """Of the tokens that have followers, [n, t, t] and long [3, m]: see Labels."""
+    """The nats of the followers, of order [n, t, t] and labels long [3, m]: see Labels."""
     right = torch.zeros_like(order, dtype=torch.bool)
     right[labels[0], labels[1], labels[2]] = True
     known = right.any(-1)
@@ -106,8 +101,7 @@ def draw_children(
     candidates: Candidates,
     noise: Tensor,
 ) -> list[list[list[int]]]:
-    """What becomes of each draft when every edit is made by its own probability: see
-    :class:`EditOutput`."""
+    """Drafts with every edit made by its own probability: see :class:`EditOutput`."""
     t = ids.shape[1]
     action = edits.action.softmax(-1).cumsum(-1)  # [n, t, 3]
     gap = edits.insertion.softmax(-1)[..., 1]  # [n, t - 1]
@@ -150,7 +144,6 @@ def _draw_words(
 def _edited(
     ids: list[int], kept: list[bool], words: dict[int, int], missing: dict[int, int]
 ) -> list[int]:
-    """The draft with special tokens, ids, edited and without them."""
     edited = []
     for place in range(len(ids) - 1):
         if place and kept[place]:

@@ -1,36 +1,36 @@
-"""Training of an edit network: to mend a draft, given the vector of its text.
+"""Training of an edit network: to correct a draft, given the vector of its text.
 
     nanov2t train configs/minilm_exact_edits.yaml
 
-A third of what it learns from are texts with errors; the rest it makes of these itself, by the
-edits that it draws in one step and learns from in the next.
+A third of its drafts are texts with errors. It makes the others itself, by edits that it draws in
+one step and learns from in the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.networks import save_network
 from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.train.config import EditRecipe
 from nanov2t.train.corruption import Corruption
-from nanov2t.train.data import Embed
-from nanov2t.train.draft_states import DraftReader, Drafts
+from nanov2t.train.data import Embed, Noise, padded
+from nanov2t.train.drafts import LONGER as HYPOTHESIS_LONGER
+from nanov2t.train.drafts import DraftReader, Drafts, Hypotheses
 from nanov2t.train.edit_dev import EditDev
 from nanov2t.train.edit_loss import CHILDREN, DRAWS, EditLoss, EditOutput
-from nanov2t.train.hypotheses import LONGER as HYPOTHESIS_LONGER
-from nanov2t.train.hypotheses import Hypotheses
 from nanov2t.train.labels import collate, row_labels
-from nanov2t.train.loop import run, start
+from nanov2t.train.loop import Task, run, start
 from nanov2t.train.network import (
     LONGER,
     build_network,
@@ -39,22 +39,18 @@ from nanov2t.train.network import (
     pace,
     part_of,
 )
-from nanov2t.train.network_config import EditRecipe
-from nanov2t.train.noise import Noise
 from nanov2t.train.sampled import CandidateSampler
-from nanov2t.train.task import MicroBatch
-from nanov2t.train.texts import TextSource, padded
+from nanov2t.train.texts import TextSource
 
 NOTHING = -1
-"""Fills up the saved children, which may be of any words."""
+"""Pads the saved children."""
 
 
 def train_edits(config: EditRecipe) -> Path:
-    """Train, or resume, the run in ``config.out``; returns the folder of the finished network.
+    """Train, or resume, the run in ``config.out``; returns the folder of the best network.
 
     Raises:
-        UserError: the run folder holds another run, or the data, the embedder, its dictionary or
-            a network cannot be had.
+        UserError: the run folder holds another run, or an input is missing or does not fit.
     """
     accelerator = start(config)
     embedder, dictionary = load_studied(config, accelerator.device)
@@ -69,7 +65,7 @@ class Known(NamedTuple):
     """The texts of a step."""
 
     begun: int
-    """The first step that has them."""
+    """The first step with them."""
     mine: list[list[int]]
     """This process's."""
     guides: list[list[int]]
@@ -79,11 +75,11 @@ class Known(NamedTuple):
     every: Tensor
     """long [m], the words of all processes' texts."""
     vectors: Tensor
-    """float32 [n, dim], of this process's, with noise if there is to be any."""
+    """float32 [n, dim], this process's, with noise."""
 
 
-class Editing:
-    """A task: drafts and the edits that mend them."""
+class Editing(Task[EditLoss]):
+    """Drafts and the edits that correct them."""
 
     def __init__(
         self,
@@ -107,8 +103,8 @@ class Editing:
             path = part_of(drafts.hypothesizer, "hypothesizer")
             model = load_kind(PrefixLM, path, embedder, dictionary)
             self.hypotheses = Hypotheses(model, self.device)
-        self.figures = EditDev(config, embedder, dictionary, self.corruption, self.read)
-        self.steps = config.optim.steps
+        self.dev = EditDev(config, embedder, dictionary, self.corruption, self.read)
+        self.steps, self.parts = config.optim.steps, 1
         self.children: list[list[int]] = []
         """CHILDREN drafts of each of this process's texts of the next step."""
         self._known: Known | None = None
@@ -116,10 +112,15 @@ class Editing:
     def seen(self, step: int) -> int:
         return self.source.schedule.examples(step)
 
-    def begin(self) -> None:
-        pass
+    def step(self, model: nn.Module, step: int, part: int) -> Tensor:
+        arguments, share = self.arguments(step)
+        output: EditOutput = model(**arguments)
+        if self.source.schedule.goes_on(step):
+            self.children = [row for children in output.children for row in children]
+        return output.loss * share
 
-    def micro_batches(self, step: int, current: Callable[[], EditLoss]) -> Iterator[MicroBatch]:
+    def arguments(self, step: int) -> tuple[dict[str, Any], float]:
+        """What this process gives the model in a step, and its share of the texts."""
         schedule = self.source.schedule
         known = self._texts(step)
         drafts = self._going_on(known) if schedule.round[step] else self._begun(known)
@@ -146,13 +147,11 @@ class Editing:
             "candidates": self.sampler.draw(known.every, rng),
             "places": len(known.mine) * length,
         }
-        then = None
         if schedule.goes_on(step):
             shape = (size, CHILDREN, self.longest + 2, DRAWS)
             noise = rng.random(shape, np.float32)[self.source.mine]
             arguments["noise"] = torch.from_numpy(noise).to(self.device)
-            then = self._keep
-        yield MicroBatch(arguments, torch.tensor(len(known.mine) / size), then)
+        return arguments, len(known.mine) / size
 
     def state(self) -> dict[str, Tensor]:
         return {"children": padded(self.children, NOTHING)} if self.children else {}
@@ -161,8 +160,11 @@ class Editing:
         rows = state["children"].tolist() if state else []
         self.children = [[word for word in row if word != NOTHING] for row in rows]
 
-    def dev(self, model: EditLoss) -> dict[str, float]:
-        return self.figures.of(model)
+    def dev_nats(self, model: EditLoss) -> Iterator[tuple[str, float, float]]:
+        return self.dev.nats(model)
+
+    def measure(self, model: EditLoss) -> dict[str, float]:
+        return self.dev.mended(model)
 
     def save(self, model: EditLoss, folder: Path) -> None:
         save_network(model.network, folder)
@@ -185,7 +187,6 @@ class Editing:
         return self._known
 
     def _guides(self, texts: list[list[int]], step: int) -> tuple[list[list[int]], list[int]]:
-        """The texts as their drafts will have them, and which of these are to be hypotheses."""
         share = self.config.drafts.share if self.hypotheses else 0.0
         guides, written = [], []
         for i, (text, rng) in enumerate(zip(texts, self._generators(6, step), strict=True)):
@@ -197,7 +198,6 @@ class Editing:
         return guides, written
 
     def _begun(self, known: Known) -> Drafts:
-        """Texts with errors, and hypotheses."""
         rngs = self._generators(2, known.begun)
         rows = [
             self.corruption.draft(text, rng) for text, rng in zip(known.guides, rngs, strict=True)
@@ -213,7 +213,6 @@ class Editing:
         return self.read(rows)
 
     def _going_on(self, known: Known) -> Drafts:
-        """Of the children of each draft, the one whose vector is nearest to the target."""
         children = self.read(self.children)
         n = len(known.mine)
         targets = known.vectors.repeat_interleave(CHILDREN, 0)
@@ -222,9 +221,5 @@ class Editing:
         return children.pick(torch.arange(n, device=best.device) * CHILDREN + best)
 
     def _generators(self, purpose: int, step: int) -> list[np.random.Generator]:
-        """One for each of this process's texts of a step, which does not depend on the others."""
         places = range(int(self.source.schedule.size[step]))[self.source.mine]
         return [np.random.default_rng([self.config.seed, purpose, step, i]) for i in places]
-
-    def _keep(self, output: EditOutput) -> None:
-        self.children = [row for children in output.children for row in children]

@@ -1,4 +1,4 @@
-"""Draft and text to what an edit network should say of the draft."""
+"""The edits that an edit network should predict for a draft, given its text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nanov2t.models.edit_network import DELETE, KEEP, REPLACE
 
 IGNORED = -100
 BEGIN, END = -1, -2
-"""In place of words: what stands in front of a text and behind it."""
+"""Stand for the places before and after a text."""
 
 
 class RowLabels(NamedTuple):
-    """Of one draft of m words."""
+    """The labels of one draft of m words."""
 
     actions: list[int]
     """[m], KEEP, REPLACE or DELETE."""
@@ -31,7 +31,7 @@ class RowLabels(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Of n drafts of t tokens, with their special tokens; IGNORED where there is nothing to say."""
+    """The labels of n drafts of t tokens, with special tokens; IGNORED where there is none."""
 
     actions: Tensor
     """long [n, t]"""
@@ -51,9 +51,9 @@ def row_labels(
     rng: np.random.Generator,
     guide: Sequence[int] | None = None,
 ) -> RowLabels:
-    """By the fewest edits that make the text, or a `guide` that has its words in another order, as
-    the draft has them: what is wrong with the order is said by `order` alone. Where several words
-    are missing in one gap, a random one of them: the others can be inserted in the next round."""
+    """The fewest edits that turn a draft into its text. A `guide` has the text's words in the order
+    of the draft, so that `order` alone says how to reorder. Where several words are missing in one
+    gap, one is drawn; the others can follow in the next round."""
     order = following(draft, text)
     actions, missing = [KEEP] * len(draft), dict[int, list[int]]()
     replaced = {}
@@ -78,9 +78,8 @@ def row_labels(
 
 
 def following(draft: Sequence[int], text: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of tokens of a draft, counted from the special token in front of it, of which the
-    second follows the first in the text, or would if the text had only the draft's words. Equal
-    words are not told apart."""
+    """Pairs of tokens of a draft, counted from the opening one. The second follows the first in the
+    text once that is cut down to the draft's words."""
     places: dict[int, list[int]] = {BEGIN: [0], END: [len(draft) + 1]}
     for place, word in enumerate(draft, 1):
         places.setdefault(word, []).append(place)

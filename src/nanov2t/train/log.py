@@ -1,4 +1,4 @@
-"""What a training run says: a progress bar, metrics.jsonl, and a tracker when asked."""
+"""What a training run reports: a progress bar, metrics.jsonl, and a tracker if asked."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from nanov2t.core.manifest import flat
 from nanov2t.train.config import RunConfig, seconds, settings_of
 
 EVERY = 10
-"""Steps between loss records: reading the loss makes a GPU wait."""
+"""Steps between records of the loss, since reading it makes a GPU wait."""
 SOON = 10
-"""Seconds after which fewer steps are enough to tell the speed by."""
+"""Seconds after which fewer steps are enough to estimate the speed."""
 
 
 class RunLog:
     """Logs on the first process; silent on the others.
 
     Args:
-        step: that the run begins or goes on with, of `total`.
-        seen: how many examples are in the steps before one.
+        step: where the run starts, of `total`.
+        seen: how many examples are in the steps before a step.
     """
 
     def __init__(
@@ -65,14 +65,8 @@ class RunLog:
             self._say("nanov2t: no fast bfloat16 on this processor: training in float32")
 
     def step(self, step: int, loss: Tensor, norm: Tensor, lr: float, elapsed: float) -> None:
-        """After a step: move the bar; every `EVERY` steps record the loss of the last one.
-
-        Args:
-            step: steps taken so far.
-            loss: this process's part of it, float [].
-            norm: of the gradient before it was clipped, float [].
-            elapsed: seconds trained so far.
-        """
+        """Report `step` steps: this process's part of the last loss, and the gradient's norm before
+        clipping, both float [], after `elapsed` seconds of training."""
         if self.accelerator.is_main_process:
             self._show(step, elapsed)
         if step % EVERY:
@@ -96,12 +90,11 @@ class RunLog:
             self.progress.update(self.task, description=f"loss {total:.3f}")
 
     def _show(self, step: int, elapsed: float) -> None:
-        """Move the bar; once the speed is known, say how long the run will take."""
         now = time.monotonic()
         if self.timed is None:
             self.timed = step, now
         first, since = self.timed
-        if now == since:  # the first step may compile, or write drafts for many
+        if now == since:  # the first step may compile
             self.progress.update(self.task, completed=step)
             return
         pace = (now - since) / (step - first)
@@ -119,7 +112,7 @@ class RunLog:
         self._say(f"nanov2t: {said}")
 
     def dev(self, step: int, figures: dict[str, float]) -> bool:
-        """Record dev figures; on the first process, whether their loss is the lowest of the run."""
+        """Record dev figures. On the first process, returns whether their loss is the lowest."""
         self._write({"step": step} | {f"dev_{key}": value for key, value in figures.items()})
         if self.accelerator.is_main_process:
             shown = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
@@ -149,7 +142,6 @@ class RunLog:
 
 
 def _track(config: RunConfig, accelerator: Accelerator) -> None:
-    """Begin a run of the tracker, with its name, notes and settings."""
     name = config.name or config.out.name
     kinds = (bool, int, float, str)  # tensorboard takes no others
     settings = flat(settings_of(config))
@@ -164,9 +156,6 @@ def _track(config: RunConfig, accelerator: Accelerator) -> None:
 
 
 def _drop_after(step: int, path: Path) -> float:
-    """Drop what a killed run logged after the checkpoint at `step`: these steps are taken again.
-    Its last line may be cut off. Returns the lowest dev loss of what is kept, NaN without
-    one."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= step]
     write_whole(path, "".join(kept).encode())

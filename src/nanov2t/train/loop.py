@@ -1,4 +1,4 @@
-"""The training loop: of any model, on any task.
+"""The training loop, of any network on any task.
 
 A checkpoint holds all that the next steps depend on, so a run that was killed and started again
 ends with the weights of one that was not.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -21,19 +22,58 @@ from torch import Tensor, nn
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import make_folder
-from nanov2t.fast.numbers import search_dtype
+from nanov2t.fast import search_dtype
 from nanov2t.train.checkpoint import Checkpoints, check_folder
 from nanov2t.train.config import RunConfig, StepConfig, seconds
 from nanov2t.train.log import RunLog
 from nanov2t.train.shard import allow_cpu, copier, sharding
-from nanov2t.train.task import M, MicroBatch, Task
+
+M = TypeVar("M", bound=nn.Module)
+Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
 
 
-def start(config: RunConfig, unused_weights: bool = False) -> Accelerator:
-    """The processes and devices of a run, and its seed set: to be called before anything is built.
+class Task(Protocol[Trained]):
+    """What a run teaches.
 
-    Args:
-        unused_weights: whether some micro-batches pass only part of the weights.
+    A step must depend on the seed, its number and :meth:`state` alone, and see the same examples
+    whatever the number of processes.
+
+    Attributes:
+        steps: of the whole run.
+        parts: micro-batches of a step in this process.
+    """
+
+    steps: int
+    parts: int
+
+    def seen(self, step: int) -> int:
+        """How many examples are in the steps before `step`, over all processes."""
+
+    def step(self, model: nn.Module, step: int, part: int) -> Tensor:
+        """The loss of a micro-batch, float []. Those of all parts of all processes sum up to the
+        loss of the step."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What must outlast a kill besides the weights; no name may begin with `random.`."""
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from a :meth:`state`."""
+        return
+
+    def dev_nats(self, model: Trained) -> Iterator[tuple[str, float, float]]:
+        """Figures of batches of dev texts: a name, a sum and what it is to be divided by. One is
+        the `loss`."""
+
+    def measure(self, model: Trained) -> dict[str, float]:
+        """Further dev figures."""
+        return {}
+
+    def save(self, model: Trained, folder: Path) -> None: ...
+
+
+def start(config: RunConfig) -> Accelerator:
+    """The processes and devices of a run, and its seed set: call it before anything is built.
 
     Raises:
         UserError: the tracker is not installed, or the run folder holds another run or cannot be
@@ -47,7 +87,7 @@ def start(config: RunConfig, unused_weights: bool = False) -> Accelerator:
     gpu = torch.cuda.is_available()
     fast = search_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
     accelerator = Accelerator(
-        # Else, of several processes without GPUs, each would take itself for the only one.
+        # Without it, each of several processes without GPUs would take itself for the only one.
         cpu=several and not gpu,
         mixed_precision="bf16" if config.precision == "bf16" and fast else "no",
         log_with=config.tracker or None,
@@ -55,9 +95,7 @@ def start(config: RunConfig, unused_weights: bool = False) -> Accelerator:
         fsdp_plugin=plugin,
         kwargs_handlers=[
             # Buffers are tables that no step changes.
-            DistributedDataParallelKwargs(
-                find_unused_parameters=unused_weights, broadcast_buffers=False
-            )
+            DistributedDataParallelKwargs(broadcast_buffers=False)
         ],
     )
     allow_cpu(accelerator, plugin)
@@ -72,8 +110,8 @@ def run(
     accelerator: Accelerator,
     pace: Callable[[str], float] = lambda name: 1.0,
 ) -> Path:
-    """Train `model`, or resume the run in ``config.out``; returns the folder of the best model, by
-    its dev loss. Beside it, `last` is the model of the last step.
+    """Train `model`, or resume the run in ``config.out``; returns the folder of the model with the
+    lowest dev loss. Beside it, `last` is the model of the last step.
 
     Args:
         pace: the factor on the learning rate of a weight, by its name.
@@ -84,8 +122,6 @@ def run(
     make_folder(config.out)
     checkpoints = Checkpoints(config, accelerator)
     model.to(accelerator.device)
-    if not checkpoints.exist:
-        task.begin()
     optim, current = config.optim, copier(model)
     wrapped, optimizer = accelerator.prepare(model, adamw(model, optim, pace))
     if config.compile:
@@ -98,12 +134,11 @@ def run(
         elapsed = _agreed(time.monotonic() - began, accelerator)
         if elapsed >= budget:
             break
-        micro_batches = list(task.micro_batches(step, current))
         done = step / task.steps
         lr = optim.lr * rate(optim, done, max(done, elapsed / budget))
         for group in optimizer.param_groups:
             group["lr"] = lr * group["pace"]
-        loss = add_gradients(wrapped, micro_batches, accelerator)
+        loss = add_gradients(wrapped, task, step, accelerator)
         norm = accelerator.clip_grad_norm_(wrapped.parameters(), optim.clip)
         optimizer.step()
         optimizer.zero_grad()
@@ -126,10 +161,19 @@ def run(
 
 
 def keep_best(task: Task[M], model: M, step: int, log: RunLog, folder: Path) -> None:
-    """Take the dev figures of a model, which goes into `folder` if it is the best so far."""
-    best = log.dev(step, task.dev(model))
-    if best:
+    """Take the dev figures of a model, and save it if it is the best so far."""
+    if log.dev(step, evaluate(task, model)):
         task.save(model, folder)
+
+
+@torch.inference_mode()
+def evaluate(task: Task[M], model: M) -> dict[str, float]:
+    """The dev figures of a model in training."""
+    sums, counts = defaultdict[str, float](float), defaultdict[str, float](float)
+    for name, total, count in task.dev_nats(model):
+        sums[name] += total
+        counts[name] += count
+    return {name: sums[name] / max(1, counts[name]) for name in sums} | task.measure(model)
 
 
 def adamw(model: nn.Module, optim: StepConfig, pace: Callable[[str], float]) -> torch.optim.AdamW:
@@ -147,29 +191,24 @@ def adamw(model: nn.Module, optim: StepConfig, pace: Callable[[str], float]) -> 
     )
 
 
-def add_gradients(
-    model: nn.Module, micro_batches: Sequence[MicroBatch], accelerator: Accelerator
-) -> Tensor:
-    """Add the gradients of a step to those of the model, and over all processes once; returns this
-    process's part of the step's loss, float32 []."""
+def add_gradients(model: nn.Module, task: Task[M], step: int, accelerator: Accelerator) -> Tensor:
+    """Add the gradients of a step to those of the model; returns this process's part of the loss,
+    float []."""
     model.train()
     loss = torch.zeros((), device=accelerator.device)
-    for i, (arguments, weight, then) in enumerate(micro_batches):
-        last = i + 1 == len(micro_batches)
+    for part in range(task.parts):
+        last = part + 1 == task.parts
         with nullcontext() if last else accelerator.no_sync(model):
-            output = model(**arguments)
-            if then is not None:
-                then(output)
-            part = output.loss * weight
-            # Gradients are averaged over the processes; the weights make sums of them.
-            accelerator.backward(part * accelerator.num_processes)
-        loss += part.detach()
+            share = task.step(model, step, part)
+            # Gradients are averaged over the processes, but the losses are to be summed.
+            accelerator.backward(share * accelerator.num_processes)
+        loss += share.detach()
     return loss
 
 
 def rate(optim: StepConfig, done: float, progress: float) -> float:
-    """The learning rate's factor when `done` of the steps and `progress` of the run (by steps or
-    clock) are over."""
+    """The learning rate's factor after `done` of the steps and `progress` of the run, by steps or
+    clock."""
     if done < optim.warmup:
         return done / optim.warmup
     if optim.decay == "constant":
@@ -178,7 +217,6 @@ def rate(optim: StepConfig, done: float, progress: float) -> float:
 
 
 def _agreed(value: float, accelerator: Accelerator) -> float:
-    """The first process's value, so that all stop at the same step."""
     if accelerator.num_processes == 1:
         return value
     tensor = torch.tensor(value if accelerator.is_main_process else 0.0, device=accelerator.device)

@@ -1,4 +1,4 @@
-"""The networks that look inside an embedder, as their trainings begin."""
+"""What the trainings of the engine's networks begin with."""
 
 from __future__ import annotations
 
@@ -13,34 +13,29 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.edit_network import EditConfig, start_edit_network
+from nanov2t.models.edit_network import EditConfig, EditNetwork
+from nanov2t.models.hub import network_folder
 from nanov2t.models.networks import Network, load_network
-from nanov2t.models.prefix_lm import PrefixConfig, PrefixLM, start_prefix_lm
+from nanov2t.models.prefix_lm import PrefixConfig, PrefixLM
 from nanov2t.models.trunk import trunk_config
 from nanov2t.pretrained import BUNDLED
-from nanov2t.train.network_config import NetworkConfig
+from nanov2t.train.config import NetworkConfig
 
 LONGER = 8
-"""Words by which a draft may be longer than the longest text."""
+"""Words by which a draft may exceed the longest text."""
 N = TypeVar("N", bound=nn.Module)
 
 
 def part_of(name: str, part: str) -> Path:
-    """The folder that a recipe names: an inverter's `part`, a training run's network, or the folder
-    itself."""
-    folder = BUNDLED.get(name) or Path(name)
-    for inner in (part, "model"):
-        if (folder / inner).is_dir():
-            return folder / inner
-    return folder
+    """The folder of the network, or dictionary, that a recipe names."""
+    return network_folder(BUNDLED.get(name) or Path(name), part)
 
 
 def load_studied(config: NetworkConfig, device: torch.device) -> tuple[Embedder, Dictionary]:
     """The embedder of a recipe and its dictionary.
 
     Raises:
-        UserError: they cannot be had, do not fit together, or the texts are too long for the
-            embedder.
+        UserError: they are missing, do not fit together, or the texts are too long for them.
     """
     embedder = load_embedder(config.embedder, device)
     if not embedder.has_states:
@@ -76,9 +71,10 @@ def build_network(
     }
     network: Network
     if kind is PrefixLM:
-        network = start_prefix_lm(PrefixConfig(**shape), dictionary.log_frequency)
+        network = PrefixLM(PrefixConfig(**shape))
     else:
-        network = start_edit_network(EditConfig(**shape), dictionary.log_frequency)
+        network = EditNetwork(EditConfig(**shape))
+    network.bias.data.copy_(0.5 * dictionary.log_frequency)
     network.trunk.start_from(embedder)
     network.read_dictionary(dictionary)
     assert isinstance(network, kind)
@@ -102,5 +98,5 @@ def load_kind(kind: type[N], path: Path, embedder: Embedder, dictionary: Diction
 
 
 def pace(config: NetworkConfig) -> Callable[[str], float]:
-    """The factor on the learning rate of a weight: what starts as the embedder's goes slower."""
+    """The factor on a weight's learning rate, lower for weights that start as the embedder's."""
     return lambda name: 1.0 if ".trunk." in name else config.optim.head_lr

@@ -5,9 +5,9 @@ nanov2t train configs/minilm_exact_prefix.yaml
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,29 +20,26 @@ from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.networks import save_network
 from nanov2t.models.prefix_lm import PrefixLM, cover
 from nanov2t.targets import Defence
-from nanov2t.train.data import Embed
-from nanov2t.train.loop import run, start
+from nanov2t.train.config import PrefixRecipe
+from nanov2t.train.data import Embed, Noise, padded
+from nanov2t.train.loop import Task, run, start
 from nanov2t.train.network import build_network, load_studied, pace
-from nanov2t.train.network_config import PrefixRecipe
-from nanov2t.train.noise import Noise
 from nanov2t.train.sampled import Candidates, CandidateSampler, every_word
-from nanov2t.train.task import MicroBatch
-from nanov2t.train.texts import TextSource, dev_texts, padded
+from nanov2t.train.texts import TextSource, dev_texts
 
 BAG = 0.4
 """Weight of the lexical guess's own loss."""
 BAG_EVERY = 4
-"""Steps between two that have it: it takes the whole vocabulary."""
+"""Steps between two with it, since it takes the whole vocabulary."""
 DEV_ROWS = 16
-"""Dev texts whose logits, over the whole vocabulary, are made at a time."""
+"""Dev texts at a time; their logits cover the whole vocabulary."""
 
 
 def train_prefix(config: PrefixRecipe) -> Path:
-    """Train, or resume, the run in ``config.out``; returns the folder of the finished model.
+    """Train, or resume, the run in ``config.out``; returns the folder of the best network.
 
     Raises:
-        UserError: the run folder holds another run, or the data, the embedder, its dictionary or
-            a network cannot be had.
+        UserError: the run folder holds another run, or an input is missing or does not fit.
     """
     accelerator = start(config)
     embedder, dictionary = load_studied(config, accelerator.device)
@@ -58,21 +55,15 @@ def teach(
     accelerator: Accelerator,
     change: Defence | None = None,
 ) -> Path:
-    """As :func:`train_prefix`, of a network and an embedder at hand.
+    """As :func:`train_prefix`, with a network and an embedder at hand.
 
     Args:
         accelerator: of :func:`~nanov2t.train.loop.start`.
-        change: what is done to the texts' vectors before the network sees them.
+        change: applied to the texts' vectors before the network sees them.
     """
     loss = PrefixLoss(network, dictionary.log_frequency)
     task = PrefixTask(config, embedder, dictionary, accelerator, change)
     return run(task, loss, config, accelerator, pace(config))
-
-
-class PrefixOutput(NamedTuple):
-    """Nats a token."""
-
-    loss: Tensor
 
 
 class PrefixLoss(nn.Module):
@@ -85,11 +76,9 @@ class PrefixLoss(nn.Module):
         self.network = network
         self.register_buffer("log_frequency", log_frequency, persistent=False)
 
-    def forward(
-        self, targets: Tensor, texts: Tensor, candidates: Candidates, bag: bool
-    ) -> PrefixOutput:
-        """Of texts, long [n, t], without special tokens and filled up with the padding token, given
-        their vectors [n, dim].
+    def forward(self, targets: Tensor, texts: Tensor, candidates: Candidates, bag: bool) -> Tensor:
+        """Nats a token of texts, long [n, t], without special tokens and padded, given their
+        vectors [n, dim].
 
         Args:
             bag: add the loss of the lexical guess alone, against the words of the texts.
@@ -110,11 +99,11 @@ class PrefixLoss(nn.Module):
         if bag:
             odds = self.network.guess(targets) + self.log_frequency
             nats = nats - BAG * (odds.log_softmax(-1).gather(1, texts) * words).sum()
-        return PrefixOutput(nats / count)
+        return nats / count
 
 
-class PrefixTask:
-    """A task: texts and their vectors.
+class PrefixTask(Task[PrefixLoss]):
+    """Texts and their vectors.
 
     Args:
         change: see :func:`teach`.
@@ -137,47 +126,41 @@ class PrefixTask:
         special = embedder.tokenizer.all_special_ids
         self.sampler = CandidateSampler(dictionary, special, accelerator.device)
         self.dev_texts = dev_texts(config.data, embedder.tokenizer, config.eval_limit)
-        self.steps = config.optim.steps
+        self.steps, self.parts = config.optim.steps, 1
 
     def seen(self, step: int) -> int:
         return self.source.schedule.examples(step)
 
-    def begin(self) -> None:
-        pass
+    def step(self, model: nn.Module, step: int, part: int) -> Tensor:
+        arguments, share = self.arguments(step)
+        loss: Tensor = model(**arguments)
+        return loss * share
 
-    def micro_batches(self, step: int, current: Callable[[], PrefixLoss]) -> Iterator[MicroBatch]:
+    def arguments(self, step: int) -> tuple[dict[str, Any], float]:
+        """What this process gives the model in a step, and its share of the tokens."""
         texts = self.source.at(step)
         every = torch.tensor([word for row in texts for word in row], device=self.device)
         rng = np.random.default_rng([self.config.seed, 3, step])
-        arguments: dict[str, Any] = self._given(texts[self.source.mine])
+        mine = texts[self.source.mine]
+        arguments: dict[str, Any] = self._given(mine)
         arguments["targets"] = self.noise(
             arguments["targets"], len(texts), self.source.mine, [self.config.seed, 5, step]
         )
         arguments["candidates"] = self.sampler.draw(every, rng)
         arguments["bag"] = step % BAG_EVERY == 0
-        tokens = sum(len(row) + 1 for row in texts[self.source.mine])
-        yield MicroBatch(arguments, torch.tensor(tokens / (len(every) + len(texts))))
+        tokens = sum(len(row) + 1 for row in mine)
+        return arguments, tokens / (len(every) + len(texts))
 
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        pass
-
-    @torch.inference_mode()
-    def dev(self, model: PrefixLoss) -> dict[str, float]:
-        """Nats a token, the closing one among them, of texts of each length; `loss`, of all."""
-        figures, words = {}, every_word(self.dictionary, self.device)
-        total = tokens = 0.0
+    def dev_nats(self, model: PrefixLoss) -> Iterator[tuple[str, float, float]]:
+        """Nats a token, the closing one among them, of the texts of each length and of all."""
+        words = every_word(self.dictionary, self.device)
         for length, rows in self.dev_texts.items():
-            nats = 0.0
             for first in range(0, len(rows), DEV_ROWS):
                 part = rows[first : first + DEV_ROWS]
-                output = model(**self._given(part), candidates=words, bag=False)
-                nats += float(output.loss) * len(part)
-            figures[f"nats_{length}"] = nats / len(rows)
-            total, tokens = total + nats * (length + 1), tokens + len(rows) * (length + 1)
-        return figures | {"loss": total / tokens}
+                nats = float(model(**self._given(part), candidates=words, bag=False))
+                tokens = len(part) * (length + 1)
+                for name in (f"nats_{length}", "loss"):
+                    yield name, nats * tokens, tokens
 
     def save(self, model: PrefixLoss, folder: Path) -> None:
         save_network(model.network, folder)

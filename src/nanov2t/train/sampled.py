@@ -1,8 +1,8 @@
-"""Words to choose among in place of the whole vocabulary, whose logits would be a third of a step.
+"""A sampled softmax (cf. Jean et al. 2015, "On Using Very Large Target Vocabulary"), since logits
+over the whole vocabulary would be a third of a step.
 
-Candidates are the most frequent words, those of the texts, and some rarer ones drawn at random.
-Less the log of its chance to be among them, a logit is, on average, what it would be over all words
-(cf. Jean et al. 2015, "On Using Very Large Target Vocabulary").
+Candidates are the most frequent words, those of the texts, and some rarer ones drawn at random. A
+logit is corrected by the log of its word's chance to be a candidate.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class Candidates(NamedTuple):
     correction: Tensor
     """float32 [c], to be added to their logits in a loss"""
     stand_in: Tensor
-    """float32 [c], to be added to their logits when one is drawn: the words of the texts are there
-    for sure, others also for those that are not"""
+    """float32 [c], to be added to their logits when one is drawn"""
 
     def places(self, words: Tensor) -> Tensor:
         """Where words, of any shape, all of them candidates, stand among them."""

@@ -1,11 +1,10 @@
-"""Training a model that does not fit one device: weights, gradients and moments shared out by
-accelerate's FSDP."""
+"""Training a model too large for one device, by accelerate's FSDP."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
@@ -18,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from nanov2t.train.task import M
+M = TypeVar("M", bound=nn.Module)
 
 
 def sharding() -> FullyShardedDataParallelPlugin:
@@ -33,7 +32,7 @@ def sharding() -> FullyShardedDataParallelPlugin:
 
 
 def allow_cpu(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin | None) -> None:
-    """accelerate shards on accelerators alone, and without a word trains whole copies on CPUs."""
+    """Shard on CPUs too, where accelerate would silently train whole copies."""
     if plugin is not None and accelerator.distributed_type == DistributedType.MULTI_CPU:
         accelerator.state.fsdp_plugin = plugin
         accelerator.state.distributed_type = DistributedType.FSDP
@@ -44,11 +43,11 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def copier(model: M) -> Callable[[], M]:
-    """A function that gives the model in training for inference, without the autocast that
-    accelerate puts into its forward. To be made before accelerate prepares the model.
+    """A function that returns the model in training for inference, without the autocast that
+    accelerate puts into its forward. Make it before accelerate prepares the model.
 
-    What it gives shares its weights with the model in training. Of a sharded model it is a whole
-    copy, for which every process must call it.
+    The returned model shares its weights with the one in training. If that is sharded, it is a
+    whole copy, and every process must call the function.
     """
     on_no_device = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
     blank = copy.deepcopy(model, on_no_device)
@@ -115,6 +114,5 @@ def scatter(
 
 
 def _once(model: nn.Module, weights: dict[str, Any]) -> dict[str, Tensor]:
-    """Every shared tensor under its first name only, as generators are saved."""
     names = {name for part in (model.named_parameters(), model.named_buffers()) for name, _ in part}
     return {name: weight for name, weight in weights.items() if name in names}

@@ -1,4 +1,4 @@
-"""What an embedder's states say of words, learnt from text in minutes: its dictionary."""
+"""Make an embedder's dictionary from text, in minutes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
 from nanov2t.models.dictionary import Dictionary, study
-from nanov2t.train.config import DataConfig
 from nanov2t.train.data import Corpus, Crops
 
 STEP = 128
 """Crops whose states are made at a time."""
+LONGEST = 32
+"""Tokens of the longest crop."""
 CHECKED = 8
 """Steps of further crops on which the dictionary is checked."""
 
 
 class Findings(NamedTuple):
-    """A dictionary, and the share of the states' variance that is left on other crops once the
-    averages are taken away, and once each text's offset is taken away too."""
+    """A dictionary, and the share of the states' variance that its averages leave on other crops,
+    without and with each text's offset."""
 
     dictionary: Dictionary
     left: float
@@ -40,9 +41,8 @@ def study_embedder(embedder: Embedder, texts: str, crops: int, cache: Path | Non
     """
     if not embedder.has_states:
         raise UserError(f"{embedder.name}: does not show hidden states whose mean is its vector")
-    config = DataConfig(train=texts, short_share=0.5, held_out=0, cache=cache)
     corpus = Corpus.load(texts, embedder.tokenizer, cache)
-    drawn = Crops(corpus, config, embedder.tokenizer, "all", seed=0)
+    drawn = Crops(corpus, embedder.tokenizer, 0, LONGEST, short_share=0.5)
     steps = max(1, crops // STEP)
     words: Any = embedder.model[0].model.get_input_embeddings().weight
     batches = (b for step in range(steps) for b in _states(embedder, drawn, step))

@@ -1,41 +1,83 @@
-"""The texts that a network learns from: crops, whole sentences and made-up lines, by step."""
+"""The texts of every step of the engine's networks: crops, whole sentences and made-up lines."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.passages import read_passages
-from nanov2t.train.config import DataConfig
+from nanov2t.train.config import NetworkConfig, TextConfig
 from nanov2t.train.data import Corpus, Crops
 from nanov2t.train.lines import Lines
-from nanov2t.train.network_config import NetworkConfig, TextConfig
-from nanov2t.train.schedule import Schedule
 
 STOPS = (".", "!", "?")
 """Tokens that end a sentence."""
 DEV_LENGTHS = (8, 16, 32)
 """Tokens of the dev texts."""
+BESIDE = 10
+"""Tokens of a network's input besides the words of a text."""
 
 
-def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Rows of ids as long [n, t], filled up to the longest one."""
-    full = torch.full((len(rows), max(map(len, rows))), fill)
-    for i, row in enumerate(rows):
-        full[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-    return full
+class Schedule:
+    """What the steps of a run are made of, fixed by the settings and the seed: how long texts, how
+    many, and which steps go on with the texts of the one before.
+
+    Args:
+        tokens: of a step.
+        going_on: share of the steps that the next one goes on with.
+        rounds: steps at most on the same texts.
+
+    Attributes:
+        length: int [steps], tokens of the longest text of a step.
+        size: int [steps], texts of a step.
+        round: int [steps], how many steps before had the same texts.
+    """
+
+    def __init__(
+        self,
+        data: TextConfig,
+        tokens: int,
+        steps: int,
+        seed: int,
+        going_on: float = 0.0,
+        rounds: int = 1,
+    ):
+        rng = np.random.default_rng([seed, 0])
+        drawn = np.where(
+            rng.random(steps) < 0.5,
+            rng.choice(data.lengths, steps),
+            rng.integers(data.min_tokens, data.max_tokens + 1, steps),
+        )
+        goes_on = rng.random(steps) < going_on
+        self.round = np.zeros(steps, int)
+        for step in range(1, steps):
+            if goes_on[step] and self.round[step - 1] + 1 < rounds:
+                self.round[step] = self.round[step - 1] + 1
+        self.length = drawn[np.arange(steps) - self.round]
+        self.size = np.maximum(1, tokens // (self.length + BESIDE))
+        self._before = np.concatenate([[0], np.cumsum(self.size)])
+        self._texts_before = np.concatenate([[0], np.cumsum(self.size * (self.round == 0))])
+
+    def examples(self, step: int) -> int:
+        """How many are in the steps before `step`."""
+        return int(self._before[step])
+
+    def texts(self, step: int) -> int:
+        """How many texts are begun with in the steps before `step`."""
+        return int(self._texts_before[step])
+
+    def goes_on(self, step: int) -> bool:
+        """Whether the step after `step` has the same texts."""
+        return step + 1 < len(self.round) and bool(self.round[step + 1])
 
 
 def dev_texts(config: TextConfig, tokenizer: Any, limit: int) -> dict[int, list[list[int]]]:
-    """The first tokens of `limit` texts that no run trains on, as many as DEV_LENGTHS say, without
-    those that are shorter, by their length.
+    """The beginnings of `limit` texts that no run trains on, by their DEV_LENGTHS; shorter texts
+    are left out.
 
     Raises:
         UserError: all of them are shorter.
@@ -51,10 +93,10 @@ def dev_texts(config: TextConfig, tokenizer: Any, limit: int) -> dict[int, list[
 
 
 class TextSource:
-    """Texts as token ids, without special tokens, of `schedule.length` tokens at most.
+    """Texts as token ids without special tokens, at most `schedule.length` of them.
 
     Args:
-        going_on, rounds: see :class:`~nanov2t.train.schedule.Schedule`.
+        going_on, rounds: see :class:`Schedule`.
 
     Raises:
         UserError: the text cannot be had, or there are more processes than texts in a step.
@@ -77,14 +119,13 @@ class TextSource:
             raise UserError(f"optim.tokens {optim.tokens} are too few for so many processes")
         with accelerator.main_process_first():
             self.corpus = Corpus.load(data.train, tokenizer, data.cache)
-        cropping = DataConfig(max_tokens=data.max_tokens, min_tokens=data.min_tokens)
-        self.crops = Crops(self.corpus, cropping, tokenizer, "all", config.seed)
+        self.crops = Crops(self.corpus, tokenizer, config.seed, data.max_tokens)
         self.mine = slice(accelerator.process_index, None, accelerator.num_processes)
         """This process's share of the texts of a step."""
         self.stops = tokenizer.convert_tokens_to_ids(list(STOPS))
 
     def at(self, step: int) -> list[list[int]]:
-        """All texts of a step, whatever the number of processes."""
+        """All texts of a step, those of other processes too."""
         begun = step - int(self.schedule.round[step])
         length, size = int(self.schedule.length[begun]), int(self.schedule.size[begun])
         rng = np.random.default_rng([self.seed, 1, begun])
@@ -109,8 +150,6 @@ class TextSource:
         return [] if tokenizer.unk_token_id in ids else ids
 
     def _sentences(self, passage: int, place: int, length: int) -> list[int]:
-        """From the beginning of the sentence at a place of the corpus on, as many whole ones as
-        there is room for, or as much of the one."""
         first, last = self.corpus.offsets[passage], self.corpus.offsets[passage + 1]
         ends = 1 + first + np.flatnonzero(np.isin(self.corpus.tokens[first:last], self.stops))
         start = max(ends[(ends <= place) & (ends < last)], default=first)

@@ -1,1 +1,0 @@
-"""Decoding and linear layers as fast as a CPU allows."""

@@ -1,0 +1,155 @@
+"""Recipes: YAML files that describe a training. Free of torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import dacite
+import yaml
+
+from nanov2t.core.errors import UserError, did_you_mean
+from nanov2t.core.files import check_writable
+from nanov2t.core.manifest import flat
+from nanov2t.core.passages import FORMATS, check_source
+from nanov2t.t5.config import T5Recipe
+from nanov2t.train.config import EditRecipe, PrefixRecipe, settings_of
+
+Recipe = T5Recipe | PrefixRecipe | EditRecipe
+KINDS: dict[str, type[Recipe]] = {
+    "t5": T5Recipe,
+    "prefix_lm": PrefixRecipe,
+    "edit_network": EditRecipe,
+}
+"""Settings by the `network` that a recipe trains."""
+NAMES = ("embedder", "dictionary", "init", "t5", "train", "dev", "hypothesizer", "files")
+"""Settings that hold a path or a name."""
+EXPECTED = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+    Path | None: "a path",
+    list[int]: "a list of whole numbers",
+}
+"""What errors call the types of values."""
+
+
+def load_config(path: Path) -> Recipe:
+    """Read a recipe. The YAML holds only what differs from the defaults; paths are relative to its
+    own folder.
+
+    Raises:
+        UserError: the file is missing or malformed, or holds an unknown setting or a wrong value.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(values, dict):
+            raise UserError("holds no settings; write them as name: value, one a line")
+        kind = str(values.get("network", "t5"))
+        if kind not in KINDS:
+            raise UserError(
+                f"network {kind!r} is none of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+            )
+        folder = path.parent.resolve()
+        hooks = {float: _number, Path: lambda path: _beside(folder, path)}
+        settings = _located(KINDS[kind], values, folder)
+        return dacite.from_dict(KINDS[kind], settings, dacite.Config(type_hooks=hooks))
+    except OSError as error:
+        raise UserError(f"{path}: {str(error.strerror).lower()}") from None
+    except dacite.WrongTypeError as error:
+        raise UserError(f"{path}: {_wrong(error)}") from None
+    except (UserError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def train(config: Recipe) -> Path:
+    """Train, or resume, the run in ``config.out``; returns the folder of the best network.
+
+    Raises:
+        UserError: a file or folder that the settings name is missing, or the training cannot begin.
+    """
+    check_recipe(config)
+    if isinstance(config, PrefixRecipe):
+        from nanov2t.train.prefix import train_prefix
+
+        return train_prefix(config)
+    if isinstance(config, EditRecipe):
+        from nanov2t.train.editing import train_edits
+
+        return train_edits(config)
+    from nanov2t.t5.training import train_t5
+
+    return train_t5(config)
+
+
+def _located(
+    kind: type, values: Mapping[Any, Any], folder: Path, prefix: str = ""
+) -> dict[str, Any]:
+    types, located = get_type_hints(kind), {}
+    for key, value in values.items():
+        if key not in types:
+            known = did_you_mean(str(key), types)
+            raise UserError(f"unknown setting {prefix}{key}{known}")
+        if is_dataclass(types[key]) and isinstance(value, Mapping):
+            value = _located(types[key], value, folder, f"{prefix}{key}.")
+        elif key in NAMES and isinstance(value, str):
+            value = _named(folder, value)
+        located[key] = value
+    return located
+
+
+def _named(folder: Path, value: str) -> str:
+    name, mark, settings = value.partition("?")
+    if name and (_is_path(name) or (folder / name).exists()):
+        return f"{_beside(folder, name)}{mark}{settings}"
+    return value
+
+
+def _is_path(name: str) -> bool:
+    path = Path(name)
+    rooted = path.is_absolute() or name.startswith((".", "~"))
+    return rooted or not FORMATS.keys().isdisjoint(path.suffixes)
+
+
+def _beside(folder: Path, path: Any) -> Any:
+    if not isinstance(path, str):
+        return path
+    return Path(os.path.normpath(folder / Path(path).expanduser()))
+
+
+def _number(value: Any) -> Any:
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
+
+
+def _wrong(error: dacite.WrongTypeError) -> str:
+    value, choices = error.value, [x for x in get_args(error.field_type) if isinstance(x, str)]
+    expected = EXPECTED.get(error.field_type, "a group of settings")
+    if choices:
+        expected = f"one of {', '.join(filter(None, choices))}"
+    near = did_you_mean(str(value), choices)
+    return f"{error.field_path} must be {expected}, not {value!r}{near}"
+
+
+def check_recipe(config: Recipe) -> None:
+    """Raise a UserError for missing files and folders, and for a run folder that cannot be written,
+    before anything is loaded."""
+    if not config.data.train:
+        raise UserError("data.train: name the training text")
+    for setting, value in flat(settings_of(config)).items():
+        if setting.rpartition(".")[2] not in NAMES:
+            continue
+        name = re.split("[?#]", value)[0] if setting == "embedder" else value
+        if _is_path(name) and not Path(name).exists():
+            raise UserError(f"{setting} {value}: no such file or folder")
+    for source in filter(None, (config.data.train, config.data.dev)):
+        check_source(source)
+    check_writable(config.out)
