@@ -3,6 +3,7 @@
     python benchmarks/exact.py PASSAGES [--tokens 4 8 16 32] [--limit 100] [--skip 0]
     python benchmarks/exact.py --lines tests/secrets.txt
     python benchmarks/exact.py PASSAGES --tokens 8 --embedder all-mpnet-base-v2
+    python benchmarks/exact.py --lines tests/sentences.txt --embedder multilingual-e5-small
 
 Draws one crop from each passage, at a random word. Prints a row for each length, with 95 %
 bootstrap intervals over texts and the cost, and the progress on stderr. Seconds are those of a text
@@ -115,12 +116,14 @@ def load(options: Options, budget: Budget) -> Inverter:
     """The inverter, with an alignment fitted on options.pairs texts."""
     spec: str | Path = options.inverter
     embedder = None if options.embedder is None else load_embedder(options.embedder)
-    if embedder is not None:
+    if embedder is not None and options.pairs != PAIRS:
         made = make_alignment(embedder, load_embedder("minilm"), pairs=options.pairs)
-        print(json.dumps({"agreement": round(made.agreement, 3), "scale": round(made.scale, 3)}))
         spec = Path(tempfile.mkdtemp()) / "aligned"
         made.save(spec)
-    return load_inverter(spec, embedder=embedder, effort=options.effort, budget=budget)
+    inverter = load_inverter(spec, embedder=embedder, effort=options.effort, budget=budget)
+    if inverter.alignment:
+        print(json.dumps({"agreement": round(inverter.alignment.agreement, 3)}))
+    return inverter
 
 
 def main(options: Options) -> None:
