@@ -249,7 +249,7 @@ class Inverter:
         rows = zip(vectors, given, strict=False)
         judge = Judge(knowledge=knowledge)
         if self.alignment is not None:
-            judge = Judge(self.embedder, self.alignment, knowledge)
+            judge = Judge(self.embedder, self.alignment, knowledge, self.reader)
         for first in itertools.count(0, CHUNK):
             chunk = list(itertools.islice(rows, CHUNK))
             if not chunk:

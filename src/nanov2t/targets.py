@@ -8,11 +8,11 @@ array, or as a row of a store of millions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nanov2t.align.alignment import Alignment, checked
+from nanov2t.align.alignment import Alignment, Seen, checked
 from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import bad_rows
 from nanov2t.embedders.base import Embedder, EmbedderInfo
@@ -46,11 +46,13 @@ class Judge:
         embedder: that embedder; None if it is the reader, whose vectors a search has anyway.
         alignment: from its vectors to the reader's space; None likewise.
         knowledge: of a defence that the target has passed: texts pass it too.
+        reader: the embedder whose vectors the networks read; None if it is the judge.
     """
 
     embedder: Embedder | None = None
     alignment: Alignment | None = None
     knowledge: Knowledge | None = None
+    reader: Embedder | None = None
 
     @property
     def scale(self) -> float:
@@ -87,6 +89,8 @@ class Target:
         judge: what texts are compared by.
         undefended: float32 [dim], the estimate of `held` before its defence; else the same.
         tokens: about how many of the reader's tokens the text has; None if nothing says so.
+        seen: the texts nearest to it of those that its alignment knows; None without one.
+        evidence: float32 [reader's vocabulary], nats by which each token is likelier; likewise.
     """
 
     vector: np.ndarray
@@ -96,6 +100,8 @@ class Target:
     judge: Judge = OWN
     undefended: np.ndarray | None = None
     tokens: float | None = None
+    seen: Seen | None = None
+    evidence: np.ndarray | None = None
 
 
 def check_vectors(vectors: np.ndarray, embedder: EmbedderInfo, first: int = 0) -> None:
@@ -155,25 +161,35 @@ def prepare_targets(
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         vectors = np.where(np.abs(lengths - 1) > UNIT, vectors / lengths, vectors)
     vectors = vectors.astype(np.float32)
-    places, tokens = vectors, np.full(len(vectors), None)
     if alignment is not None:
-        places, tokens = alignment.place(vectors).astype(np.float32), alignment.tokens(vectors)
         tolerances = np.maximum(tolerances, 2 * alignment.noise)
     if tolerance is not None:
         tolerances[:] = tolerance
     rows = zip(
-        places,
+        vectors,
         vectors if held is None else held,
         tolerances.tolist(),
         drafts or [None] * len(vectors),
-        vectors,
-        tokens,
         strict=True,
     )
-    return [
-        Target(place, given, limit, draft, judge, undefended, length)
-        for place, given, limit, draft, undefended, length in rows
+    targets = [
+        Target(vector, given, limit, draft, judge, vector) for vector, given, limit, draft in rows
     ]
+    return targets if alignment is None else [_aligned(target, alignment) for target in targets]
+
+
+def _aligned(target: Target, alignment: Alignment) -> Target:
+    """A target with what its alignment says of it."""
+    reader, vector = target.judge.reader, target.undefended
+    assert reader is not None and vector is not None
+    seen = alignment.neighbours(vector, reader)
+    return replace(
+        target,
+        vector=alignment.learn(vector, seen),
+        tokens=float(alignment.tokens(vector[None])[0]),
+        seen=seen,
+        evidence=alignment.evidence(vector, len(reader.tokenizer)),
+    )
 
 
 def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:

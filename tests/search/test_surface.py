@@ -16,10 +16,18 @@ def test_what_is_taken_apart_can_be_joined(text):
 def test_what_one_text_shows_holds_for_the_next():
     surface = Surface(case=True, spacing=True)
     assert surface.write(PLAIN) == PLAIN
-    surface.learn(WRITTEN)
+    surface.learn(WRITTEN, tested=True)
     assert surface.write(PLAIN) == WRITTEN
-    assert surface.write("ask dr. may about 555 - 0199") == "ask Dr. May about 555-0199"
+    assert surface.write("ask dr. may about 555 - 0199") == "Ask Dr. May about 555-0199"
     assert surface.write(Styled("dr. may")) == "dr. may"
+
+
+def test_a_name_keeps_its_capital_and_a_little_word_does_not():
+    surface = Surface(case=True, spacing=True)
+    surface.learn("Vienna is far.", tested=False)
+    assert surface.write("the train to vienna is late .") == "The train to Vienna is late."
+    surface.learn("The train is late.", tested=True)
+    assert surface.write("vienna has the train .") == "Vienna has the train."
 
 
 def test_variants_change_one_thing_and_are_merged():

@@ -11,8 +11,9 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dacite
 import numpy as np
@@ -32,9 +33,29 @@ another model, or another prompt, moves them by more."""
 FEW, SHARED = 8, 0.1
 """Vectors, and the length of what an embedder's vectors share, below which they cannot be told from
 those of another."""
-WIDTH, FAR, DOUBT = 0.25, 0.5, 0.02
-"""Widths of the kernels exp((cosine - 1) / width), into the reader's space and back, and the noise
-that both allow for."""
+WIDTH, DOUBT = 0.5, 0.02
+"""Width of the kernels exp((cosine - 1) / width), and the noise that they allow for."""
+NEIGHBOURS = 200
+"""Known texts, and as many words, that say where a vector lies before any text was judged."""
+LARGE, SIZES = 0.98, (1.51, 0.45)
+"""How large a number of a known vector is large, and what stands for those that are and are not, in
+standard deviations: the best four levels for normal numbers (Max 1960, table I)."""
+SURE = 8.0
+"""Nats of evidence for a word at most."""
+
+
+class Seen(NamedTuple):
+    """Texts whose vectors by both embedders are known.
+
+    Attributes:
+        cosines: float32 [n], of their whitened vectors with the target's.
+        vectors: float32 [n, dim], whitened, by the embedder.
+        own: float32 [n, reader's dim], by the reader.
+    """
+
+    cosines: np.ndarray
+    vectors: np.ndarray
+    own: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,11 +71,16 @@ class Alignment:
         noise: 1 - cosine of one text embedded twice, at most.
         sees_case, sees_spacing: whether these move its vectors.
         centre: float32 [dim], mean of its unit vectors.
-        weights: float32 [dim, reader's dim] on centred unit vectors, and `mean`, which is added.
+        whitening: float32 [dim, dim], makes centred vectors spread alike in all directions.
+        weights: float32 [dim, reader's dim] on whitened unit vectors, and `mean`, which is added.
         lengths: float32 [dim + 1], the log number of reader's tokens likewise, the constant last.
-        back: float32 [reader's dim + 1, dim], the reader's vectors to centred ones, likewise.
+        back: float32 [reader's dim + 1, dim], the reader's vectors to whitened ones, likewise.
         probes: float32 [3, dim], vectors of PROBES, which tell one version of the embedder from
             another.
+        texts: what it was fitted on, then single words, the reader's tokens `words`.
+        known: uint8 [2, texts, dim / 8], their whitened vectors, two bits a number.
+        usual: float32 [words, 2], mean and deviation of each word's cosines with the texts.
+        odds: float32 [2], slope and constant of the log odds of a word by that deviation.
     """
 
     embedder: EmbedderInfo
@@ -66,75 +92,95 @@ class Alignment:
     sees_case: bool
     sees_spacing: bool
     centre: np.ndarray
+    whitening: np.ndarray
     weights: np.ndarray
     mean: np.ndarray
     lengths: np.ndarray
     back: np.ndarray
     probes: np.ndarray
+    texts: list[str]
+    words: list[int]
+    known: np.ndarray
+    usual: np.ndarray
+    odds: np.ndarray
 
-    def centred(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors [n, dim] without what all of them share, of unit length."""
-        centred: np.ndarray = unit(unit(vectors) - self.centre)
-        return centred
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """float32 [texts, dim], whitened, about those of the texts."""
+        positive, large = np.unpackbits(self.known, axis=-1, count=self.embedder.dim).astype(bool)
+        sizes = np.where(large, *SIZES)
+        vectors: np.ndarray = unit(np.where(positive, sizes, -sizes).astype(np.float32))
+        return vectors
 
-    def place(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors [n, dim] in the reader's space: float32 [n, reader's dim], of unit length."""
-        place: np.ndarray = unit(self._mapped(self.centred(vectors)))
-        return place
+    def whitened(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors [n, dim] without what all of them share, and in no direction more spread than in
+        others, of unit length: so one word of many shows."""
+        whitened: np.ndarray = unit((unit(vectors) - self.centre) @ self.whitening)
+        return whitened
 
     def tokens(self, vectors: np.ndarray) -> np.ndarray:
         """About how many of the reader's tokens texts have, float [n], by their vectors."""
-        logs: np.ndarray = self.centred(vectors) @ self.lengths[:-1] + self.lengths[-1]
+        logs: np.ndarray = self.whitened(vectors) @ self.lengths[:-1] + self.lengths[-1]
         tokens: np.ndarray = np.exp(logs)
         return tokens
 
-    def learn(self, vector: np.ndarray, seen: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Locate a vector by texts near it: kernel regression on what the map misses of them.
+    def neighbours(self, vector: np.ndarray, reader: Embedder) -> Seen:
+        """The texts and the words nearest to a vector [dim], of those whose vectors are kept."""
+        target = self.whitened(vector[None])[0]
+        cosines = self.vectors @ target
+        words = len(self.texts) - len(self.words)
+        chosen = np.concatenate(
+            [
+                np.argsort(-cosines[:words])[:NEIGHBOURS],
+                words + np.argsort(-cosines[words:])[:NEIGHBOURS],
+            ]
+        )
+        vectors = self.vectors[chosen]
+        return Seen(vectors @ target, vectors, reader.encode([self.texts[i] for i in chosen]))
 
-        Args:
-            vector: [dim].
-            seen: [n, dim], vectors of the texts.
-            places: [n, reader's dim], their vectors by the reader.
+    def evidence(self, vector: np.ndarray, vocabulary: int) -> np.ndarray:
+        """What a vector [dim] says of single words by their own vectors: float32 [vocabulary],
+        nats by which it is likelier that its text has the reader's token; never negative."""
+        target = self.whitened(vector[None])[0]
+        cosines = self.vectors[len(self.texts) - len(self.words) :] @ target
+        apart = (cosines - self.usual[:, 0]) / self.usual[:, 1]
+        evidence = np.zeros(vocabulary, np.float32)
+        evidence[self.words] = np.clip(apart * self.odds[0] + self.odds[1], 0, SURE)
+        return evidence
 
-        Returns:
-            float32 [reader's dim], of unit length.
-        """
-        centred, target = self.centred(seen), self.centred(vector[None])
-        missed = places - self._mapped(centred)
-        known = np.exp((centred @ centred.T - 1) / WIDTH)
-        known[np.diag_indices_from(known)] += DOUBT
-        weights = np.linalg.solve(known, np.exp((centred @ target[0] - 1) / WIDTH))
-        place: np.ndarray = unit(self._mapped(target) + weights @ missed)[0].astype(np.float32)
+    def learn(self, vector: np.ndarray, seen: Seen) -> np.ndarray:
+        """Locate a vector [dim] by texts near it: kernel regression on what the map misses of
+        them. Returns float32 [reader's dim], of unit length."""
+        target = self.whitened(vector[None])
+        missed = seen.own - self.place(seen.vectors)
+        weights = _kernel_weights(seen.vectors, target[0])
+        place: np.ndarray = unit(self.place(target) + weights @ missed)[0].astype(np.float32)
         return place
 
-    def forecast(
-        self, vector: np.ndarray, seen: np.ndarray, places: np.ndarray, texts: np.ndarray
-    ) -> np.ndarray:
-        """How near texts will be, before they are judged, by those that were: the map back, and
-        kernel regression on what it misses.
+    def forecast(self, vector: np.ndarray, seen: Seen, texts: np.ndarray) -> np.ndarray:
+        """How near texts will be to a vector [dim], before they are judged, by those that were:
+        the map back, and kernel regression on what it misses.
 
         Args:
-            vector, seen, places: as for :meth:`learn`.
             texts: [m, reader's dim], vectors by the reader.
 
         Returns:
-            float [m], about the cosines of centred vectors.
+            float [m], about the cosines of whitened vectors.
         """
-        missed = self.centred(seen) - self._mapped_back(places)
-        known = np.exp((places @ places.T - 1) / FAR)
-        known[np.diag_indices_from(known)] += DOUBT
-        weights = np.linalg.solve(known, missed)
-        made = self._mapped_back(texts) + np.exp((texts @ places.T - 1) / FAR) @ weights
-        near: np.ndarray = unit(made) @ self.centred(vector[None])[0]
+        missed = seen.vectors - self._mapped_back(seen.own)
+        weights = _kernel_weights(seen.own, texts)
+        made = self._mapped_back(texts) + weights @ missed
+        near: np.ndarray = unit(made) @ self.whitened(vector[None])[0]
         return near
 
     def _mapped_back(self, places: np.ndarray) -> np.ndarray:
         mapped: np.ndarray = places @ self.back[:-1] + self.back[-1]
         return mapped
 
-    def _mapped(self, centred: np.ndarray) -> np.ndarray:
-        mapped: np.ndarray = centred @ self.weights + self.mean
-        return mapped
+    def place(self, whitened: np.ndarray) -> np.ndarray:
+        """Where whitened vectors [n, dim] lie by the map alone: [n, reader's dim]."""
+        place: np.ndarray = whitened @ self.weights + self.mean
+        return place
 
     def doubt(self, vectors: np.ndarray) -> str:
         """Why vectors [n, dim] seem not to be the embedder's: what all of its vectors share, they
@@ -174,7 +220,7 @@ class Alignment:
         arrays = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
         settings = {k: v for k, v in values.items() if k not in arrays}
         settings |= {k: dataclasses.asdict(settings[k]) for k in ("embedder", "reader")}
-        arrays |= {k: arrays[k].astype(np.float16) for k in ("weights", "back")}
+        arrays |= {k: arrays[k].astype(np.float16) for k in ("whitening", "weights", "back")}
         with replacing(path) as folder:
             (folder / FILES[0]).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
             save_file(arrays, folder / FILES[1])
@@ -190,12 +236,28 @@ class Alignment:
         path = Path(path)
         try:
             values: dict[str, Any] = json.loads((path / FILES[0]).read_text(encoding="utf-8"))
-            arrays = {k: v.astype(np.float32) for k, v in load_file(path / FILES[1]).items()}
+            arrays = load_file(path / FILES[1])
+            arrays |= {k: arrays[k].astype(np.float32) for k in ("whitening", "weights", "back")}
             return dacite.from_dict(cls, values | arrays, dacite.Config(strict=True))
         except FileNotFoundError as error:
             raise UserError(f"{path}: not an alignment: {error.filename} is missing") from None
         except (SafetensorError, dacite.DaciteError, ValueError, KeyError, OSError) as error:
             raise UserError(f"{path}: damaged alignment: {first_line(error)}") from None
+
+
+def pack(vectors: np.ndarray) -> np.ndarray:
+    """Unit vectors [n, dim] in two bits a number, the sign and whether it is large: uint8 [2, n,
+    dim / 8]. Of cosines .95 is kept."""
+    large = np.abs(vectors) > LARGE / np.sqrt(vectors.shape[1])
+    return np.packbits(np.stack([vectors > 0, large]), axis=-1)
+
+
+def _kernel_weights(seen: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Weights [m, n] by which what is known of unit vectors [n, d] is summed for others [m, d]."""
+    known = np.exp((seen @ seen.T - 1) / WIDTH)
+    known[np.diag_indices_from(known)] += DOUBT
+    weights: np.ndarray = np.linalg.solve(known, np.exp((seen @ new.T - 1) / WIDTH)).T
+    return weights
 
 
 def checked(judge: Embedder, texts: Sequence[str]) -> np.ndarray:

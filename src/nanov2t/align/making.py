@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nanov2t.align.alignment import Alignment
-from nanov2t.align.fit import FEWEST, align, texts_embedded
+from nanov2t.align.fit import FEWEST, align, texts_embedded, words_of
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import cache_folder, digest
 from nanov2t.core.passages import read_passages
@@ -19,6 +19,8 @@ from nanov2t.pretrained import PAIRS, SENTENCES
 
 LENGTHS = (4, 8, 16)
 """Tokens of the texts that an alignment is fitted on."""
+WORDS = 3
+"""Single words that are embedded for each of them."""
 CHARACTERS = 4
 """Characters of a token, on average, to estimate what an API will count."""
 
@@ -64,14 +66,15 @@ def make_alignment(
         raise UserError(f"--pairs must be at least {FEWEST}, not {pairs}")
     source = read_passages(texts or str(SENTENCES))
     chosen = crops(source, reader, pairs)
-    embedded = texts_embedded(chosen)
+    words = words_of(reader, WORDS * pairs)
+    embedded = texts_embedded(chosen, words)
     tokens = sum(map(len, embedded)) // CHARACTERS
     print(
         f"nanov2t: aligning {judge.name} once: {len(embedded):,} texts, about {tokens:,} tokens",
         file=sys.stderr,
     )
     with progress("aligning", len(embedded)) as tick:
-        return align(judge, reader, chosen, tick)
+        return align(judge, reader, chosen, words, tick)
 
 
 def crops(passages: Iterable[str], reader: Embedder, count: int) -> list[str]:

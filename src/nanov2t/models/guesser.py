@@ -29,20 +29,32 @@ class Guesser:
         self.model = packed(copy.deepcopy(model).to(self.device, dtype))
         self._readings: dict[bytes, Reading] = {}
 
-    def hypothesize(self, target: np.ndarray, count: int, longest: int | None = None) -> list[str]:
+    def hypothesize(
+        self,
+        target: np.ndarray,
+        count: int,
+        longest: int | None = None,
+        evidence: np.ndarray | None = None,
+    ) -> list[str]:
         """The `count` likeliest texts of a target, float32 [dim], best first, of at most `longest`
         tokens. One target at a time, so that no guess depends on other targets."""
         vector = torch.from_numpy(target.astype(np.float32))[None].to(self.device)
-        [guesses] = self.model.generate(vector, count, min(longest or self.limit, self.limit))
+        [guesses] = self.model.generate(
+            vector, count, min(longest or self.limit, self.limit), self._nats(evidence)
+        )
         return decode_texts(guesses, self.embedder.tokenizer, self.embedder)
 
-    def read(self, target: np.ndarray) -> Reading:
-        """The reading of a target, float32 [dim]; the last KEPT are cached."""
+    def _nats(self, evidence: np.ndarray | None) -> torch.Tensor | None:
+        return None if evidence is None else torch.from_numpy(evidence).to(self.device)
+
+    def read(self, target: np.ndarray, evidence: np.ndarray | None = None) -> Reading:
+        """The reading of a target, float32 [dim], with the evidence for each word of the
+        vocabulary, if any; the last KEPT are cached."""
         key = target.tobytes()
         reading = self._readings.pop(key, None)
         if reading is None:
             vector = torch.from_numpy(target.astype(np.float32)).to(self.device)
-            reading = Reading(self.model, vector)
+            reading = Reading(self.model, vector, self._nats(evidence))
         self._readings[key] = reading
         if len(self._readings) > KEPT:
             del self._readings[next(iter(self._readings))]

@@ -140,13 +140,17 @@ class PrefixLM(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def generate(self, targets: Tensor, beams: int, max_tokens: int) -> list[list[list[int]]]:
+    def generate(
+        self, targets: Tensor, beams: int, max_tokens: int, evidence: Tensor | None = None
+    ) -> list[list[list[int]]]:
         """The `beams` likeliest texts of each vector [n, dim], best first, by beam search, as ids
         without special tokens."""
         n, trunk = len(targets), self.config.trunk
         caches = [Cache() for _ in self.trunk.layers]
         self.trunk(self.embed_prefix(targets), None, caches)
         guess = self.guess(targets)
+        if evidence is not None:
+            guess = guess + evidence
         every = torch.arange(n, device=targets.device).repeat_interleave(beams)
         guess = guess[every]
         for cache in caches:

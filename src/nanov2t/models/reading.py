@@ -55,13 +55,16 @@ class Reading:
     Args:
         model: in eval mode.
         target: float32 [dim], of unit length.
+        evidence: float32 [vocabulary], further log odds that the text has each word.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: PrefixLM, target: Tensor):
+    def __init__(self, model: PrefixLM, target: Tensor, evidence: Tensor | None = None):
         self.model, self.target = model, target[None]
         trunk = model.config.trunk
         self.guess = model.guess(self.target)[0]
+        if evidence is not None:
+            self.guess = self.guess + evidence
         likely = self.guess + model.bias.float()
         likely[[trunk.cls, trunk.pad]] = -torch.inf
         likely[trunk.sep] = torch.inf

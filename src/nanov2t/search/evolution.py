@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from nanov2t.core.errors import UserError
+from nanov2t.search.aligned import AlignedPopulation
 from nanov2t.search.base import Parts, Proposer
 from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Budget, Effort
@@ -111,7 +112,7 @@ def evolution_search(parts: Parts) -> RoundSearch:
         Moves(parts.guesser, scored, effort.parents, effort.moves),
     ]
     if parts.aligned:
-        proposers += [Variants(), Common(parts.editor)]
+        proposers += [Variants(), Common(parts.editor, parts.embedder)]
     if parts.guesser is not None:
         proposers.append(
             Phrases(parts.guesser, parts.editor, max(1, effort.parents // 4), effort.phrases)
@@ -128,7 +129,7 @@ def evolution_search(parts: Parts) -> RoundSearch:
 
     return RoundSearch(
         [proposers],
-        Population(parts.embedder, parts.guesser),
+        (AlignedPopulation if parts.aligned else Population)(parts.embedder, parts.guesser),
         stop,
         effort.rounds,
         BATCH,

@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanov2t.align.alignment import Alignment
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
 from nanov2t.search.base import Proposer
 from nanov2t.search.ranking import Ranking, best, judge
-from nanov2t.search.state import SIFTED, EmbeddedHypothesis, Hypothesis, Member, SearchState
-from nanov2t.search.surface import Styled, Surface
+from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, Member, SearchState
 
 SIZE = 64
 """Members of a population."""
@@ -33,10 +31,6 @@ FOREMOST = 4
 """Times as many edits and moves as of others that are tried of the foremost parents."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
-JUDGED = 128
-"""Texts that another embedder judges in a round, at most."""
-LEARNING = 3
-"""Rounds after which the target's place is learnt again."""
 ROUGH = 5e-4
 """1 - cosine that the text itself may seem to have where it is judged roughly (of 200 texts in
 bfloat16 1.4e-4 at most). One wrong word of 32 may make a smaller difference."""
@@ -60,24 +54,20 @@ class Population(Ranking):
 
     def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
         for state, texts in zip(states, suggested, strict=True):
-            fresh = dict.fromkeys(text for text in texts if text not in state.cosines)
+            fresh = dict.fromkeys(text for text in texts if not state.judged(text))
             if state.pool:  # only a draft may be empty
                 fresh.pop("", None)
             opening = not state.pool
-            if opening and state.target.judge.alignment is not None:
-                state.surface = Surface.of(state.target.judge.alignment)
             judged = self._judge(state, list(fresh))
             if opening:
                 state.weigh_fluency(int(np.median([len(member.ids) for member in judged])))
             state.population = self._fittest(state, [*state.population, *judged])
             self._check(state)
-            if state.target.judge.alignment is not None and len(state.history) % LEARNING == 0:
-                self._learn(state, state.target.judge.alignment)
             state.progress.append(state.population[0].fitness)
 
     def _judge(self, state: SearchState, texts: list[str]) -> list[Member]:
         """Embed texts, note what they are worth, and renew the pool."""
-        written = texts if state.surface is None else [state.surface.write(t) for t in texts]
+        written = self._write(state, texts)
         own = np.zeros((len(texts), self.embedder.dim), np.float32)
         known: dict[int, tuple[tuple[int, ...], Tensor]] = {}
         for places, ids, hidden in self.embedder.states_by_length(written):
@@ -85,41 +75,27 @@ class Population(Ranking):
             for place, row, h in zip(places, ids.tolist(), hidden, strict=True):
                 # A copy, since a view would keep the states of all texts.
                 known[place] = (tuple(row), h.clone())
-        chosen = self._sift(state, texts, own)
-        texts, written = [texts[i] for i in chosen], [written[i] for i in chosen]
-        judged = judge(state, written, own[chosen])
+        chosen = self._choose(state, texts, own)
+        judged = judge(state, [written[i] for i in chosen], own[chosen])
         scale = state.target.judge.scale
         members = [
             Member(h.text, h.cosine, *known[i], scale=scale)
             for i, h in zip(chosen, judged, strict=True)
         ]
         self._note(state, judged)
-        if state.surface is not None:
-            state.cosines.update(zip(texts, (h.cosine for h in judged), strict=True))
-        if state.target.judge.embedder is not None:
-            state.exact.update(written)
         state.pool = best([*state.pool, *judged], SIZE)
         return members
 
-    def _sift(self, state: SearchState, texts: Sequence[str], own: np.ndarray) -> list[int]:
-        """Which texts are worth a judgement, by their vectors [n, dim] from the reader: all, unless
-        another embedder judges and enough is known to forecast it. Case and blanks make no
-        difference to the reader, so texts that differ in these alone are always worth one."""
-        alignment, near = state.target.judge.alignment, state.nearest
-        if alignment is None or near is None or state.target.undefended is None or not texts:
-            return list(range(len(texts)))
-        _, vectors, places = near
-        worth = alignment.forecast(state.target.undefended, vectors, places, own)
-        styled = np.array([isinstance(text, Styled) for text in texts])
-        worth[styled] += 2  # more than any cosine
-        count = int(styled.sum()) + min(-(-int((~styled).sum()) // SIFTED), JUDGED)
-        order = np.argsort(-worth, kind="stable")
-        return sorted(order[: int(min(count, state.room))].tolist())
+    def _write(self, state: SearchState, texts: list[str]) -> list[str]:
+        """Plain texts as they are to be judged."""
+        return texts
+
+    def _choose(self, state: SearchState, texts: list[str], own: np.ndarray) -> list[int]:
+        """Which of some texts to judge, by their vectors [n, dim] from the reader."""
+        return list(range(len(texts)))
 
     def _fittest(self, state: SearchState, members: Sequence[Member]) -> list[Member]:
         """The fittest, fittest first, and the one of the highest cosine."""
-        if state.surface is not None:
-            members = _best_written(members)
         listed = best(members, SHORTLIST)
         if self.guesser is not None:
             listed = self._read(self.guesser, state, _hopeful(listed))
@@ -136,7 +112,9 @@ class Population(Ranking):
                 unread[len(member.ids)].append(i)
         result = list(members)
         for places in unread.values():
-            fluencies = guesser.read(state.target.vector).read([members[i].ids for i in places])
+            fluencies = guesser.read(state.target.vector, state.target.evidence).read(
+                [members[i].ids for i in places]
+            )
             for i, fluency in zip(places, fluencies, strict=True):
                 result[i] = replace(members[i], fluency=fluency, nat=state.nat)
         return result
@@ -150,20 +128,6 @@ class Population(Ranking):
             state.exact.update(texts)
             others = [h for h in state.pool if h not in chosen]
             state.pool = best([*others, *judged], len(state.pool))
-
-    def _learn(self, state: SearchState, alignment: Alignment) -> None:
-        """Find out anew where the target lies in the reader's space, and read all texts anew."""
-        assert state.nearest is not None and state.target.undefended is not None
-        _, vectors, own = state.nearest
-        place = alignment.learn(state.target.undefended, vectors, own)
-        state.target = replace(state.target, vector=place)
-        if self.guesser is None:
-            return
-        for name in ("population", "former", "elite"):
-            members = [replace(m, fluency=None) for m in getattr(state, name)]
-            setattr(
-                state, name, sorted(self._read(self.guesser, state, members), key=fittest_first)
-            )
 
     def _note(self, state: SearchState, judged: Sequence[Hypothesis]) -> None:
         state.embedder_calls += len(judged)
@@ -179,14 +143,6 @@ def _unsure(state: SearchState) -> list[EmbeddedHypothesis]:
         return rough
     found = first.cosine >= 1 - state.target.tolerance
     return [] if found else [h for h in rough if h.cosine >= 1 - ROUGH]
-
-
-def _best_written(members: Sequence[Member]) -> list[Member]:
-    """Without texts that differ from a nearer one in case and blanks alone."""
-    found: dict[tuple[int, ...], Member] = {}
-    for member in best(members, len(members)):
-        found.setdefault(member.row, member)
-    return list(found.values())
 
 
 def _hopeful(members: Sequence[Member]) -> list[Member]:
@@ -257,7 +213,7 @@ def foremost(state: SearchState, member: Member) -> bool:
 
 def unseen(state: SearchState, texts: Sequence[str], count: int) -> list[str]:
     """The first `count` of the texts, without those that were judged before."""
-    return [text for text in dict.fromkeys(texts) if text not in state.cosines][:count]
+    return [text for text in dict.fromkeys(texts) if not state.judged(text)][:count]
 
 
 def fresh(

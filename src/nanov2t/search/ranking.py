@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from nanov2t.align.alignment import Seen
 from nanov2t.core.vectors import cosine
 from nanov2t.embedders.base import Embedder
-from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, Judged, SearchState
+from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, SearchState
 
 NEAREST = 400
 """Texts judged by another embedder that are kept to learn from."""
@@ -56,19 +57,22 @@ def judge(
     own = np.asarray(own)
     made = target.judge.embed(texts, own)
     cosines = cosine(target.judge.defend(made), target.held[None])
-    if target.judge.alignment is not None:
-        state.nearest = nearest(state.nearest, Judged(cosines, made, own))
+    alignment, goal = target.judge.alignment, target.undefended
+    if alignment is not None and goal is not None:
+        whitened = alignment.whitened(made)
+        seen = Seen(whitened @ alignment.whitened(goal[None])[0], whitened, own)
+        state.nearest = nearest(state.nearest or target.seen, seen)
     rows = zip(texts, cosines.tolist(), own, strict=True)
     return [EmbeddedHypothesis(*row) for row in rows]
 
 
-def nearest(*judged: Judged | None) -> Judged:
+def nearest(*judged: Seen | None) -> Seen:
     """The nearest of all that were judged, at most NEAREST of them."""
     cosines, vectors, own = (
         np.concatenate(columns) for columns in zip(*filter(None, judged), strict=True)
     )
     order = np.argsort(-cosines, kind="stable")[:NEAREST]
-    return Judged(cosines[order], vectors[order], own[order])
+    return Seen(cosines[order], vectors[order], own[order])
 
 
 def best(hypotheses: Iterable[H], count: int) -> list[H]:

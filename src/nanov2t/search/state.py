@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from nanov2t.align.alignment import Seen
 from nanov2t.search.options import SearchOptions
-from nanov2t.search.surface import Surface
+from nanov2t.search.surface import Styled, Surface
 from nanov2t.targets import Target
 
 if TYPE_CHECKING:
@@ -95,20 +96,6 @@ class Member(Hypothesis):
         return self.closeness + self.nat * float(self.fluency.chosen.sum())
 
 
-class Judged(NamedTuple):
-    """Texts as another embedder than the reader has judged them.
-
-    Attributes:
-        cosines: float64 [n], with the target.
-        vectors: float32 [n, dim], by that embedder.
-        own: float32 [n, reader's dim], by the reader.
-    """
-
-    cosines: np.ndarray
-    vectors: np.ndarray
-    own: np.ndarray
-
-
 @dataclass(frozen=True)
 class Inversion:
     """What the search found for one vector.
@@ -143,6 +130,7 @@ class SearchState:
         options: with the limit of rounds filled in.
         pool: the best hypotheses so far, best first, at most `options.beam`.
         cosines: of every text that was embedded for it.
+        plain: texts that were judged, but written in another way.
         proposed: what each proposer, by its name, suggested in the round before this one.
         history: the rounds that are over.
         embedder_calls: texts embedded.
@@ -162,6 +150,7 @@ class SearchState:
     options: SearchOptions
     pool: list[EmbeddedHypothesis] = field(default_factory=list)
     cosines: dict[str, float] = field(default_factory=dict)
+    plain: set[str] = field(default_factory=set)
     proposed: dict[str, list[str]] = field(default_factory=dict)
     history: list[Round] = field(default_factory=list)
     embedder_calls: int = 0
@@ -172,12 +161,16 @@ class SearchState:
     former: list[Member] = field(default_factory=list)
     elite: list[Member] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
-    nearest: Judged | None = None
+    nearest: Seen | None = None
     surface: Surface | None = None
 
     def weigh_fluency(self, tokens: int) -> None:
         """Say what a nat is worth, for a text that has about so many tokens."""
         self.nat = FLUENCY * min(1.0, SHORT / max(1, tokens))
+
+    def judged(self, text: str) -> bool:
+        """Whether a text was judged: a styled one as it is, any other one in whatever writing."""
+        return text in self.cosines or (text in self.plain and not isinstance(text, Styled))
 
     @property
     def room(self) -> float:

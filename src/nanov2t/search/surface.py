@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
 from nanov2t.align.alignment import Alignment
 
 CLOSING, OPENING, INNER = set(".,;:!?%)]}'\""), set("([{$#@'\""), set("'-/")
@@ -32,12 +34,14 @@ class Surface:
 
     Attributes:
         case, spacing: whether the embedder sees these.
+        capital: whether the text opens with a capital letter.
         forms: a word, and whether it opens the text, to how it is written.
         joined: two neighbouring words to whether no blank stands between them.
     """
 
     case: bool
     spacing: bool
+    capital: bool = False
     forms: dict[tuple[str, bool], str] = field(default_factory=dict)
     joined: dict[tuple[str, str], bool] = field(default_factory=dict)
 
@@ -52,18 +56,32 @@ class Surface:
         if isinstance(text, Styled):
             return text
         words, blanks = parse(text)
-        forms = [self.forms.get((word, i == 0), word) for i, word in enumerate(words)]
+        forms = [self._form(word, i == 0) for i, word in enumerate(words)]
         for i, (a, b) in enumerate(itertools.pairwise(words)):
             joined = self.joined.get((a, b), self.joined.get(_kinds(a, b)))
             blanks[i] = blanks[i] if joined is None else not joined
         return join(forms, blanks)
 
-    def learn(self, text: str) -> None:
-        """Take over how a text is written."""
+    def _form(self, word: str, first: bool) -> str:
+        """How a word is written, as far as is known: a word that opened a text with a capital keeps
+        it elsewhere, unless it is one of the little words that are hardly ever names."""
+        known = self.forms.get((word, first))
+        if known is not None:
+            return known
+        if first:
+            known = self.forms.get((word, False), word)
+            return known[:1].upper() + known[1:] if self.capital else known
+        return word if word in ENGLISH_STOP_WORDS else self.forms.get((word, True), word)
+
+    def learn(self, text: str, tested: bool) -> None:
+        """Take over how a text is written; words in lower case only if its variants were tested,
+        since that is how all words are written at first."""
         forms, blanks = parse(text)
         words = [form.lower() for form in forms]
+        self.capital = text[:1].isupper()
         for i, (word, form) in enumerate(zip(words, forms, strict=True)):
-            self.forms[word, i == 0] = form
+            if tested or form != word:
+                self.forms[word, i == 0] = form
         for a, b, blank in zip(words, words[1:], blanks, strict=False):
             self.joined[a, b] = not blank
             if _is_mark(a) or _is_mark(b):
@@ -86,8 +104,10 @@ class Surface:
         forms, blanks = parse(text)
         if self.case:
             for i, form in enumerate(forms):
-                for other in {form.lower(), form.capitalize(), form.upper()} - {form}:
-                    yield Styled(join([*forms[:i], other, *forms[i + 1 :]], blanks))
+                cases = (form.lower(), form.capitalize(), form.title(), form.upper())
+                for other in dict.fromkeys(cases):
+                    if other != form:
+                        yield Styled(join([*forms[:i], other, *forms[i + 1 :]], blanks))
         if self.spacing:
             for i in range(len(blanks)):
                 yield Styled(join(forms, [*blanks[:i], not blanks[i], *blanks[i + 1 :]]))

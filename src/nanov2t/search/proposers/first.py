@@ -74,7 +74,7 @@ class FirstGuesses(PopulationProposer):
             return self.guesser.hypothesize(target.vector, count)
         # The target's place is roughly known, so guesses must be many and unlike each other.
         longest = round(ROOM * target.tokens) + LONGER
-        likeliest = self.guesser.hypothesize(target.vector, count, longest)
+        likeliest = self.guesser.hypothesize(target.vector, count, longest, target.evidence)
         return [*likeliest, *self._draw(self.guesser, state, longest, DRAWN * count)]
 
     def _draw(self, guesser: Guesser, state: SearchState, longest: int, count: int) -> list[str]:
@@ -82,4 +82,6 @@ class FirstGuesses(PopulationProposer):
         steps = min(longest, guesser.limit)
         noise = dice(state, self.name).gumbel(size=(count, steps, CHOICES))
         drawn = torch.from_numpy(noise.astype(np.float32))
-        return self.editor.decode(guesser.read(state.target.vector).draw(drawn))
+        return self.editor.decode(
+            guesser.read(state.target.vector, state.target.evidence).draw(drawn)
+        )

@@ -84,7 +84,7 @@ class Moves(PopulationProposer):
         float64 [tokens + 1, tokens + 1]."""
         after = np.zeros((len(member.ids) + 1, len(member.ids) + 1))
         if self.guesser is not None and member.fluency is not None:
-            reading = self.guesser.read(state.target.vector)
+            reading = self.guesser.read(state.target.vector, state.target.evidence)
             words = torch.tensor([*member.ids, self.guesser.model.config.trunk.sep])
             words = words.to(reading.words.device)
             [odds] = reading.continuations([(member.ids, member.fluency)], words)

@@ -57,7 +57,7 @@ class Phrases(PopulationProposer):
     def _fill(self, state: SearchState, member: Member) -> list[tuple[float, tuple[int, ...]]]:
         """Texts with a phrase in them, and what they may be worth."""
         assert member.fluency is not None
-        reading, ids = self.guesser.read(state.target.vector), member.ids
+        reading, ids = self.guesser.read(state.target.vector, state.target.evidence), member.ids
         rows = Beginnings(reading, ids, member.fluency)
         gaps = Gaps(member, self.editor.word_states, target_on(state, self.editor.device))
         ends = torch.tensor([*ids, reading.model.config.trunk.sep], device=self.editor.device)

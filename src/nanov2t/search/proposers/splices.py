@@ -71,7 +71,9 @@ class Splices(PopulationProposer):
         target = target_on(state, spans.sums.device)
         seams = None
         if self.guesser is not None:
-            seams = Seams(self.guesser.read(state.target.vector), [*donors, *hosts])
+            seams = Seams(
+                self.guesser.read(state.target.vector, state.target.evidence), [*donors, *hosts]
+            )
         ranked: list[tuple[float, tuple[int, ...]]] = []
         for i, host in enumerate(hosts):
             places = _spans([host], [(0, *bounds) for bounds in _bounds(host, 0)])

@@ -13,6 +13,8 @@ NEAR = 0.8
 """Closeness from which single variants are tried while the words still change."""
 MERGED = 12
 """Changes that are made together at most."""
+REWRITTEN = 16
+"""Nearest texts that are written anew by what was learnt since they were judged."""
 STYLES = 3
 """Leading texts that are tried in every usual way to write."""
 
@@ -35,18 +37,20 @@ class Variants(PopulationProposer):
         if surface is None or not state.pool:
             return []
         best = state.pool[0]
-        surface.learn(best.text)
+        surface.learn(best.text, self._tried.get(state, ("",))[0] == best.text)
         styled = self._styled.setdefault(state, set())
         fresh = [h.text for h in state.pool[:STYLES] if _plain(h.text) not in styled]
         styled.update(_plain(text) for text in fresh)
         texts = [style for text in fresh for style in surface.styles(text)]
+        nearest = sorted(state.population, key=lambda member: -member.cosine)[:REWRITTEN]
+        texts += [Styled(surface.write(_plain(member.text))) for member in nearest]
         scale = state.target.judge.scale
         if stalled(state) or 1 - (1 - best.cosine) / scale > NEAR:
             texts += self._merged(state, surface)
             variants = list(surface.variants(best.text))
             self._tried[state] = best.text, variants
             texts += variants
-        return [text for text in dict.fromkeys(texts) if text not in state.cosines]
+        return [text for text in dict.fromkeys(texts) if not state.judged(text)]
 
     def _merged(self, state: SearchState, surface: Surface) -> Iterator[Styled]:
         """The changes that helped when they were last tried, made together."""

@@ -13,6 +13,8 @@ from nanov2t.search.population import PopulationProposer, fresh, offset_of, pare
 from nanov2t.search.proposers.splices import cosines_of_sums
 from nanov2t.search.state import Member, SearchState
 
+NAT = 0.01
+"""Cosine that a nat of evidence for a word is worth, while the target's place is rough."""
 MARGIN = 16
 """Times as many texts as are wanted are looked for, since the best ones soon are known."""
 
@@ -65,9 +67,14 @@ class Words(PopulationProposer):
         target = target_on(state, self.states.device)
         rests = torch.cat([self._rests(member) for member in members])
         worth = cosines_of_sums(rests, self.added, target)
+        if state.target.evidence is not None:
+            evidence = torch.from_numpy(state.target.evidence)[self.words].to(worth.device)
+            missing = [~torch.isin(self.words, self.words.new_tensor(m.ids)) for m in members]
+            lengths = torch.tensor([2 * len(member.ids) + 1 for member in members])
+            worth += NAT * (torch.stack(missing) * evidence).repeat_interleave(lengths, 0)
         if self.guesser is None:
             return worth
-        reading = self.guesser.read(state.target.vector)
+        reading = self.guesser.read(state.target.vector, state.target.evidence)
         read = [(member.ids, member.fluency) for member in members if member.fluency]
         assert len(read) == len(members)
         gains = []
