@@ -18,16 +18,15 @@ from nanov2t.core.vectors import as_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
-from nanov2t.models.edit_writer import EditWriter
 from nanov2t.models.editor import DictionaryEditor, Editor, NetworkEditor
 from nanov2t.models.guesser import Guesser
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.models.writer import HypothesisWriter
-from nanov2t.search.base import OnRound, Parts
+from nanov2t.search import registry
+from nanov2t.search.base import Engine, OnRound, Search
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.state import Inversion
+from nanov2t.t5 import inference
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.inference import make_search
 from nanov2t.t5.writer import Writer
 from nanov2t.targets import Defence, Judge, Knowledge, Target, check_vectors, prepare_targets
 
@@ -35,8 +34,6 @@ TOKENS = 32
 """Longest text, where no network says for which it was trained."""
 CHUNK = 64
 """Vectors prepared at a time, ahead of the search."""
-GUESSES = 512
-"""Greedy first guesses written at a time."""
 
 
 class Inverter:
@@ -91,8 +88,8 @@ class Inverter:
         if looking and dictionary is None:
             raise ValueError("networks that look inside an embedder need its dictionary")
         self.max_tokens = TOKENS if network is None else network.config.max_tokens
-        self._parts = self._make_parts()
-        self._search = make_search(search, self._parts)
+        self._networks = self._pair() if dictionary is None else self._engine(dictionary)
+        self._search = self._make_search()
 
     def with_search(self, search: str, effort: Effort, budget: Budget | None = None) -> Inverter:
         """The same networks, not copied, with another search, effort and budget.
@@ -102,34 +99,33 @@ class Inverter:
         """
         other = copy.copy(self)
         other.search, other.effort, other.budget = search, effort, budget or self.budget
-        other._parts = replace(self._parts, effort=effort)
-        other._search = make_search(search, other._parts)
+        other._networks = replace(self._networks, effort=effort)
+        other._search = other._make_search()
         return other
 
-    def _make_parts(self) -> Parts:
-        """What the search works with."""
-        embedder, first, second = self.reader, self.hypothesizer, self.corrector
-        writers: dict[Any, HypothesisWriter] = {
-            g: Writer(g, self.tokenizer, embedder)
-            for g in (first, second)
-            if isinstance(g, Generator)
+    def _engine(self, dictionary: Dictionary) -> Engine:
+        """The networks that look inside the reader."""
+        reader, first, second = self.reader, self.hypothesizer, self.corrector
+        editor: Editor = DictionaryEditor(dictionary, reader)
+        if isinstance(second, EditNetwork):
+            editor = NetworkEditor(second, dictionary, reader)
+        guesser = Guesser(first, reader) if isinstance(first, PrefixLM) else None
+        return Engine(reader, editor, guesser, self.effort, self.alignment is not None)
+
+    def _pair(self) -> inference.Pair:
+        """The two stages of nanoV2T."""
+        writers: dict[Any, Writer] = {
+            network: Writer(network, self.tokenizer, self.embedder)
+            for network in (self.hypothesizer, self.corrector)
+            if isinstance(network, Generator)
         }
-        guesser = Guesser(first, embedder) if isinstance(first, PrefixLM) else None
-        editor: Editor | None = None
-        if self.dictionary is not None and isinstance(second, EditNetwork):
-            editor = NetworkEditor(second, self.dictionary, embedder)
-        elif self.dictionary is not None:
-            editor = DictionaryEditor(self.dictionary, embedder)
-        editing = None if editor is None else EditWriter(guesser, editor)
-        return Parts(
-            embedder,
-            writers.get(first, None if guesser is None else editing),
-            writers.get(second, editing),
-            editor,
-            guesser,
-            self.effort,
-            self.alignment is not None,
-        )
+        first, second = (writers.get(g) for g in (self.hypothesizer, self.corrector))
+        return inference.Pair(self.embedder, first, second, self.effort)
+
+    def _make_search(self) -> Search:
+        if isinstance(self._networks, Engine):
+            return registry.make_search(self.search, self._networks)
+        return inference.make_search(self.search, self._networks)
 
     @property
     def default_rounds(self) -> int:
@@ -181,13 +177,9 @@ class Inverter:
         Raises:
             UserError: as :meth:`invert`, or there is no model to guess with.
         """
-        if self.hypothesizer is None or self._parts.hypothesizer is None:
+        if self.hypothesizer is None:
             raise UserError("the inverter has no model that writes first guesses")
-        targets = [target.vector for target in self._targets(vectors, None)]
-        parts = [targets[i : i + GUESSES] for i in range(0, len(targets), GUESSES)]
-        return [
-            str(text) for part in parts for [text] in self._parts.hypothesizer.hypothesize(part, 1)
-        ]
+        return self._networks.hypothesize([t.vector for t in self._targets(vectors, None)])
 
     @property
     def price(self) -> str:

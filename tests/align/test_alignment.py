@@ -267,7 +267,7 @@ def test_common_words_and_every_gap_are_tried_once_a_search_stalls(second, align
     [target] = aligned._targets(second.encode([text]), [draft])
     state = SearchState(0, target, SearchOptions(rounds=5))
     AlignedPopulation(minilm).rank([state], [[draft]])
-    common = Common(aligned._parts.editor, minilm)
+    common = Common(aligned._networks.editor, minilm)
     assert common.suggest(state) == []
     state.progress = [1.0, 1.0]
     rounds = [common.suggest(state) for _ in range(60)]

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from nanov2t.models.edit_writer import likeliest
 from nanov2t.models.editor import DictionaryEditor, NetworkEditor
 from nanov2t.models.edits import Edit, Kind, ScoredDraft, apply, conflict
 
@@ -112,14 +111,3 @@ def test_drafts_of_any_length(editor, minilm):
 def draft(*scored):
     edits, odds = zip(*scored, strict=True)
     return ScoredDraft((1, 2, 3), list(edits), np.array(odds, np.float32))
-
-
-def test_corrections_are_the_likeliest_sets_of_edits():
-    first, second, third = Edit(REPLACE, 0, 7), Edit(REPLACE, 0, 8), Edit(DELETE, 2, 0)
-    sets = likeliest(draft((first, 2.0), (second, 1.5), (third, -1.0)), 4)
-    assert sets == [[7, 2, 3], [8, 2, 3], [7, 2], [8, 2]]
-    assert likeliest(draft((first, -2.0), (third, -3.0)), 2) == [[7, 2, 3], [1, 2]]
-    every = draft((first, 1.0), (third, 0.5), (Edit(INSERT, 1, 9), 0.25))
-    assert likeliest(every, 1) == [[7, 9, 2]]
-    gone = draft(*((Edit(DELETE, i, 0), 1.0) for i in range(3)))
-    assert [] not in likeliest(gone, 4)

@@ -39,15 +39,15 @@ TEXT = "the train to vienna was late again."
 
 @pytest.fixture(scope="module")
 def parts(bundled):
-    return bundled._parts
+    return bundled._networks
 
 
 def after(parts, texts):
     """A search whose population is these texts."""
-    vector = parts.embedder.encode([TEXT])
-    [target] = prepare_targets(vector, parts.embedder.info, None, [None], 0)
+    vector = parts.reader.encode([TEXT])
+    [target] = prepare_targets(vector, parts.reader.info, None, [None], 0)
     state = SearchState(0, target, SearchOptions(rounds=5))
-    Population(parts.embedder, parts.guesser).rank([state], [texts])
+    Population(parts.reader, parts.guesser).rank([state], [texts])
     return state
 
 
@@ -83,7 +83,7 @@ def test_proposals_are_as_likely_as_a_nat_is_worth(parts, kind):
         state.nat = nat
         [texts] = kind(parts.guesser, parts.editor, 2, 12).propose([state])
         state.population = []
-        Population(parts.embedder, parts.guesser).rank([state], [texts])
+        Population(parts.reader, parts.guesser).rank([state], [texts])
         means.append(np.mean([float(m.fluency.chosen.sum()) for m in state.population]))
     assert means[0] < means[1]
 
@@ -150,7 +150,7 @@ def test_phrases_in_the_place_of_spans_come_nearer(parts):
     state = after(parts, ["the train to vienna came early."])
     [texts] = Phrases(parts.guesser, parts.editor, 1, 48).propose([state])
     assert len(set(texts)) == len(texts) == 48 and not set(texts) & set(state.cosines)
-    cosines = parts.embedder.encode(texts) @ state.target.vector
+    cosines = parts.reader.encode(texts) @ state.target.vector
     assert cosines.max() > state.pool[0].cosine + 0.02
     words = [set(text.split()) - set(state.pool[0].text.split()) for text in texts]
     assert max(map(len, words)) > 1
@@ -237,7 +237,7 @@ def test_moves_go_where_language_has_the_words(parts, bundled):
         read = reading.read(parts.editor.encode(texts))
         return np.mean([float(fluency.chosen.sum()) for fluency in read])
 
-    blind = DictionaryEditor(bundled.dictionary, parts.embedder)
+    blind = DictionaryEditor(bundled.dictionary, parts.reader)
     assert worth(parts.guesser, parts.editor) > worth(None, blind) + 5
     assert worth(None, parts.editor) > worth(None, blind) + 2
 
@@ -252,7 +252,7 @@ def test_populations_that_stall_start_anew_and_are_then_joined(parts):
     assert 4 < len(drawn) <= 8 and not set(drawn) & set(state.cosines)
     assert state.population == [] and state.progress == []
     assert state.elite == former[:1]
-    Population(parts.embedder, parts.guesser).rank([state], [drawn])
+    Population(parts.reader, parts.guesser).rank([state], [drawn])
     assert {member.text for member in state.population} == set(drawn)
     state.progress *= 5
     assert first.propose([state]) == [[]]
@@ -262,7 +262,7 @@ def test_populations_that_stall_start_anew_and_are_then_joined(parts):
 
 
 def test_nothing_is_proposed_before_there_is_a_population(parts):
-    [target] = prepare_targets(np.ones((1, 384), np.float32), parts.embedder.info, None, [None], 0)
+    [target] = prepare_targets(np.ones((1, 384), np.float32), parts.reader.info, None, [None], 0)
     state = SearchState(0, target, SearchOptions(rounds=5))
     for proposer in (
         Splices(parts.guesser, parts.editor, 2, 16),

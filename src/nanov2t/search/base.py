@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
 from nanov2t.models.guesser import Guesser
-from nanov2t.models.writer import HypothesisWriter
 from nanov2t.search.options import UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.state import Inversion, Round, SearchState
 from nanov2t.targets import Target
@@ -19,35 +20,28 @@ OnRound = Callable[[int, Round], None]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What an inverter has for its search."""
+class Engine:
+    """What searches of an embedder's states work with.
 
-    embedder: Embedder
-    """The reader, which judges the hypotheses if the target does not name another judge."""
-    hypothesizer: HypothesisWriter | None
-    """Writes the first hypotheses; None if searches start from drafts."""
-    corrector: HypothesisWriter | None
-    """Rewrites hypotheses; None if there is only a first guess. The same object as `hypothesizer`
-    where one network is both."""
+    Attributes:
+        reader: judges the texts, unless the target names another judge.
+        editor: scores the edits of a text.
+        guesser: writes the first guesses; None if searches start from drafts.
+        effort: how much is spent on a vector.
+        aligned: whether another embedder than the reader judges.
+    """
 
-    editor: Editor | None = None
-    """Scores the edits of a hypothesis, where there is something that looks inside the embedder."""
-    guesser: Guesser | None = None
-    """Writes the first hypotheses in the embedder's own words."""
+    reader: Embedder
+    editor: Editor
+    guesser: Guesser | None
     effort: Effort = "default"
     aligned: bool = False
-    """Whether another embedder than the reader judges."""
 
-    @property
-    def device_type(self) -> str:
-        """`cpu` or `cuda`: where the networks run."""
-        worker = self.editor or self.hypothesizer or self.corrector
-        return "cpu" if worker is None else worker.device.type
-
-    @property
-    def batches(self) -> bool:
-        """Whether the writers take many targets at once."""
-        return all(w is None or w.batches for w in (self.hypothesizer, self.corrector))
+    def hypothesize(self, targets: Sequence[np.ndarray]) -> list[str]:
+        """The greedy first guess of each target, float32 [dim]; none without a guesser."""
+        if self.guesser is None:
+            return []
+        return [self.guesser.hypothesize(target, 1)[0] for target in targets]
 
 
 class Search(ABC):

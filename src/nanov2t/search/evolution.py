@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nanov2t.core.errors import UserError
 from nanov2t.search.aligned import AlignedPopulation
-from nanov2t.search.base import Parts, Proposer
+from nanov2t.search.base import Engine, Proposer
 from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Budget, Effort
 from nanov2t.search.population import Population, stalled
@@ -54,7 +53,7 @@ class Spending:
     moves: int
     """Moves of a span of a parent."""
     splices: int
-    """Splices of the population, chosen by the states of their parts."""
+    """Splices of the population, chosen by the states of their engine."""
     words: int
     """Texts with a word of the dictionary put into them, chosen by its average state."""
     phrases: int
@@ -98,24 +97,22 @@ ALIGNED: dict[Effort, Spending] = {
 """For vectors of another embedder than the reader, to which every text may cost money."""
 
 
-def evolution_search(parts: Parts) -> RoundSearch:
+def evolution_search(engine: Engine) -> RoundSearch:
     """First guesses, then generations of children."""
-    if parts.editor is None:
-        raise UserError("search evolution: needs an inverter that looks inside its embedder")
-    effort = (ALIGNED if parts.aligned else EFFORTS)[parts.effort]
-    scored = Scored(parts.editor)
+    effort = (ALIGNED if engine.aligned else EFFORTS)[engine.effort]
+    scored = Scored(engine.editor)
     proposers: list[Proposer] = [
-        FirstGuesses(parts.guesser, parts.editor, effort.guesses, PATIENCE),
+        FirstGuesses(engine.guesser, engine.editor, effort.guesses, PATIENCE),
         Children(scored, effort.parents, effort.edits, effort.combinations),
-        Splices(parts.guesser, parts.editor, 2 * effort.parents, effort.splices),
-        Words(parts.guesser, parts.editor, max(1, effort.parents // 2), effort.words),
-        Moves(parts.guesser, scored, effort.parents, effort.moves),
+        Splices(engine.guesser, engine.editor, 2 * effort.parents, effort.splices),
+        Words(engine.guesser, engine.editor, max(1, effort.parents // 2), effort.words),
+        Moves(engine.guesser, scored, effort.parents, effort.moves),
     ]
-    if parts.aligned:
-        proposers += [Variants(), Common(parts.editor, parts.embedder)]
-    if parts.guesser is not None:
+    if engine.aligned:
+        proposers += [Variants(), Common(engine.editor, engine.reader)]
+    if engine.guesser is not None:
         proposers.append(
-            Phrases(parts.guesser, parts.editor, max(1, effort.parents // 4), effort.phrases)
+            Phrases(engine.guesser, engine.editor, max(1, effort.parents // 4), effort.phrases)
         )
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
@@ -124,12 +121,12 @@ def evolution_search(parts: Parts) -> RoundSearch:
             return "exact"
         if used := state.used_up():
             return used
-        over = parts.guesser is None and stalled(state) >= PATIENCE
+        over = engine.guesser is None and stalled(state) >= PATIENCE
         return "converged" if exhausted or over else None
 
     return RoundSearch(
         [proposers],
-        (AlignedPopulation if parts.aligned else Population)(parts.embedder, parts.guesser),
+        (AlignedPopulation if engine.aligned else Population)(engine.reader, engine.guesser),
         stop,
         effort.rounds,
         BATCH,

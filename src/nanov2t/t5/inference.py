@@ -11,68 +11,97 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from nanov2t.core.errors import UserError
-from nanov2t.models.writer import HypothesisWriter
-from nanov2t.search import registry
-from nanov2t.search.base import Parts, Proposer, Search
+from nanov2t.embedders.base import Embedder
+from nanov2t.search.base import Proposer, Search
 from nanov2t.search.loop import RoundSearch
-from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
+from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS, Effort
 from nanov2t.search.ranking import BestSoFar, Ranking, best, judge
 from nanov2t.search.state import EmbeddedHypothesis, SearchState, Stopped
+from nanov2t.t5.writer import Writer
 
 FIRST = 4
 """First guesses for each place in the pool: wide early, narrow late."""
 WIDTH = 2
 """Hypotheses rewritten in a round after writing found the best one; otherwise one."""
+GUESSES = 512
+"""Greedy first guesses written at a time."""
 BATCH = {"cpu": 32, "cuda": 512}
 """Vectors searched at a time: enough to keep a device busy."""
 
 
-def beam_search(parts: Parts) -> RoundSearch:
+@dataclass(frozen=True)
+class Pair:
+    """The two stages of an inverter.
+
+    Attributes:
+        embedder: judges the hypotheses.
+        hypothesizer: writes the first ones; None if searches start from drafts.
+        corrector: rewrites them; None if there is only a first guess. The same object where one
+            network is both.
+        effort: how much is spent on a vector.
+    """
+
+    embedder: Embedder
+    hypothesizer: Writer | None
+    corrector: Writer | None
+    effort: Effort = "default"
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        writer = self.hypothesizer or self.corrector
+        return "cpu" if writer is None else writer.device.type
+
+    def hypothesize(self, targets: Sequence[np.ndarray]) -> list[str]:
+        """The greedy first guess of each target, float32 [dim]; none without a hypothesizer."""
+        parts = [targets[i : i + GUESSES] for i in range(0, len(targets), GUESSES)]
+        writer = self.hypothesizer
+        return [str(t) for part in parts for [t] in writer.hypothesize(part, 1)] if writer else []
+
+
+def beam_search(pair: Pair) -> RoundSearch:
     """First guesses, then rounds of corrections of the best hypotheses so far."""
-    proposers: list[Proposer] = [Hypothesizer(parts.hypothesizer, FIRST)]
-    if parts.corrector is not None:
-        proposers.append(Corrector(parts.corrector))
-    batch = BATCH.get(parts.device_type, BATCH["cpu"])
-    return RoundSearch(
-        [proposers], BestSoFar(parts.embedder), stop, ROUNDS[parts.effort], batch, parts.batches
-    )
+    proposers: list[Proposer] = [Hypothesizer(pair.hypothesizer, FIRST)]
+    if pair.corrector is not None:
+        proposers.append(Corrector(pair.corrector))
+    batch = BATCH.get(pair.device, BATCH["cpu"])
+    return RoundSearch([proposers], BestSoFar(pair.embedder), stop, ROUNDS[pair.effort], batch)
 
 
-def exhaustive_search(parts: Parts) -> RoundSearch:
+def exhaustive_search(pair: Pair) -> RoundSearch:
     """nanoV2T's search. From a greedy first guess on, every round rewrites the `beam` best unique
     hypotheses of the round before into `beam` each and embeds them all again. Only
     |cosine - 1| < tolerance ends it early, and the answer is the last round's best, so it may get
     worse."""
-    proposers: list[Proposer] = [Hypothesizer(parts.hypothesizer, 0)]
-    if parts.corrector is not None:
-        proposers.append(RewriteAll(parts.corrector))
-    batch = BATCH.get(parts.device_type, BATCH["cpu"])
-    ranking = LastRound(parts.embedder)
-    return RoundSearch(
-        [proposers], ranking, stop_exhaustive, EXHAUSTIVE_ROUNDS, batch, parts.batches
-    )
+    proposers: list[Proposer] = [Hypothesizer(pair.hypothesizer, 0)]
+    if pair.corrector is not None:
+        proposers.append(RewriteAll(pair.corrector))
+    batch = BATCH.get(pair.device, BATCH["cpu"])
+    ranking = LastRound(pair.embedder)
+    return RoundSearch([proposers], ranking, stop_exhaustive, EXHAUSTIVE_ROUNDS, batch)
 
 
-SEARCHES: dict[str, Callable[[Parts], Search]] = {
+SEARCHES: dict[str, Callable[[Pair], Search]] = {
     "beam": beam_search,
     "exhaustive": exhaustive_search,
 }
 
 
-def make_search(name: str, parts: Parts) -> Search:
-    """The search of that name: the engine's if the inverter reads its embedder's states, else T5's.
+def make_search(name: str, pair: Pair) -> Search:
+    """The search of that name over a pair; `default` is beam.
 
     Raises:
         UserError: there is no such search.
     """
-    if parts.editor is not None:
-        return registry.make_search(name, parts)
     if name not in ("default", *SEARCHES):
         raise UserError(f"search {name}: not one of default, {', '.join(SEARCHES)}")
-    return SEARCHES["beam" if name == "default" else name](parts)
+    return SEARCHES["beam" if name == "default" else name](pair)
 
 
 class Hypothesizer(Proposer):
@@ -86,7 +115,7 @@ class Hypothesizer(Proposer):
 
     name = "hypothesizer"
 
-    def __init__(self, writer: HypothesisWriter | None, guesses: int):
+    def __init__(self, writer: Writer | None, guesses: int):
         self.writer, self.guesses = writer, guesses
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
@@ -118,7 +147,7 @@ class Corrector(Proposer):
 
     name = "corrector"
 
-    def __init__(self, writer: HypothesisWriter):
+    def __init__(self, writer: Writer):
         self.writer = writer
         self._rewritten: WeakKeyDictionary[SearchState, set[str]] = WeakKeyDictionary()
 
@@ -150,7 +179,7 @@ class RewriteAll(Corrector):
 
 
 def rewrite(
-    writer: HypothesisWriter,
+    writer: Writer,
     states: Sequence[SearchState],
     chosen: Sequence[Sequence[EmbeddedHypothesis]],
 ) -> list[list[str]]:

@@ -36,8 +36,6 @@ class Writer:
     """A generator with its tokenizer. It writes texts as the embedder sees them, with a packed copy
     in the device's fastest number format, unless the generator is to decode by transformers."""
 
-    batches = True
-
     def __init__(self, generator: Generator, tokenizer: Any, embedder: Embedder):
         self._generator, self.tokenizer, self.embedder = generator, tokenizer, embedder
         self.device = generator.device
