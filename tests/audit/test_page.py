@@ -131,14 +131,11 @@ def test_of_a_small_corpus_only_ndcg_is_shown(tmp_path):
     assert "top 10 kept" not in page and "So few documents" in page
 
 
-def test_marks_stand_where_the_figures_are_and_labels_beside_each_other():
+def test_marks_stand_where_the_figures_are():
     few = trade([PLAIN, DEFENDED], 16)
     assert few.marks[0].x > few.marks[1].x, "more to the right, the better search works"
-    noisy = [row(f"noise:{i}", 0.8, attacker("unchanged", 50)) for i in range(6)]
-    labels = {(mark.label_x, mark.label_y) for mark in trade([PLAIN, *noisy], 16).marks}
-    assert len(labels) == 7, "those of marks in one place do not cover each other"
     high, low = by_length([PLAIN, DEFENDED], "exact_match", "").marks
-    assert high.y < low.y and high.label_y < low.label_y
+    assert high.y < low.y and high.shape != low.shape
     assert low.title == "bits, 16 tokens: 4.0 (2.0 to 6.0), attacker informed"
 
 
