@@ -178,10 +178,6 @@ def _keep(dimensions: np.ndarray, setting: Setting) -> Defence:
     return lambda vectors: vectors * kept
 
 
-def _truncate(count: float, setting: Setting) -> Defence:
-    return _keep(np.arange(int(count)), setting)
-
-
 def _mask(share: float, setting: Setting) -> Defence:
     order = np.random.default_rng(setting.seed).permutation(setting.dim)
     return _keep(order[round(share * setting.dim) :], setting)
@@ -222,7 +218,7 @@ DEFENCES: dict[str, Entry] = {
         lambda value, dim: value >= 1 and dim % value == 0,
     ),
     "truncate": Entry(
-        _truncate,
+        lambda count, setting: _keep(np.arange(int(count)), setting),
         "a whole number of dimensions to keep",
         lambda value, dim: value == int(value) and 1 <= value <= dim,
     ),

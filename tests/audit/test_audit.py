@@ -16,7 +16,7 @@ from processes import nanov2t, on_two
 
 from nanov2t.audit import reading
 from nanov2t.audit.judging import schema
-from nanov2t.audit.leakage import control, leakage, make_sample, share
+from nanov2t.audit.leakage import leakage, make_sample, share
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 
@@ -193,7 +193,7 @@ def test_texts_read_out_whole_leak_all_and_the_control_nothing(tiny):
         tiny, ["Norma Fisher paid 4200 euros", "Call Corey Jones in 1996 or"], 6, 2
     )
     figures = leakage(tiny.embedder, sample, sample.references)
-    shuffled = control(tiny.embedder, sample, sample.references)
+    shuffled = leakage(tiny.embedder, sample, sample.references[::-1])
     for name in ("exact_match", "bleu", "token_f1"):
         assert figures[name]["value"] == pytest.approx(100) and shuffled[name]["value"] < 20
     assert figures["cosine"]["value"] == pytest.approx(1) and shuffled["cosine"]["value"] < 0.6

@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
 
-from nanov2t.bulk.summary import BINS, SAMPLES, show_summary, summarise
+from nanov2t.bulk.folder import RunFolder
+from nanov2t.bulk.summary import BINS, SAMPLES, show_folder
 
 
 def test_the_summary_is_that_of_the_rows(tmp_path, capsys):
@@ -18,14 +20,13 @@ def test_the_summary_is_that_of_the_rows(tmp_path, capsys):
         }
         for i, cosine in enumerate(cosines)
     ]
-    paths = [tmp_path / "part-0.parquet", tmp_path / "part-1.parquet"]
-    pq.write_table(pa.Table.from_pylist(rows[:64]), paths[0])
-    pq.write_table(pa.Table.from_pylist(rows[64:]), paths[1])
-    summary = summarise(paths, len(rows))
-    assert (summary.rows, summary.exact, summary.bad) == (100, 2, 1)
-    assert summary.histogram.tolist() == np.histogram(cosines[1:], BINS)[0].tolist()
-    assert [row["id"] for row in summary.samples] == list(range(0, 100, 100 // SAMPLES))
-    show_summary(summary, Console())
+    for i, part in enumerate((rows[:64], rows[64:])):
+        pq.write_table(pa.Table.from_pylist(part), tmp_path / f"part-{i:08}.parquet")
+    show_folder(RunFolder(tmp_path, len(rows), {}))
     said = capsys.readouterr().out
     assert "100 rows: 2 exact (2.0 %), 1 with a bad vector" in said
-    assert "0  0.0000  zero" in said and "text [90]" in said
+    for low, high, count in zip(BINS, BINS[1:], np.histogram(cosines[1:], BINS)[0], strict=False):
+        assert re.search(f"^ *{low:g} to {high:g} +{count} ", said, re.MULTILINE)
+    samples = re.findall(r"^(\d+)  -?[01]\.\d{4}  (.+)", said, re.MULTILINE)
+    assert [int(id_) for id_, _ in samples] == list(range(0, 100, 100 // SAMPLES))
+    assert samples[0][1] == "zero" and samples[-1][1] == "text [90]"

@@ -139,12 +139,6 @@ def leakage(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[st
     }
 
 
-def control(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[str, Any]:
-    """:func:`leakage` with each text compared to what was read out of another vector: what the
-    language and the similarity of the texts give away without the vectors."""
-    return leakage(embedder, sample, [*found[1:], found[0]])
-
-
 def share(values: np.ndarray) -> dict[str, Any]:
     """The mean of values [n] that are 0 or 100, and its 95 % interval by Wilson. A bootstrap would
     claim that what did not happen among a few texts never happens."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from nanov2t.audit.attackers import Attacker, attackers_of
 from nanov2t.audit.judging import SCHEMA, Limit, refuse_untold
-from nanov2t.audit.leakage import DIGITS, Sample, control, embed, leakage, left_out, make_sample
+from nanov2t.audit.leakage import DIGITS, Sample, embed, leakage, left_out, make_sample
 from nanov2t.audit.reading import Reader
 from nanov2t.audit.retrieval import Judgements, Retrieval
 from nanov2t.audit.training import Training, retrained, trainable
@@ -207,7 +207,8 @@ def _figures(attack: Attack, sample: Sample, tick: Tick, shown: int) -> dict[str
     return {
         **result,
         **leakage(embedder, sample, found),
-        "control": control(embedder, sample, found),
+        # What language and similar texts give away: each text against another one's reading.
+        "control": leakage(embedder, sample, [*found[1:], found[0]]),
         "seconds": sum(reading.seconds for reading in readings),
         "embedder_calls": sum(reading.embedder_calls for reading in readings),
         "worst": [

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from nanov2t.bulk.table import cells_done
+from nanov2t.bulk.table import FOUND
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import digest, file_fingerprint, write_whole
 from nanov2t.core.manifest import check_same_run
@@ -65,9 +65,10 @@ class RunFolder(Parts):
         """The cells of the finished rows of an incomplete part, by their index in the part; none if
         the file is damaged."""
         try:
-            return cells_done(pq.read_table(self.open_file(part)))
+            table = pq.read_table(self.open_file(part), columns=list(FOUND))
         except (OSError, pa.ArrowException):
             return {}
+        return {i: row for i, row in enumerate(table.to_pylist()) if row["inverted"] is not None}
 
 
 def settings_of(

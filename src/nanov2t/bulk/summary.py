@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,34 +21,18 @@ BAR = 40
 """Characters of the longest bar."""
 
 
-@dataclass
-class Summary:
-    """Counts over the rows of a run."""
-
-    rows: int = 0
-    exact: int = 0
-    bad: int = 0
-    """Rows that could not be inverted."""
-    histogram: np.ndarray = field(default_factory=lambda: np.zeros(len(BINS) - 1, int))
-    """Rows by cosine, int [bins]."""
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    """Rows at even distances."""
-
-
 def show_folder(folder: RunFolder) -> None:
-    """Print the results of a finished run."""
-    show_summary(summarise(list(folder.parts.values()), folder.count), Console())
-
-
-def summarise(parts: Sequence[Path], count: int) -> Summary:
-    """Count over the parts of a run of `count` rows, in their order.
+    """Print the results of a finished run: the share of exact texts, the cosines, and rows at even
+    distances.
 
     Raises:
         UserError: a part is damaged.
     """
-    summary = Summary()
-    sampled = {count * i // SAMPLES for i in range(SAMPLES)}
-    for path in parts:
+    count = exact = good = 0
+    histogram = np.zeros(len(BINS) - 1, int)
+    samples: list[dict[str, Any]] = []
+    sampled = {folder.count * i // SAMPLES for i in range(SAMPLES)}
+    for path in folder.parts.values():
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
@@ -59,32 +40,27 @@ def summarise(parts: Sequence[Path], count: int) -> Summary:
                 f"{path}: damaged, delete it and run again: {first_line(error)}"
             ) from None
         cosines = table["cosine"].drop_null().to_numpy()
-        summary.exact += table["stopped"].to_pylist().count("exact")
-        summary.bad += table.num_rows - len(cosines)
-        summary.histogram += np.histogram(np.clip(cosines, -1, 1), BINS)[0]
+        exact += table["stopped"].to_pylist().count("exact")
+        good += len(cosines)
+        histogram += np.histogram(np.clip(cosines, -1, 1), BINS)[0]
         for place in range(table.num_rows):
-            if summary.rows + place in sampled:
-                summary.samples += table.slice(place, 1).to_pylist()
-        summary.rows += table.num_rows
-    return summary
-
-
-def show_summary(summary: Summary, console: Console) -> None:
-    """Print the share of exact texts, the cosines and the samples."""
-    good = max(1, summary.rows - summary.bad)
+            if count + place in sampled:
+                samples += table.slice(place, 1).to_pylist()
+        count += table.num_rows
+    console, shown = Console(), max(1, good)
     console.print(
-        f"{summary.rows:,} rows: {summary.exact:,} exact ({100 * summary.exact / good:.1f} %), "
-        f"{summary.bad:,} with a bad vector",
+        f"{count:,} rows: {exact:,} exact ({100 * exact / shown:.1f} %), "
+        f"{count - good:,} with a bad vector",
         highlight=False,
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("cosine", justify="right")
-    table.add_column("rows", justify="right")
-    table.add_column("")
-    for low, high, rows in zip(BINS, BINS[1:], summary.histogram.tolist(), strict=False):
-        table.add_row(f"{low:g} to {high:g}", f"{rows:,}", "█" * round(BAR * rows / good))
-    console.print(table)
-    for row in summary.samples:
+    bars = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    bars.add_column("cosine", justify="right")
+    bars.add_column("rows", justify="right")
+    bars.add_column("")
+    for low, high, rows in zip(BINS, BINS[1:], histogram.tolist(), strict=False):
+        bars.add_row(f"{low:g} to {high:g}", f"{rows:,}", "█" * round(BAR * rows / shown))
+    console.print(bars)
+    for row in samples:
         text = row["error"] or row["inverted"]
         console.print(
             f"[dim]{escape(str(row['id']))}  {row['cosine'] or 0:.4f}[/dim]  {escape(text)}",

@@ -80,9 +80,3 @@ def as_table(rows: Sequence[dict[str, Any]], integer_ids: bool) -> pa.Table:
     """A table with the columns id, those of :data:`FOUND`, and error; null where a row has none."""
     id_ = pa.int64() if integer_ids else pa.string()
     return pa.Table.from_pylist(list(rows), pa.schema({"id": id_} | FOUND | {"error": pa.string()}))
-
-
-def cells_done(table: pa.Table) -> dict[int, dict[str, Any]]:
-    """The cells of the inverted rows of a table, by index."""
-    rows = enumerate(table.select(list(FOUND)).to_pylist())
-    return {i: row for i, row in rows if row["inverted"] is not None}

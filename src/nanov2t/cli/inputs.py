@@ -1,4 +1,4 @@
-"""Read and check the texts and vectors that commands are given."""
+"""Read and check the texts that commands are given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from nanov2t.core.errors import UserError
 
 if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
-    from nanov2t.stores.base import Rows
 
 
 def say(line: str) -> None:
@@ -67,28 +66,3 @@ def references_of(inverter: Inverter, texts: list[str]) -> list[str]:
             )
         references.append(cut)
     return references
-
-
-def read_rows(spec: str, limit: int | None, ids: str | None = None) -> Rows:
-    """The first `limit` rows of a source of vectors, and why the bad ones are bad.
-
-    Args:
-        ids: column of the ids; None: the source's own.
-    """
-    from nanov2t.stores.registry import open_source
-
-    source = open_source(spec, ids)
-    return source.read(0, min(source.count, limit or source.count))
-
-
-def refuse_bad(spec: str, rows: Rows) -> None:
-    """Name the first row that cannot be inverted.
-
-    Raises:
-        UserError: there is one.
-    """
-    if rows.errors:
-        i, reason = min(rows.errors.items())
-        others = len(rows.errors) - 1
-        more = f", and {others} more cannot be inverted" if others else ""
-        raise UserError(f"{spec.rpartition('@')[2]}: vector {i} is {reason}{more}")

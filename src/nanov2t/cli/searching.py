@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from nanov2t.cli.checks import Facts, at_least, check_dim, check_embedder, check_inverter
-from nanov2t.cli.inputs import read_rows, read_texts, references_of, refuse_bad, say
+from nanov2t.cli.inputs import read_texts, references_of, say
 from nanov2t.cli.quiet import loading
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import check_writable
@@ -22,9 +22,8 @@ from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOption
 if TYPE_CHECKING:
     import numpy as np
 
-    from nanov2t.bulk.folder import RunFolder
     from nanov2t.inverter import Inverter
-    from nanov2t.stores.base import Rows, Store
+    from nanov2t.stores.base import Rows
 
 
 @dataclass(kw_only=True)
@@ -162,8 +161,13 @@ class Invert(SearchArguments):
         self._to_output()
 
     def _to_output(self) -> None:
+        from nanov2t.stores.registry import open_source
+
         texts = read_texts(self.texts)[: self.limit]
-        rows = read_rows(self.vectors, self.limit, self.ids) if self.vectors is not None else None
+        rows = None
+        if self.vectors is not None:
+            source = open_source(self.vectors, self.ids)
+            rows = source.read(0, min(source.count, self.limit or source.count))
         self.look_up(self.vectors or "", rows.vectors.shape if rows else None)
         inverter = self.load()
         references = references_of(inverter, texts)
@@ -176,8 +180,10 @@ class Invert(SearchArguments):
             self._to_lines(inverter, vectors, texts, rows)
         else:
             self._to_terminal(inverter, vectors, references, rows)
-        if self.vectors and rows:
-            refuse_bad(self.vectors, rows)
+        if self.vectors and errors:
+            i, reason = min(errors.items())
+            more = f", and {len(errors) - 1} more cannot be inverted" if len(errors) > 1 else ""
+            raise UserError(f"{self.vectors.rpartition('@')[2]}: vector {i} is {reason}{more}")
 
     def _to_lines(
         self, inverter: Inverter, vectors: np.ndarray, texts: list[str], rows: Rows | None
@@ -219,6 +225,7 @@ class Invert(SearchArguments):
             show_inversion(inverter, vector, reference, self.options, console)
 
     def _to_folder(self, vectors: str, out: Path) -> None:
+        from nanov2t.bulk.folder import finished_folder, settings_of
         from nanov2t.bulk.summary import show_folder
         from nanov2t.core.imports import import_client
         from nanov2t.stores.registry import open_source
@@ -227,7 +234,11 @@ class Invert(SearchArguments):
             import_client("ray", "ray")
         source = open_source(vectors, self.ids)
         request = self._request()
-        if folder := self._finished(source, out, request):
+        count = min(source.count, self.limit or source.count)
+        known = settings_of(source, count, self.search, self.effort, self.limits, self.beam)
+        if self.rounds is not None:
+            known["rounds"] = self.rounds
+        if folder := finished_folder(out, known, request):
             if os.environ.get("RANK", "0") == "0":
                 show_folder(folder)
             return
@@ -252,13 +263,3 @@ class Invert(SearchArguments):
         others = {*models, "texts", "vectors", "out", "engine", "address", "json"}
         options = {name: value for name, value in vars(self).items() if name not in others}
         return request_of(options, [getattr(self, name) for name in models])
-
-    def _finished(self, source: Store, out: Path, request: str) -> RunFolder | None:
-        """The folder if its run is finished, else None. Refuses a run with other settings."""
-        from nanov2t.bulk.folder import finished_folder, settings_of
-
-        count = min(source.count, self.limit or source.count)
-        settings = settings_of(source, count, self.search, self.effort, self.limits, self.beam)
-        if self.rounds is not None:
-            settings["rounds"] = self.rounds
-        return finished_folder(out, settings, request)
