@@ -167,10 +167,6 @@ def _int8(vectors: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def _bits(vectors: np.ndarray) -> np.ndarray:
-    return np.where(vectors < 0, -1, 1).astype(np.float32)
-
-
 def _keep(dimensions: np.ndarray, setting: Setting) -> Defence:
     """Set all other dimensions to 0."""
     kept = np.zeros(setting.dim, np.float32)
@@ -211,7 +207,9 @@ DEFENCES: dict[str, Entry] = {
         drawn=True,
     ),
     "int8": Entry(lambda _, setting: _int8),
-    "bits": Entry(lambda _, setting: _bits),
+    "bits": Entry(
+        lambda _, setting: lambda vectors: np.where(vectors < 0, -1, 1).astype(np.float32)
+    ),
     "pq": Entry(
         _product_quantisation,
         "a number of parts that divides the dimension",

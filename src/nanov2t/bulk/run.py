@@ -5,7 +5,6 @@ Finished rows are saved every few seconds, so a kill costs no more than that.
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from nanov2t.bulk.summary import show_folder
 from nanov2t.bulk.table import OpenRows
 from nanov2t.core.progress import Tick, progress
 from nanov2t.evaluation.pace import estimate
+from nanov2t.evaluation.shared import is_first
 from nanov2t.inverter import Inverter
 from nanov2t.search.state import Round
 from nanov2t.stores.base import HEAD, Store
@@ -52,8 +52,7 @@ def invert_source(
     """
     run = BulkRun(inverter, source, out, rounds, beam, limit, request)
     folder = run.folder
-    first = os.environ.get("RANK", "0") == "0"
-    with progress("inverting", run.count, folder.finished_rows, shown=first) as tick:
+    with progress("inverting", run.count, folder.finished_rows, shown=is_first()) as tick:
         tick.say(f"{source.name}: {', '.join(run.remarks)}")
         while missing := folder.missing:
             waiting = True
@@ -66,7 +65,7 @@ def invert_source(
                 time.sleep(WAIT)
                 tick(folder.finished_rows - tick.done)
     folder.tidy()
-    if first:
+    if is_first():
         show_folder(folder)
 
 

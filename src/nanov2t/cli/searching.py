@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,6 +227,7 @@ class Invert(SearchArguments):
         from nanov2t.bulk.folder import finished_folder, settings_of
         from nanov2t.bulk.summary import show_folder
         from nanov2t.core.imports import import_client
+        from nanov2t.evaluation.shared import is_first
         from nanov2t.stores.registry import open_source
 
         if self.engine == "ray":
@@ -239,7 +239,7 @@ class Invert(SearchArguments):
         if self.rounds is not None:
             known["rounds"] = self.rounds
         if folder := finished_folder(out, known, request):
-            if os.environ.get("RANK", "0") == "0":
+            if is_first():
                 show_folder(folder)
             return
         self.look_up(source.name, (source.count, source.dim))
