@@ -178,7 +178,7 @@ class Alignment:
         return mapped
 
     def place(self, whitened: np.ndarray) -> np.ndarray:
-        """Where whitened vectors [n, dim] lie by the map alone: [n, reader's dim]."""
+        """Map whitened vectors [n, dim] into the reader's space: [n, reader's dim]."""
         place: np.ndarray = whitened @ self.weights + self.mean
         return place
 

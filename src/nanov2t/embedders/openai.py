@@ -34,7 +34,7 @@ PARALLEL = 4
 TOO_LARGE = (400, 413, 422)
 """Statuses by which a server may refuse a request for its size."""
 RETRIES = 6
-"""Of a request that failed or was refused for now: some 25 seconds in all."""
+"""Tries of a request that failed or was refused for now: some 25 seconds in all."""
 KEPT = 200_000
 """Most vectors on disk; the oldest are dropped."""
 
