@@ -75,7 +75,7 @@ class Study:
     crops: int = 20_000
     """Pieces of text to read."""
     cache: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Where token ids are cached; by default ~/.cache/nanov2t."""
+    """Folder for cached token ids; by default ~/.cache/nanov2t."""
 
     def run(self) -> None:
         at_least(self, crops=1)
@@ -164,7 +164,7 @@ class Export:
     name: Positional[Annotated[str, arg(metavar="RUN_DIR")]]
     """The folder of a training run or a network; of T5s also a release or a model on the Hub."""
     out: Positional[Annotated[Path, arg(metavar="OUT_DIR")]]
-    """Where the exported networks go."""
+    """Folder for the exported networks."""
     hypothesizer: Annotated[str | None, arg(metavar="NAME")] = None
     """Another such name, whose T5 is to write the first hypotheses."""
     int8: bool = True

@@ -8,7 +8,7 @@ from pathlib import Path
 from nanov2t.core.errors import UserError
 
 FOLDERS = ("", "drafts", "hyps")
-"""Where a folder may keep its draft files: ours in `drafts`, nanoV2T's in `hyps`."""
+"""Subfolders that may hold draft files: we write `drafts`, nanoV2T writes `hyps`."""
 
 
 def drafts_file(path: Path, split: str) -> Path:

@@ -43,8 +43,8 @@ class AlignedPopulation(Population):
         return texts if state.surface is None else [state.surface.write(text) for text in texts]
 
     def _choose(self, state: SearchState, texts: list[str], own: np.ndarray) -> list[int]:
-        """Of the plain texts, those with the best forecasts. Case and blanks make no difference
-        to the reader, so texts that differ in these alone are always judged."""
+        """Choose the plain texts with the best forecasts, and every styled text: the reader sees
+        neither case nor blanks, so it cannot forecast what a style is worth."""
         styled = [i for i, text in enumerate(texts) if isinstance(text, Styled)]
         plain = np.array([i for i, text in enumerate(texts) if not isinstance(text, Styled)], int)
         count = min(-(-len(plain) // SIFTED), JUDGED)

@@ -28,7 +28,7 @@ GAIN = 1e-4
 NEAR = 0.99
 """Cosine from which on the nearest text is looked at as closely as the fittest."""
 FOREMOST = 4
-"""Times as many edits and moves as of others that are tried of the foremost parents."""
+"""How many times more edits and moves the foremost parents get."""
 CHECKED = 4
 """Texts that are judged exactly together, while one that was judged roughly seems the best."""
 ROUGH = 5e-4
