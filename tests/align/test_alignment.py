@@ -262,7 +262,7 @@ def test_the_readers_own_vectors_need_no_alignment(minilm):
     assert load_inverter(DEFAULT, embedder=minilm).alignment is None
 
 
-def test_common_words_and_every_gap_are_tried_once_a_search_stalls(second, aligned, minilm):
+def test_common_words_are_tried_in_every_place_once_a_search_stalls(second, aligned, minilm):
     text, draft = "the boat was at the old pier", "the boat was on the old pier"
     [target] = aligned._targets(second.encode([text]), [draft])
     state = SearchState(0, target, SearchOptions(rounds=5))
@@ -272,7 +272,7 @@ def test_common_words_and_every_gap_are_tried_once_a_search_stalls(second, align
     state.progress = [1.0, 1.0]
     rounds = [common.suggest(state) for _ in range(60)]
     tried = [text for texts in rounds for text in texts]
-    assert {text, "the boat was on old pier", "and the boat was on the old pier"} <= set(tried)
+    assert {len(row.split()) for row in tried} == {6, 7, 8}, "dropped, replaced and put in"
     assert len(tried) == len(set(tried)) and common.suggest(state) == [], "each text once"
     assert text in rounds[0] and len(rounds[0]) == COUNT
     AlignedPopulation(minilm).rank([state], [rounds[0]])
