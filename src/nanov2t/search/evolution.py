@@ -17,9 +17,9 @@ from nanov2t.search.loop import RoundSearch
 from nanov2t.search.options import Budget, Effort
 from nanov2t.search.population import Population, stalled
 from nanov2t.search.proposers.children import Children
-from nanov2t.search.proposers.common import Common
 from nanov2t.search.proposers.first import FirstGuesses
 from nanov2t.search.proposers.moves import Moves
+from nanov2t.search.proposers.neighbours import Neighbours
 from nanov2t.search.proposers.phrases import Phrases
 from nanov2t.search.proposers.scored import Scored
 from nanov2t.search.proposers.splices import Splices
@@ -109,7 +109,7 @@ def evolution_search(engine: Engine) -> RoundSearch:
         Moves(engine.guesser, scored, effort.parents, effort.moves),
     ]
     if engine.aligned:
-        proposers += [Variants(), Common(engine.editor, engine.reader)]
+        proposers += [Variants(), Neighbours(engine.editor, engine.reader)]
     if engine.guesser is not None:
         proposers.append(
             Phrases(engine.guesser, engine.editor, max(1, effort.parents // 4), effort.phrases)

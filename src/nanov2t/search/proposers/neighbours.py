@@ -1,4 +1,4 @@
-"""Common words: the small words of a language in every place of the best text."""
+"""Neighbours: the texts around the nearest one, by the forecasts of an alignment."""
 
 from __future__ import annotations
 
@@ -12,30 +12,34 @@ from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
+from nanov2t.models.edits import exchanged
 from nanov2t.search.population import PopulationProposer, offset_of, stalled, unseen
+from nanov2t.search.proposers.moves import disorder, exchanges
 from nanov2t.search.state import Member, SearchState
 
 FREQUENT, LIKELY = 250, 80
 """The most frequent words, and those with the most evidence, that are tried in every place."""
-READ = 256
-"""Texts that the reader embeds for their forecasts. The sums of states that texts would have choose
-them: of thousands, these keep the right one nearly always, and cost little."""
+EDITED, ORDERED = 256, 384
+"""Texts with one edit, and in another order, that the reader embeds for their forecasts. Sums of
+states choose the edits: of thousands, they keep the right one nearly always. They know no order,
+so the orders are those that move the fewest words."""
 COUNT = 48
 """Texts of a round."""
 
 
-class Common(PopulationProposer):
-    """Once a search for another embedder's vector stalls, tries the commonest and the likeliest
-    words in every place and gap of its nearest text, and the text without each of its words, in the
-    order of their forecasts, some more in every round. Networks that know the target's place only
-    roughly do not find that `at` should be `in`.
+class Neighbours(PopulationProposer):
+    """Once a search for another embedder's vector stalls, looks all around its nearest text: the
+    commonest and the likeliest words in every place and gap, the text without each of its words,
+    and two spans exchanged. The best forecasts go first, some more in every round. Networks that
+    know the target's place only roughly do not find that `at` should be `in`; and forecasts know
+    the order of words better than a language model does.
 
     Args:
         editor: knows the words, and writes token ids.
         reader: embeds the texts.
     """
 
-    name = "common words"
+    name = "neighbours"
 
     def __init__(self, editor: Editor, reader: Embedder):
         self.editor, self.reader = editor, reader
@@ -48,25 +52,28 @@ class Common(PopulationProposer):
         if not stalled(state) or state.nearest is None:
             return []
         nearest = max(state.population, key=lambda member: member.cosine)
-        ids = nearest.ids
         known, waiting = self._waiting.get(state, ((), iter(())))
-        if ids != known:
+        if nearest.ids != known:
             waiting = iter(self._neighbours(state, nearest))
-            self._waiting[state] = ids, waiting
+            self._waiting[state] = nearest.ids, waiting
         return list(itertools.islice(waiting, COUNT))
 
     def _neighbours(self, state: SearchState, member: Member) -> list[str]:
         """The texts around one, best forecast first."""
         alignment, vector = state.target.judge.alignment, state.target.undefended
-        seen = state.nearest
-        assert alignment is not None and vector is not None and seen is not None
-        assert state.target.evidence is not None
-        likely = np.argsort(-state.target.evidence, kind="stable")[:LIKELY].tolist()
+        seen, evidence, ids = state.nearest, state.target.evidence, member.ids
+        assert alignment is not None and vector is not None
+        assert seen is not None and evidence is not None
+        likely = np.argsort(-evidence, kind="stable")[:LIKELY].tolist()
         words = list(dict.fromkeys([*likely, *self.editor.frequent_words[:FREQUENT]]))
-        rows, sums = self._edited(member, words)
+        edited, sums = self._edited(member, words)
         rough = alignment.forecast(vector, seen, self.reader.of_mean(sums).cpu().numpy())
-        best = np.argsort(-rough, kind="stable")[:READ]
-        texts = unseen(state, self.editor.decode([rows[i] for i in best]), READ)
+        rows = [edited[i] for i in np.argsort(-rough, kind="stable")[:EDITED]]
+        if len(ids) > 1:
+            moves = exchanges(len(ids))
+            order = np.argsort(disorder(*moves.T), kind="stable")[:ORDERED]
+            rows += [exchanged(ids, *move) for move in moves[order].tolist()]
+        texts = unseen(state, self.editor.decode(rows), len(rows))
         worth = alignment.forecast(vector, seen, self.reader.encode(texts))
         return [texts[i] for i in np.argsort(-worth, kind="stable")]
 
