@@ -113,3 +113,13 @@ def test_one_who_knows_the_defence_judges_texts_by_their_defended_vectors(minilm
     )
     assert (known.stopped, known.cosine) == ("exact", 1)
     assert unknown.cosine < 0.9 and unknown.stopped != "exact"
+
+
+def test_vectors_that_no_first_guess_comes_near_are_doubted(minilm, passages, capsys):
+    inverter = load_inverter(DEFAULT, embedder=minilm)
+    own = minilm.encode([passage[:40] for passage in passages[:8]])
+    inverter.invert(own, rounds=0)
+    assert capsys.readouterr().err == ""
+    load_inverter(DEFAULT, embedder=minilm).invert(np.roll(own, 7, axis=1), rounds=0)
+    said = capsys.readouterr().err
+    assert "no first guess of 8 comes near" in said and said.count("\n") == 1
