@@ -40,6 +40,15 @@ def test_variants_change_one_thing_and_are_merged():
     assert merged == ["Dr. may , Oslo", "Dr. may, Oslo"]
 
 
+def test_a_letter_is_accented_and_the_accent_stays():
+    surface = Surface(case=True, spacing=True, accents=True)
+    assert {"the Café", "the Çafe"} <= set(surface.accented("the Cafe"))
+    assert "cafe" in surface.accented("café") and "cafè" not in surface.accented("café")
+    surface.learn("Her Café", tested=True)
+    assert surface.write("the cafe") == "The Café"
+    assert not list(Surface(case=True, spacing=True).accented("cafe"))
+
+
 def test_styles_are_the_usual_ways_to_write():
     styles = set(Surface(case=True, spacing=True).styles("my son ' s key"))
     assert {"My son's key", "My Son'S Key", "MY SON'S KEY", "my son's key"} <= styles

@@ -69,13 +69,13 @@ class Alignment:
         agreement: mean cosine of mapped and true vectors, held out.
         scale: how much smaller a change of a word is by the embedder's cosine than by the reader's.
         noise: 1 - cosine of one text embedded twice, at most.
-        sees_case, sees_spacing: whether these move its vectors.
+        sees_case, sees_spacing, sees_accents: whether these move its vectors.
         centre: float32 [dim], mean of its unit vectors.
         whitening: float32 [dim, dim], makes centred vectors spread alike in all directions.
         weights: float32 [dim, reader's dim] on whitened unit vectors, and `mean`, which is added.
         lengths: float32 [dim + 1], the log number of reader's tokens likewise, the constant last.
         back: float32 [reader's dim + 1, dim], the reader's vectors to whitened ones, likewise.
-        probes: float32 [3, dim], vectors of PROBES, which tell one version of the embedder from
+        probes: float32 [4, dim], vectors of PROBES, which tell one version of the embedder from
             another.
         texts: what it was fitted on, then single words, the reader's tokens `words`.
         known: uint8 [2, texts, dim / 8], their whitened vectors, two bits a number.
@@ -91,6 +91,7 @@ class Alignment:
     noise: float
     sees_case: bool
     sees_spacing: bool
+    sees_accents: bool
     centre: np.ndarray
     whitening: np.ndarray
     weights: np.ndarray

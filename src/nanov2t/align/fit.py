@@ -89,6 +89,7 @@ def align(
         noise=noise,
         sees_case=bool(apart[0] > max(SAME, 4 * noise)),
         sees_spacing=bool(apart[1] > max(SAME / 10, 4 * noise)),
+        sees_accents=bool(apart[2] > max(SAME, 4 * noise)),
         probes=probes,
         texts=[*texts, *words],
         words=list(words.values()),

@@ -13,8 +13,9 @@ PROBES = (
     "The cat sat down, 42 times.",
     "the cat sat down, 42 times.",
     "the cat sat down , 42 times .",
+    "the cät sat dówn , 42 times .",
 )
-"""The first two differ only in case, the last two only in blanks."""
+"""Each differs from the one before: in case, then in blanks, then in accents."""
 
 
 class Probed(NamedTuple):

@@ -1,12 +1,13 @@
-"""Case and blanks: how the reader's plain texts are written for an embedder that sees these.
+"""Case, blanks and accents: how plain texts are written for an embedder that sees these.
 
-The bundled networks write lower case, with blanks around punctuation. What variants of the best
-text show about a word or a gap holds for all later texts of the search.
+The bundled networks write lower case without accents, with blanks around punctuation. What variants
+of the best text show about a word or a gap holds for all later texts of the search.
 """
 
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,6 +18,8 @@ from nanov2t.align.alignment import Alignment
 
 CLOSING, OPENING, INNER = set(".,;:!?%)]}'\""), set("([{$#@'\""), set("'-/")
 """Punctuation that usually follows a word without a blank, precedes one so, or joins two."""
+ACCENTED = {"a": "áä", "c": "ç", "e": "éè", "i": "í", "n": "ñ", "o": "óö", "u": "úü"}
+"""Letters with the accents that are tried."""
 
 
 T = TypeVar("T")
@@ -33,7 +36,7 @@ class Surface:
     """What a search knows of the writing of its target.
 
     Attributes:
-        case, spacing: whether the embedder sees these.
+        case, spacing, accents: whether the embedder sees these.
         capital: whether the text opens with a capital letter.
         forms: a word, and whether it opens the text, to how it is written.
         joined: two neighbouring words to whether no blank stands between them.
@@ -41,15 +44,16 @@ class Surface:
 
     case: bool
     spacing: bool
+    accents: bool = False
     capital: bool = False
     forms: dict[tuple[str, bool], str] = field(default_factory=dict)
     joined: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, alignment: Alignment) -> Surface | None:
-        """For the embedder of an alignment; None if it sees neither case nor blanks."""
-        case, spacing = alignment.sees_case, alignment.sees_spacing
-        return cls(case, spacing) if case or spacing else None
+        """For the embedder of an alignment; None if it sees none of these."""
+        seen = alignment.sees_case, alignment.sees_spacing, alignment.sees_accents
+        return cls(*seen) if any(seen) else None
 
     def write(self, text: str) -> str:
         """A plain text as the target seems to be written."""
@@ -77,7 +81,7 @@ class Surface:
         """Take over how a text is written; words in lower case only if its variants were tested,
         since that is how all words are written at first."""
         forms, blanks = parse(text)
-        words = [form.lower() for form in forms]
+        words = [bare(form) for form in forms]
         self.capital = text[:1].isupper()
         for i, (word, form) in enumerate(zip(words, forms, strict=True)):
             if tested or form != word:
@@ -111,6 +115,14 @@ class Surface:
         if self.spacing:
             for i in range(len(blanks)):
                 yield Styled(join(forms, [*blanks[:i], not blanks[i], *blanks[i + 1 :]]))
+
+    def accented(self, text: str) -> Iterator[Styled]:
+        """A text with one letter accented, or one accent taken off."""
+        for i, letter in enumerate(text if self.accents else ""):
+            others = ACCENTED.get(letter.lower(), "") if letter.isascii() else bare(letter)
+            for other in others:
+                cased = other.upper() if letter.isupper() else other
+                yield Styled(text[:i] + cased + text[i + 1 :])
 
     def merged(self, text: str, variants: Sequence[str]) -> Iterator[Styled]:
         """A text with the changes of several variants made together: of the first two, of the
@@ -162,6 +174,12 @@ def usual_blanks(words: list[str]) -> list[bool]:
         not (b in CLOSING or a in OPENING or a in INNER or b in INNER)
         for a, b in itertools.pairwise(words)
     ]
+
+
+def bare(text: str) -> str:
+    """A text in lower case without accents, as BERT's tokenizer reads it."""
+    letters = unicodedata.normalize("NFD", text.lower())
+    return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
 
 
 def _capital(words: list[str]) -> list[str]:

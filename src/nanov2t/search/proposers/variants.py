@@ -1,4 +1,4 @@
-"""Variants: the best text with other case and other blanks, for embedders that see these."""
+"""Variants: the best text with other case, blanks and accents, for embedders that see these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from nanov2t.search.population import PopulationProposer, stalled
 from nanov2t.search.state import SearchState
-from nanov2t.search.surface import Styled, Surface, parse
+from nanov2t.search.surface import Styled, Surface, bare, parse
 
 NEAR = 0.8
 """Closeness from which single variants are tried while the words still change."""
@@ -21,7 +21,8 @@ STYLES = 3
 
 class Variants(PopulationProposer):
     """Writes the best text in other ways: first in the usual styles; once it is near or its words
-    no longer change, with one word or one blank changed; then with all changes that helped."""
+    no longer change, with one word or one blank changed; then with all changes that helped; last,
+    if none did, with one letter accented."""
 
     name = "variants"
 
@@ -37,7 +38,8 @@ class Variants(PopulationProposer):
         if surface is None or not state.pool:
             return []
         best = state.pool[0]
-        surface.learn(best.text, self._tried.get(state, ("",))[0] == best.text)
+        tested = self._tried.get(state, ("",))[0] == best.text
+        surface.learn(best.text, tested)
         styled = self._styled.setdefault(state, set())
         fresh = [h.text for h in state.pool[:STYLES] if _plain(h.text) not in styled]
         styled.update(_plain(text) for text in fresh)
@@ -48,6 +50,8 @@ class Variants(PopulationProposer):
         if stalled(state) or 1 - (1 - best.cosine) / scale > NEAR:
             texts += self._merged(state, surface)
             variants = list(surface.variants(best.text))
+            if tested:
+                variants += surface.accented(best.text)
             self._tried[state] = best.text, variants
             texts += variants
         return [text for text in dict.fromkeys(texts) if not state.judged(text)]
@@ -62,4 +66,4 @@ class Variants(PopulationProposer):
 
 
 def _plain(text: str) -> str:
-    return " ".join(parse(text)[0]).lower()
+    return bare(" ".join(parse(text)[0]))
