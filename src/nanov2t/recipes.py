@@ -43,20 +43,15 @@ EXPECTED = {
 
 def load_config(path: Path) -> Recipe:
     """Read a recipe. The YAML holds only what differs from the defaults; paths are relative to its
-    own folder.
-
-    Raises:
-        UserError: the file is missing or malformed, or holds an unknown setting or a wrong value.
-    """
+    own folder. A UserError names an unknown setting or a wrong value."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if not isinstance(values, dict):
             raise UserError("holds no settings; write them as name: value, one a line")
         kind = str(values.get("network", "t5"))
         if kind not in KINDS:
-            raise UserError(
-                f"network {kind!r} is none of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
-            )
+            near = did_you_mean(kind, KINDS)
+            raise UserError(f"network {kind!r} is none of {', '.join(KINDS)}{near}")
         folder = path.parent.resolve()
         hooks = {float: _number, Path: lambda path: _beside(folder, path)}
         settings = _located(KINDS[kind], values, folder)
@@ -70,23 +65,24 @@ def load_config(path: Path) -> Recipe:
 
 
 def train(config: Recipe) -> Path:
-    """Train, or resume, the run in ``config.out``; returns the folder of the best network.
-
-    Raises:
-        UserError: a file or folder that the settings name is missing, or the training cannot begin.
-    """
+    """Train, or resume, the run in ``config.out``; returns the folder of the best network. A
+    UserError says why the training cannot begin."""
     check_recipe(config)
+    if isinstance(config, T5Recipe):
+        from nanov2t.t5.training import train_t5
+
+        return train_t5(config)
+    from nanov2t.train.editing import EditTask
+    from nanov2t.train.loop import start
+    from nanov2t.train.network import build_network, load_studied
+    from nanov2t.train.prefix import PrefixTask
+
+    accelerator = start(config)
+    studied = load_studied(config, accelerator.device)
+    network = build_network(config.network, config, studied)
     if isinstance(config, PrefixRecipe):
-        from nanov2t.train.prefix import train_prefix
-
-        return train_prefix(config)
-    if isinstance(config, EditRecipe):
-        from nanov2t.train.editing import train_edits
-
-        return train_edits(config)
-    from nanov2t.t5.training import train_t5
-
-    return train_t5(config)
+        return PrefixTask(config, studied, accelerator).train(network)
+    return EditTask(config, studied, accelerator).train(network)
 
 
 def _located(

@@ -50,7 +50,7 @@ def test_what_was_trained_before_is_not_trained_again(bundled, passages, tmp_pat
     once = retrained(bundled, Training("own", tmp_path, "1s", passages, [8], 0), flipped)
     assert max(seen) > len(passages), "it learns from what the defence makes"
     assert [path.name[:8] for path in tmp_path.iterdir()] == ["trained-"]
-    monkeypatch.setattr(training, "teach", None)
+    monkeypatch.setattr(training, "PrefixTask", None)
     again = retrained(bundled, Training("own", tmp_path, "1s", passages, [8], 0), flipped)
     assert again.fingerprint() == once.fingerprint() != bundled.fingerprint()
     assert again.effort == bundled.effort and again.corrector is bundled.corrector

@@ -8,7 +8,7 @@ from support import HERE
 from transformers import BertConfig, BertModel
 
 from nanov2t.embedders.registry import load_embedder
-from nanov2t.train.study import study_embedder
+from nanov2t.train.network import study_embedder
 
 
 @pytest.fixture(scope="session")

@@ -134,8 +134,10 @@ def test_crops_do_not_depend_on_the_number_of_processes(corpus, minilm, step, ra
 
 
 def test_an_epoch_visits_every_window_once(corpus, minilm):
-    crops = Crops(corpus, minilm.tokenizer, 0, 32, start=True)
+    crops = Crops(corpus, minilm.tokenizer, 0, 32, short_share=0.2, start=True)
     n = len(crops)
+    passage, _, length = crops.draw(0, n)
+    assert (length == np.minimum(32, np.diff(corpus.offsets)[passage])).all()
     epochs = [crops.draw(step, n)[0] for step in range(2)]
     assert all(sorted(epoch) == list(range(n)) for epoch in epochs)
     assert (epochs[0] != epochs[1]).any()

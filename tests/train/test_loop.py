@@ -197,7 +197,9 @@ def test_how_long_it_will_take_is_said_once_and_shown_in_steps(
         is_main_process=True, reduce=lambda value, how: value, mixed_precision="bf16"
     )
     config = RunConfig(out=tmp_path, budget=budget)
-    shown = log.RunLog(config, process, 100, 1000, lambda step: 8 * step)
+    shown = log.RunLog(
+        config, process, SimpleNamespace(steps=1000, seen=lambda step: 8 * step), 100
+    )
     for step in range(101, 121):
         clock.now += 2
         shown.step(step, torch.ones(()), torch.ones(()), 1e-3, clock.now)

@@ -15,6 +15,7 @@ from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.networks import load_network, read_network
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.search.options import Budget
+from nanov2t.train import editing
 from nanov2t.train.config import (
     EditDrafts,
     EditRecipe,
@@ -22,8 +23,7 @@ from nanov2t.train.config import (
     PrefixRecipe,
     TextConfig,
 )
-from nanov2t.train.drafts import LONGER, Hypotheses
-from nanov2t.train.editing import Editing
+from nanov2t.train.editing import LONGER, EditTask, draw
 from nanov2t.train.loop import evaluate, start
 from nanov2t.train.network import build_network
 from nanov2t.train.prefix import PrefixLoss, PrefixTask
@@ -105,21 +105,35 @@ def test_they_learn(config, hypothesizer, kind, figure):
     assert records(run.out, "examples")[-1] > 60 * 1000 / 30
 
 
-@pytest.mark.parametrize(("kind", "task"), [(PrefixRecipe, PrefixTask), (EditRecipe, Editing)])
+def first_input(task):
+    """What a task gives its model in the first step."""
+
+    class Caught(Exception):
+        pass
+
+    def model(*given, **named):
+        raise Caught(dict(zip(("targets", "drafts"), given, strict=False)) | named)
+
+    with pytest.raises(Caught) as caught:
+        task.step(model, 0, 0)
+    return caught.value.args[0]
+
+
+@pytest.mark.parametrize(("kind", "task"), [(PrefixRecipe, PrefixTask), (EditRecipe, EditTask)])
 def test_noise_is_on_the_vectors_of_texts_alone(config, embedder, studied, kind, task):
     given = []
     for noise in (0.0, 0.05):
         run = config(kind, "run")
         run.data.noise = noise
-        begun = task(run, embedder, studied.dictionary, start(run))
-        given.append(begun.arguments(0)[0])
+        begun = task(run, (embedder, studied.dictionary), start(run))
+        given.append(first_input(begun))
     clean, noisy = given
     cosines = (clean["targets"] * noisy["targets"]).sum(1)
     # 64 numbers of 0.05 make a length of 0.4, in unit vectors a cosine of 1 / (1 + 0.4^2)^0.5.
     assert float(cosines.mean()) == pytest.approx(0.928, abs=0.02)
     assert torch.allclose(noisy["targets"].norm(dim=1), torch.ones(len(cosines)), atol=1e-5)
-    if task is Editing:
-        assert torch.equal(clean["vectors"], noisy["vectors"])
+    if task is EditTask:
+        assert torch.equal(clean["drafts"].vectors, noisy["drafts"].vectors)
 
 
 def test_a_prefix_model_may_learn_from_changed_vectors(config, embedder, studied):
@@ -127,9 +141,10 @@ def test_a_prefix_model_may_learn_from_changed_vectors(config, embedder, studied
     given, figures = [], []
     for change in (None, lambda vectors: -vectors):
         accelerator = start(run)
-        task = PrefixTask(run, embedder, studied.dictionary, accelerator, change)
-        given.append(task.arguments(0)[0]["targets"])
-        network = build_network(PrefixLM, run, embedder, studied.dictionary)
+        task = PrefixTask(run, (embedder, studied.dictionary), accelerator)
+        task.change = change
+        given.append(first_input(task)["targets"])
+        network = build_network("prefix_lm", run, (embedder, studied.dictionary))
         model = PrefixLoss(network, studied.dictionary.log_frequency)
         figures.append(evaluate(task, model)["loss"])
     assert torch.equal(given[0], -given[1]) and figures[0] != figures[1]
@@ -144,21 +159,23 @@ def test_they_go_on_from_a_network_also_a_shipped_one(config, hypothesizer, embe
     assert same(went_on.state_dict(), before.state_dict())
 
 
-def test_hypotheses_are_the_likeliest_texts_without_noise_and_others_with_it(bundled, minilm):
+def test_hypotheses_are_the_likeliest_texts_without_noise_and_others_with_it(
+    bundled, minilm, monkeypatch
+):
     texts = ["the old ferry crossed the bay", "we met at noon", "rivers in the north of italy"]
     targets = torch.from_numpy(minilm.encode(texts))
-    lengths, rng = torch.tensor([6, 4, 6]), np.random.default_rng(0)
-    hypotheses = Hypotheses(bundled.hypothesizer, torch.device("cpu"))
-    noise = torch.stack([Hypotheses.noise(6 + LONGER, rng) for _ in texts])
-    greedy = hypotheses.draw(targets, lengths, torch.zeros_like(noise))
-    best = [found[0] for found in hypotheses.model.generate(targets, 1, 20)]
-    for ours, theirs, length in zip(greedy, best, lengths.tolist(), strict=True):
+    model, lengths = bundled.hypothesizer, [6, 4, 6]
+    given = model, targets, [[0] * n for n in lengths], 6
+    drawn = draw(*given, [np.random.default_rng(i) for i in range(3)])
+    monkeypatch.setattr(editing, "HOTTEST", 0)
+    greedy = draw(*given, [np.random.default_rng(i) for i in range(3)])
+    best = [found[0] for found in model.generate(targets, 1, 20)]
+    for ours, theirs, length in zip(greedy, best, lengths, strict=True):
         # Whether more words follow is a matter of rounding, which machines differ in.
         n = max(length, min(len(ours), len(theirs)))
         assert ours[:n] == theirs[:n]
-    drawn = hypotheses.draw(targets, lengths, noise)
     assert drawn != greedy
-    assert all(0 < len(row) <= n + LONGER for row, n in zip(drawn, lengths.tolist(), strict=True))
+    assert all(0 < len(row) <= n + LONGER for row, n in zip(drawn, lengths, strict=True))
 
 
 def test_the_whole_path_by_commands(bert_folder, inverter_folder, tmp_path, embedder):

@@ -15,7 +15,7 @@ from nanov2t.search.proposers.moves import Moves
 from nanov2t.search.proposers.scored import Scored
 from nanov2t.t5.inference import stop
 from nanov2t.targets import prepare_targets
-from nanov2t.train.study import study_embedder
+from nanov2t.train.network import study_embedder
 
 PASSAGES = str(HERE / "passages.txt")
 TEXTS = ["the museum of clocks", "rivers in the north", "she studied the city"]

@@ -21,7 +21,7 @@ from nanov2t.models.networks import load_network
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.train.config import NetworkSteps, PrefixRecipe, TextConfig, seconds
 from nanov2t.train.loop import start
-from nanov2t.train.prefix import teach
+from nanov2t.train.prefix import PrefixTask
 
 FORM = 2
 """Version of the trained networks; it grows when they are trained in another way."""
@@ -93,7 +93,9 @@ def retrained(inverter: Inverter, training: Training, change: Restore) -> Invert
         if accelerator.is_main_process:
             _write_texts(training.texts, config)
         accelerator.wait_for_everyone()
-        made = teach(copy.deepcopy(network), config, embedder, dictionary, accelerator, changed)
+        task = PrefixTask(config, (embedder, dictionary), accelerator)
+        task.change = changed
+        made = task.train(copy.deepcopy(network))
         if is_first():
             with replacing(kept) as folder:
                 shutil.copytree(made, folder, dirs_exist_ok=True)

@@ -86,7 +86,7 @@ class Study:
             check_writable(self.cache)
         with loading(self.embedder):
             from nanov2t.embedders.registry import load_embedder
-            from nanov2t.train.study import study_embedder
+            from nanov2t.train.network import study_embedder
 
             embedder = load_embedder(self.embedder)
         found = study_embedder(embedder, self.texts, self.crops, self.cache)

@@ -1,32 +1,33 @@
-"""Checkpoints of a training run, in safetensors: weights, optimizer, random states, the task's
-state, position."""
+"""Checkpoints of a run, in safetensors: weights, optimizer, random states, the task's state."""
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import yaml
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import check_writable, write_whole
 from nanov2t.core.manifest import check_same_run
 from nanov2t.train.config import RunConfig, settings_of
-from nanov2t.train.shard import gather, scatter
 
 MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "compile", "tracker", "name", "notes")
-"""Settings that a resumed run may change. The number of dev texts is not one: losses of different
-texts cannot be compared."""
+"""Settings that a resumed run may change. `eval_limit` is not one: losses of different texts cannot
+be compared."""
 SETTINGS = "config.yaml"
 RANDOM = "random."
 """Prefix of random states in a process's file."""
+M = TypeVar("M", bound=nn.Module)
 
 
 class Checkpoints:
@@ -34,71 +35,55 @@ class Checkpoints:
 
     def __init__(self, config: RunConfig, accelerator: Accelerator):
         self.config, self.out, self.accelerator = config, config.out, accelerator
-
-    @property
-    def exist(self) -> bool:
-        return self._newest is not None
+        self.own = f"-{accelerator.process_index}"  # ends the names of a process's own files
+        self.mark = self.own if config.shard else ""
 
     def save(self, step: int, elapsed: float, model: nn.Module, optimizer: Any, task: Any) -> None:
-        """Replace the checkpoint, after `elapsed` seconds of training; `optimizer` is as accelerate
-        wraps it."""
+        """Replace the checkpoint, after `elapsed` seconds of training."""
         accelerator, folder = self.accelerator, self.out / f"checkpoint-{step:08d}"
-        aside = folder.with_name(f".{folder.name}")
+        aside, first = self.out / f".{folder.name}", accelerator.is_main_process
         if folder.exists():
             return
-        weights, moments = gather(model, optimizer.optimizer)
-        if accelerator.is_main_process:
+        if first:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
-            save_file(weights, aside / "model.safetensors")
-            save_file(moments, aside / "optimizer.safetensors")
             (aside / "position.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
         accelerator.wait_for_everyone()
+        if first or self.mark:
+            weights, moments = _tensors(model, optimizer)
+            save_file(weights, aside / f"model{self.mark}.safetensors")
+            save_file(moments, aside / f"optimizer{self.mark}.safetensors")
         own = task.state() | {f"{RANDOM}cpu": torch.get_rng_state()}
         if accelerator.device.type == "cuda":
             own[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
-        save_file(own, aside / self._own_file)
+        save_file(own, aside / f"process{self.own}.safetensors")
         accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
+        if first:
             settings = yaml.safe_dump(_kept(self.config), sort_keys=False)
             write_whole(self.out / SETTINGS, settings.encode())
             aside.rename(folder)
-            for old in self.out.glob("checkpoint-*"):
-                if old != folder:
-                    shutil.rmtree(old)
+            for old in {*self.out.glob("checkpoint-*")} - {folder}:
+                shutil.rmtree(old)
         accelerator.wait_for_everyone()  # or another process might find this step unsaved
 
     def load(self, model: nn.Module, optimizer: Any, task: Any) -> tuple[int, float]:
         """Continue from the checkpoint, if there is one; returns its step and the seconds trained.
-
-        Raises:
-            UserError: the checkpoint is damaged, or of another number of processes.
-        """
-        folder = self._newest
+        A UserError if it is damaged, or of another number of processes."""
+        folder = max(self.out.glob("checkpoint-*"), default=None)
         if folder is None:
             return 0, 0.0
         try:
             position = json.loads((folder / "position.json").read_text())
-            weights = load_file(folder / "model.safetensors")
-            scatter(
-                model, optimizer.optimizer, weights, load_file(folder / "optimizer.safetensors")
-            )
-            own = load_file(folder / self._own_file)
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            names = f"model{self.mark}", f"optimizer{self.mark}", f"process{self.own}"
+            weights, moments, own = (load_file(folder / f"{name}.safetensors") for name in names)
+            _restore(model, optimizer, weights, moments)
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"{folder}: damaged checkpoint: {first_line(error)}") from None
         task.load_state({key: x for key, x in own.items() if not key.startswith(RANDOM)})
         torch.set_rng_state(own[f"{RANDOM}cpu"])
         if f"{RANDOM}cuda" in own:
             torch.cuda.set_rng_state(own[f"{RANDOM}cuda"])
         return position["step"], position["elapsed"]
-
-    @property
-    def _newest(self) -> Path | None:
-        return max(self.out.glob("checkpoint-*"), default=None)
-
-    @property
-    def _own_file(self) -> str:
-        return f"process-{self.accelerator.process_index}.safetensors"
 
 
 def check_folder(config: RunConfig) -> None:
@@ -109,11 +94,52 @@ def check_folder(config: RunConfig) -> None:
         if path.exists():
             before = yaml.safe_load(path.read_text(encoding="utf-8"))
             check_same_run(config.out, before, _kept(config), "--out")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
 
 
 def _kept(config: RunConfig) -> dict[str, Any]:
     return {key: x for key, x in settings_of(config).items() if key not in MAY_CHANGE}
+
+
+def copier(model: M) -> Callable[[], M]:
+    """A function that returns the model in training for inference, without the autocast that
+    accelerate will put into its forward. It shares its weights with the one in training; of a
+    sharded model it is a whole copy, and every process must call the function."""
+    tables = {id(buffer): buffer for buffer in model.buffers()}
+    on_no_device = {id(weight): nn.Parameter(weight.to("meta")) for weight in model.parameters()}
+    # deepcopy takes these for copies it has made: a tensor that is shared stays shared.
+    blank = copy.deepcopy(model, tables | on_no_device)
+
+    def current() -> M:
+        filled: dict[int, Tensor] = {}
+        for empty, weight in zip(blank.parameters(), model.parameters(), strict=True):
+            whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+            filled[id(empty)] = nn.Parameter(whole.detach(), requires_grad=False)
+        return copy.deepcopy(blank, tables | filled).eval()
+
+    return current
+
+
+def _tensors(model: nn.Module, optimizer: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What this process holds of weights and moments, by the names of the parameters."""
+    weights = dict(model.named_parameters())
+    states = {name: optimizer.state[weight].items() for name, weight in weights.items()}
+    moments = {f"{name}.{key}": _local(x) for name, state in states.items() for key, x in state}
+    return {name: _local(weight) for name, weight in weights.items()}, moments
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, optimizer: Any, weights: Any, moments: Any) -> None:
+    parameters = dict(model.named_parameters())
+    for name, weight in parameters.items():
+        _local(weight).copy_(weights[name])
+    for name, moment in moments.items():
+        owner, _, key = name.rpartition(".")
+        weight, state = parameters[owner], optimizer.state[parameters[owner]]
+        state[key] = torch.zeros_like(moment if key == "step" else weight, device=weight.device)
+        _local(state[key]).copy_(moment)
+
+
+def _local(x: Tensor) -> Tensor:
+    return (x.to_local() if isinstance(x, DTensor) else x).detach()

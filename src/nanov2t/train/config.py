@@ -1,5 +1,4 @@
-"""Settings of a training, declared once: the YAML keys, the flags and their help all come from
-here. Free of torch, so that ``nanov2t train --help`` is instant. T5's are in `t5/config.py`."""
+"""Settings of a training: YAML keys, flags and their help. Imports no torch, for a quick help."""
 
 from __future__ import annotations
 
@@ -18,19 +17,17 @@ class DataConfig:
     """The texts to train on."""
 
     train: str = ""
-    """Training text: a .txt (one passage a line), .jsonl or .parquet file, also .gz or .xz, or the
-    name or folder of a `datasets` data set."""
+    """A .txt (one passage a line), .jsonl or .parquet file, also .gz or .xz; or a data set."""
     dev: str = ""
-    """Text for the dev figures, in the same forms; empty: the dev split of `train`."""
+    """Text for the dev figures, in the same forms. Default: the dev split of `train`."""
     max_tokens: int = 32
-    """Longest text, in tokens, special tokens not counted."""
+    """Longest text, in tokens without special tokens."""
     min_tokens: int = 4
     """Shortest crop."""
     noise: float = 0.0
-    """Standard deviation of Gaussian noise added to every number of the vectors that are learnt
-    from, drawn afresh in every step. Vectors of unit length keep it. Dev figures are without."""
+    """Standard deviation of the Gaussian noise on every number of the training vectors."""
     cache: Path | None = None
-    """Where token ids and vectors are cached; by default ~/.cache/nanov2t."""
+    """Folder for cached token ids and vectors. Default: ~/.cache/nanov2t."""
 
 
 @dataclass
@@ -39,10 +36,9 @@ class StepConfig:
 
     lr: float = 1e-3
     warmup: float = 0.01
-    """Share of the steps over which the rate rises from zero."""
+    """Share of the steps in which the rate rises from zero."""
     decay: Literal["constant", "linear"] = "constant"
-    """What the rate does after the warm-up. `linear` falls to zero at the last step, or at the end
-    of the budget."""
+    """The rate after the warm-up. `linear` falls to zero at the last step or the budget's end."""
     clip: float = 1.0
     """Largest gradient norm."""
     beta2: float = 0.999
@@ -56,47 +52,40 @@ class RunConfig:
     """What every training has."""
 
     out: Path = Path("runs/inverter")
-    """Run folder: checkpoints, metrics.jsonl, the best model and the last. The same command
-    resumes it."""
+    """Folder for checkpoints, figures and models. The same command resumes the run."""
     embedder: str = "minilm"
     """`minilm`, or the name or folder of a Sentence Transformers model."""
     init: str = ""
-    """A network to start from, also an exported one: its folder, a training run's, or an inverter
-    that has such a network. Empty: what the other settings say."""
+    """A network to start from: its folder, a run's, or an inverter's. Default: a new one."""
     data: DataConfig = field(default_factory=DataConfig)
     optim: StepConfig = field(default_factory=StepConfig)
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
-    """Of the steps; float32 on processors without fast bfloat16. The embedder keeps its own."""
+    """Number format of the steps; processors without fast bfloat16 use fp32."""
     compile: bool = False
     """torch.compile the model."""
     shard: bool = False
-    """Share out weights, gradients and moments among the processes (FSDP), for a T5 too large to
-    train on one GPU."""
+    """Split weights, gradients and moments among the processes (FSDP), for very large T5s."""
     budget: str = ""
-    """Stop cleanly after this much training time (90s, 9m, 2h). Resumed runs count in."""
+    """Stop cleanly after this much training time (90s, 9m, 2h), resumed runs included."""
     eval_every: int = 1000
-    """Steps between dev figures, which are also taken at the end. The model of the lowest dev loss
-    is kept as `model`, that of the last step as `last`."""
+    """Steps between dev figures. `model` is the one with the lowest dev loss, `last` the last."""
     eval_limit: int = 200
     """Dev texts."""
     save_every: int = 1000
     """Steps between checkpoints."""
     tracker: Literal["", "wandb", "trackio", "tensorboard"] = ""
-    """Also log there, with all settings; metrics.jsonl is always written."""
+    """Log here too. metrics.jsonl is always written."""
     name: str = ""
-    """Name of the run in the tracker; by default the run folder's."""
+    """Name of the run in the tracker. Default: the run folder's."""
     notes: str = ""
     """Notes for the tracker."""
 
     def __post_init__(self) -> None:
-        data = self.data
-        if data.noise < 0:
-            raise UserError(f"data.noise must be at least 0, not {data.noise}")
-        if not 1 <= data.min_tokens <= data.max_tokens:
-            raise UserError(
-                f"data.min_tokens must lie between 1 and data.max_tokens ({data.max_tokens})"
-            )
+        if self.data.noise < 0:
+            raise UserError(f"data.noise must be at least 0, not {self.data.noise}")
+        if not 1 <= self.data.min_tokens <= (most := self.data.max_tokens):
+            raise UserError(f"data.min_tokens must lie between 1 and data.max_tokens ({most})")
         seconds(self.budget)
 
 
@@ -105,11 +94,11 @@ class TextConfig(DataConfig):
     """The texts to train on: crops, whole sentences and made-up lines."""
 
     lengths: list[int] = field(default_factory=lambda: [4, 6, 8, 12, 16, 16, 24, 32])
-    """Half of the steps have texts of one of these lengths; the other half, of any."""
+    """Half of the steps have texts of one of these lengths, the others of any length."""
     sentences: float = 0.25
-    """Share of the texts that begin with a sentence, and end with one where there is room."""
+    """Share of the texts that begin at a sentence, and end with one if there is room."""
     lines: float = 0.12
-    """Share of the texts that are made up: names, telephone numbers, passwords and the like."""
+    """Share of made-up texts: names, telephone numbers, passwords."""
 
 
 @dataclass
@@ -117,39 +106,33 @@ class NetworkSteps(StepConfig):
     """Batches, steps and the learning rate."""
 
     tokens: int = 2048
-    """Tokens of a step over all processes. How many texts that is depends on their length."""
+    """Tokens of a step over all processes."""
     steps: int = 20_000
     head_lr: float = 2.0
-    """Factor on the rate of all weights that do not start as the embedder's."""
+    """Factor on the rate of the weights that do not start as the embedder's."""
     beta2: float = 0.98
     decay: Literal["constant", "linear"] = "linear"
 
 
 @dataclass
 class NetworkConfig(RunConfig):
-    """What the networks that read an embedder's states have in common. The embedder must be
-    BERT-like and pool by the mean."""
+    """What the networks that look inside an embedder share. It must be BERT-like."""
 
     dictionary: str = DEFAULT
-    """What `nanov2t study` made of the embedder: its folder, or an inverter's. The default is the
-    bundled inverter's, for minilm."""
+    """The folder that `nanov2t study` wrote, or an inverter. The default is for minilm."""
     data: TextConfig = field(default_factory=TextConfig)
     optim: NetworkSteps = field(default_factory=NetworkSteps)
     eval_limit: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("shard", "compile"):
-            if getattr(self, name):
-                raise UserError(f"{name} is for T5s")
-        data = self.data
-        check_shares({"data.sentences": data.sentences, "data.lines": data.lines})
-        if data.sentences + data.lines > 1:
-            raise UserError("data.sentences and data.lines are shares: together at most 1")
-        if not data.lengths or not 1 <= min(data.lengths) <= max(data.lengths) <= data.max_tokens:
-            raise UserError(
-                f"data.lengths must lie between 1 and data.max_tokens ({data.max_tokens})"
-            )
+        if self.shard or self.compile:
+            raise UserError(f"{'shard' if self.shard else 'compile'} is for T5s")
+        data, most = self.data, self.data.max_tokens
+        both = {"data.sentences": data.sentences, "data.lines": data.lines}
+        check_shares(both | {"data.sentences + data.lines": sum(both.values())})
+        if not data.lengths or not 1 <= min(data.lengths) <= max(data.lengths) <= most:
+            raise UserError(f"data.lengths must lie between 1 and data.max_tokens ({most})")
         check_counts({"optim.tokens": self.optim.tokens, "optim.steps": self.optim.steps})
 
 
@@ -167,14 +150,13 @@ class EditDrafts:
     """The drafts that an edit network learns to correct."""
 
     hypothesizer: str = ""
-    """The prefix language model that writes some of them, named as `init` is. Empty: all drafts are
-    texts with errors put in."""
+    """The prefix language model that writes some of them, named as in `init`. Default: none."""
     share: float = 0.15
-    """Share of the drafts that it writes."""
+    """Share of the drafts that the hypothesizer writes."""
     going_on: float = 0.85
-    """Share of the steps whose drafts the network then edits, to learn from in the next step."""
+    """Share of the steps whose drafts the network edits, to learn from the result in the next."""
     rounds: int = 6
-    """Steps at most that learn from drafts of the same texts."""
+    """Most steps with the same texts."""
 
 
 @dataclass
@@ -188,8 +170,7 @@ class EditRecipe(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        drafts = self.drafts
-        check_shares({"drafts.share": drafts.share, "drafts.going_on": drafts.going_on})
+        check_shares({f"drafts.{x}": getattr(self.drafts, x) for x in ("share", "going_on")})
 
 
 def check_shares(shares: dict[str, float]) -> None:
@@ -206,16 +187,12 @@ def check_counts(counts: dict[str, int]) -> None:
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """All settings, as JSON has them."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return values
+    return dict(json.loads(json.dumps(asdict(config), default=str)))
 
 
 def seconds(duration: str, option: str = "budget") -> float:
-    """Seconds in a duration such as ``90s``, ``9m`` or ``1.5h``; infinite for an empty one.
-
-    Raises:
-        UserError: it is no duration; `option` names the setting.
-    """
+    """Seconds in a duration (``90s``, ``9m``, ``1.5h``); infinite for an empty one. A UserError
+    names the `option` if it is not a duration."""
     if not duration:
         return float("inf")
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", duration)

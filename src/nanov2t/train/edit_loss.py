@@ -1,38 +1,140 @@
-"""The loss of an edit network, and the drafts that it makes for its next step."""
+"""What an edit network should predict for a draft, the loss of what it does, and the drafts that it
+makes for its next step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork, Edits
-from nanov2t.train.labels import IGNORED, Labels
-from nanov2t.train.sampled import Candidates
+from nanov2t.train.network import Candidates
 
-CHILDREN = 2
-"""Drafts that are made of one."""
-DRAWS = 4
-"""Random numbers a place: for its action, its word, its gap and the gap's word."""
+BEGIN, END = -1, -2
+"""Stand for the places before and after a text."""
+IGNORED, NOTHING = -100, -1
+"""Labels that do not count, and places without a word."""
+CHILDREN, DRAWS = 2, 4
+"""Drafts that are made of one, and random numbers a place: for its action, its word, its gap and
+the gap's word."""
 ROWS = 256
 """Places whose words are drawn together."""
+Rows = list[list[int]]
 
 
-class EditOutput(NamedTuple):
-    """Losses in nats: `loss` a place, the others summed."""
+class Drafts(NamedTuple):
+    """n drafts: ids, long [n, t], with special tokens and padded; states [n, t, hidden]; vectors,
+    float32 [n, dim]; and mask, bool [n, t]."""
 
-    loss: Tensor
+    ids: Tensor
+    states: Tensor
+    vectors: Tensor
+    mask: Tensor
+
+
+class RowLabels(NamedTuple):
+    """The labels of a draft: KEEP, REPLACE or DELETE for each word; right words by place; missing
+    words by gap, the number of words before it; and tokens, counted from the special one in front,
+    with what may follow them."""
+
+    actions: list[int]
+    replaced: dict[int, int]
+    inserted: dict[int, int]
+    order: list[tuple[int, int]]
+
+
+class Labels(NamedTuple):
+    """The labels of n drafts of t tokens, with special tokens: actions, long [n, t], and whether
+    gaps lack a word, long [n, t - 1], both IGNORED where there is none; row, place and word of
+    replacements and insertions, long [3, m]; row, token and follower, long [3, k]."""
+
     actions: Tensor
-    """Of keeping, replacing or deleting words and of filling gaps or not."""
-    words: Tensor
-    """Of replacements and insertions."""
+    gaps: Tensor
+    replaced: Tensor
+    inserted: Tensor
     order: Tensor
-    """Of the tokens that follow tokens."""
-    children: list[list[list[int]]]
-    """CHILDREN drafts of each of the n, as ids without special tokens; empty without noise."""
+
+
+def row_labels(
+    draft: Sequence[int], text: Sequence[int], guide: Sequence[int], rng: np.random.Generator
+) -> RowLabels:
+    """The fewest edits that turn a draft into its text. The `guide` has the text's words in the
+    order of the draft, so that `order` alone says how to reorder. If several words are missing in
+    one gap, one is drawn; the others can follow in the next round."""
+    actions, missing = [KEEP] * len(draft), dict[int, list[int]]()
+    replaced = {}
+    distance = _distances(draft, guide)
+    i, j = len(draft), len(guide)
+    while i or j:
+        here = distance[i][j]
+        if i and j and draft[i - 1] == guide[j - 1] and distance[i - 1][j - 1] == here:
+            i, j = i - 1, j - 1
+        elif i and j and distance[i - 1][j - 1] == here - 1:
+            i, j = i - 1, j - 1
+            actions[i], replaced[i] = REPLACE, guide[j]
+        elif i and distance[i - 1][j] == here - 1:
+            i -= 1
+            actions[i] = DELETE
+        else:
+            j -= 1
+            missing.setdefault(i, []).append(guide[j])
+    inserted = {gap: words[int(rng.integers(len(words)))] for gap, words in missing.items()}
+    return RowLabels(actions, replaced, inserted, following(draft, text))
+
+
+def following(draft: Sequence[int], text: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of tokens of a draft, counted from the opening one. The second follows the first in the
+    text once that is cut down to the draft's words."""
+    places: dict[int, list[int]] = {BEGIN: [0], END: [len(draft) + 1]}
+    for place, word in enumerate(draft, 1):
+        places.setdefault(word, []).append(place)
+    known = [BEGIN, *(word for word in text if word in places), END]
+    pairs = {
+        pair
+        for word, follower in itertools.pairwise(known)
+        for pair in itertools.product(places[word], places[follower])
+    }
+    return sorted((i, j) for i, j in pairs if i != j)
+
+
+def _distances(draft: Sequence[int], text: Sequence[int]) -> list[list[int]]:
+    """Edits between the beginnings of two sequences, [len(draft) + 1][len(text) + 1]."""
+    rows = [list(range(len(text) + 1))]
+    for i, word in enumerate(draft, 1):
+        above, row = rows[-1], [i]
+        for j, other in enumerate(text, 1):
+            row.append(min(above[j - 1] + (word != other), above[j] + 1, row[-1] + 1))
+        rows.append(row)
+    return rows
+
+
+def labels_of(
+    drafts: Drafts, texts: Rows, guides: Rows, rngs: Sequence[np.random.Generator]
+) -> Labels:
+    """The labels of drafts together: see :func:`row_labels`."""
+    lengths, device = drafts.mask.sum(1).tolist(), drafts.ids.device
+    words = [row[1 : n - 1] for row, n in zip(drafts.ids.tolist(), lengths, strict=True)]
+    rows = [row_labels(*row) for row in zip(words, texts, guides, rngs, strict=True)]
+    actions = torch.full(drafts.ids.shape, IGNORED)
+    gaps = actions[:, 1:].clone()
+    for i, row in enumerate(rows):
+        end = len(row.actions) + 1
+        actions[i, 1:end] = torch.tensor(row.actions, dtype=torch.long)
+        gaps[i, :end] = 0
+        gaps[i, list(row.inserted)] = 1
+    triples = (
+        [(i, place + 1, word) for i, r in enumerate(rows) for place, word in r.replaced.items()],
+        [(i, *pair) for i, row in enumerate(rows) for pair in row.inserted.items()],
+        [(i, *pair) for i, row in enumerate(rows) for pair in row.order],
+    )
+    at = (torch.tensor(x, dtype=torch.long).reshape(-1, 3).T.to(device) for x in triples)
+    return Labels(actions.to(device), gaps.to(device), *at)
 
 
 class EditLoss(nn.Module):
@@ -45,109 +147,62 @@ class EditLoss(nn.Module):
     def forward(
         self,
         targets: Tensor,
-        ids: Tensor,
-        states: Tensor,
-        vectors: Tensor,
-        mask: Tensor,
+        drafts: Drafts,
         labels: Labels,
         candidates: Candidates,
-        places: int,
         noise: Tensor | None = None,
-    ) -> EditOutput:
-        """See :meth:`EditNetwork.forward`; `places` is what the nats are divided by, and `noise`,
-        uniform float32 [n, CHILDREN, t or more, DRAWS], draws children."""
+    ) -> tuple[tuple[Tensor, ...], Rows]:
+        """The nats, summed, of actions and gaps, of words to be put in and of followers, given
+        targets, float32 [n, dim]; and CHILDREN drafts of each draft if there is `noise` to draw
+        them, uniform float32 [n, CHILDREN, t or more, DRAWS]."""
         network = self.network
-        edits: Edits = network(targets, ids, states, vectors, mask)
-        actions = _nats(edits.action.flatten(0, 1), labels.actions.flatten())
-        actions = actions + _nats(edits.insertion.flatten(0, 1), labels.gaps.flatten())
-        words = torch.zeros((), device=ids.device)
-        for head, at in (
-            (network.replacements, labels.replaced),
-            (network.insertions, labels.inserted),
-        ):
-            logits = head(edits, at[0], at[1], candidates.words) + candidates.correction
-            words = words + _nats(logits, candidates.places(at[2]))
-        order = order_nats(edits.order, labels.order)
-        children = (
-            [] if noise is None else draw_children(network, edits, ids, mask, candidates, noise)
-        )
-        return EditOutput(
-            (actions + words + order) / places,
-            actions.detach(),
-            words.detach(),
-            order.detach(),
-            children,
-        )
-
-
-def _nats(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
-
-
-def order_nats(order: Tensor, labels: Tensor) -> Tensor:
-    """The nats of the followers, of order [n, t, t] and labels long [3, m]: see Labels."""
-    right = torch.zeros_like(order, dtype=torch.bool)
-    right[labels[0], labels[1], labels[2]] = True
-    known = right.any(-1)
-    return -order[known].masked_fill(~right[known], -torch.inf).logsumexp(-1).sum()
+        summed = partial(F.cross_entropy, reduction="sum", ignore_index=IGNORED)
+        edits = network(targets, *drafts)
+        actions = summed(edits.action.flatten(0, 1), labels.actions.flatten())
+        actions = actions + summed(edits.insertion.flatten(0, 1), labels.gaps.flatten())
+        words = torch.zeros((), device=actions.device)
+        heads = (network.replacements, labels.replaced), (network.insertions, labels.inserted)
+        for head, (rows, at, right) in heads:
+            logits = head(edits, rows, at, candidates.words) + candidates.correction
+            words = words + summed(logits, candidates.places(right))
+        follows = torch.zeros_like(edits.order, dtype=torch.bool)
+        follows[*labels.order] = True
+        known = follows.any(-1)
+        order = -edits.order[known].masked_fill(~follows[known], -torch.inf).logsumexp(-1).sum()
+        children = [] if noise is None else draw_children(network, edits, drafts, candidates, noise)
+        return (actions, words, order), children
 
 
 @torch.no_grad()
 def draw_children(
-    network: EditNetwork,
-    edits: Edits,
-    ids: Tensor,
-    mask: Tensor,
-    candidates: Candidates,
-    noise: Tensor,
-) -> list[list[list[int]]]:
-    """Drafts with every edit made by its own probability: see :class:`EditOutput`."""
-    t = ids.shape[1]
+    network: EditNetwork, edits: Edits, drafts: Drafts, candidates: Candidates, noise: Tensor
+) -> Rows:
+    """Drafts, as ids without special tokens, with every edit made by its own probability."""
+
+    def draw(head: Callable[..., Tensor], where: Tensor, u: Tensor) -> Tensor:
+        """A word, long [m], for each place of `where`, bool [n, t], by uniform u [n, t]."""
+        words = []
+        for part in where.nonzero().split(ROWS):
+            rows, places = part.unbind(1)
+            logits = head(edits, rows, places, candidates.words) + candidates.stand_in
+            odds = logits.softmax(-1).cumsum(-1)
+            chosen = torch.searchsorted(odds, u[rows, places][:, None] * odds[:, -1:])
+            words.append(candidates.words[chosen[:, 0].clamp(max=odds.shape[1] - 1)])
+        return torch.cat(words)
+
+    ids, mask = drafts.ids, drafts.mask
+    inner = mask.scatter(1, mask.sum(1, keepdim=True) - 1, False)
+    inner[:, 0] = False
     action = edits.action.softmax(-1).cumsum(-1)  # [n, t, 3]
     gap = edits.insertion.softmax(-1)[..., 1]  # [n, t - 1]
-    length, rows = mask.sum(1).tolist(), ids.tolist()
     drawn = []
-    for child in range(CHILDREN):
-        u = noise[:, child, :t]  # [n, t, DRAWS]
+    for u in noise[:, :, : ids.shape[1]].unbind(1):  # [n, t, DRAWS]
         chosen = (u[..., 0, None] > action[..., :-1]).sum(-1)
-        chosen[:, 0] = KEEP
-        chosen.masked_fill_(~mask, KEEP).scatter_(1, mask.sum(1, keepdim=True) - 1, KEEP)
-        filled = (u[:, :-1, 2] < gap) & mask[:, 1:]
-        words = _draw_words(network.replacements, edits, chosen == REPLACE, candidates, u[..., 1])
-        missing = _draw_words(network.insertions, edits, filled, candidates, u[:, :-1, 3])
-        kept = (chosen != DELETE).tolist()
-        drawn.append(
-            [
-                _edited(rows[i][: length[i]], kept[i], words.get(i, {}), missing.get(i, {}))
-                for i in range(len(rows))
-            ]
-        )
-    return [list(children) for children in zip(*drawn, strict=True)]
-
-
-def _draw_words(
-    head: Callable[..., Tensor], edits: Edits, where: Tensor, candidates: Candidates, u: Tensor
-) -> dict[int, dict[int, int]]:
-    """A word for each place of `where`, bool [n, t], by row and place; u [n, t] is uniform."""
-    found: dict[int, dict[int, int]] = {}
-    for part in where.nonzero().split(ROWS):
-        rows, places = part.unbind(1)
-        logits = head(edits, rows, places, candidates.words) + candidates.stand_in
-        odds = logits.softmax(-1).cumsum(-1)
-        drawn = torch.searchsorted(odds, u[rows, places][:, None] * odds[:, -1:])
-        words = candidates.words[drawn[:, 0].clamp(max=odds.shape[1] - 1)]
-        for row, place, word in zip(rows.tolist(), places.tolist(), words.tolist(), strict=True):
-            found.setdefault(row, {})[place] = word
-    return found
-
-
-def _edited(
-    ids: list[int], kept: list[bool], words: dict[int, int], missing: dict[int, int]
-) -> list[int]:
-    edited = []
-    for place in range(len(ids) - 1):
-        if place and kept[place]:
-            edited.append(words.get(place, ids[place]))
-        if place in missing:
-            edited.append(missing[place])
-    return edited
+        replaced, filled = inner & (chosen == REPLACE), (u[:, :-1, 2] < gap) & mask[:, 1:]
+        words = ids.masked_fill(~inner | (chosen == DELETE), NOTHING)
+        words[replaced] = draw(network.replacements, replaced, u[..., 1])
+        added = torch.full_like(ids, NOTHING)
+        added[:, :-1][filled] = draw(network.insertions, filled, u[..., 3])
+        rows = torch.stack([words, added], -1).flatten(1).tolist()
+        drawn.append([[word for word in row if word != NOTHING] for row in rows])
+    return [child for children in zip(*drawn, strict=True) for child in children]

@@ -1,157 +1,194 @@
-"""Training of an edit network: to correct a draft, given the vector of its text.
+"""Training of an edit network: to correct a draft, given the vector of its text. A third of its
+drafts are texts with errors; it makes the others itself, by edits that it draws in one step and
+learns from in the next.
 
-    nanov2t train configs/minilm_exact_edits.yaml
-
-A third of its drafts are texts with errors. It makes the others itself, by edits that it draws in
-one step and learns from in the next.
+nanov2t train configs/minilm_exact_edits.yaml
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.text import decode_texts
+from nanov2t.fast import packed, search_dtype
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
-from nanov2t.models.networks import save_network
+from nanov2t.models.editor import NetworkEditor
+from nanov2t.models.edits import apply, exchanged
 from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.models.trunk import Cache
 from nanov2t.train.config import EditRecipe
-from nanov2t.train.corruption import Corruption
-from nanov2t.train.data import Embed, Noise, padded
-from nanov2t.train.drafts import LONGER as HYPOTHESIS_LONGER
-from nanov2t.train.drafts import DraftReader, Drafts, Hypotheses
-from nanov2t.train.edit_dev import EditDev
-from nanov2t.train.edit_loss import CHILDREN, DRAWS, EditLoss, EditOutput
-from nanov2t.train.labels import collate, row_labels
-from nanov2t.train.loop import Task, run, start
-from nanov2t.train.network import (
-    LONGER,
-    build_network,
-    load_kind,
-    load_studied,
-    pace,
-    part_of,
-)
-from nanov2t.train.sampled import CandidateSampler
-from nanov2t.train.texts import TextSource
+from nanov2t.train.data import Embed, padded, read
+from nanov2t.train.edit_loss import CHILDREN, DRAWS, NOTHING, Drafts, EditLoss, Rows, labels_of
+from nanov2t.train.network import ROOM, NetworkTask, Studied, load_kind
 
-NOTHING = -1
-"""Pads the saved children."""
-
-
-def train_edits(config: EditRecipe) -> Path:
-    """Train, or resume, the run in ``config.out``; returns the folder of the best network.
-
-    Raises:
-        UserError: the run folder holds another run, or an input is missing or does not fit.
-    """
-    accelerator = start(config)
-    embedder, dictionary = load_studied(config, accelerator.device)
-    bf16 = accelerator.mixed_precision == "bf16"
-    network = build_network(EditNetwork, config, embedder, dictionary).to(accelerator.device)
-    network.read_dictionary(dictionary, torch.bfloat16 if bf16 else None)
-    task = Editing(config, embedder, dictionary, accelerator)
-    return run(task, EditLoss(network), config, accelerator, pace(config))
+HOTTEST, CHOICES = 1.5, 16
+"""Highest temperature of a hypothesis; each of its words is one of the CHOICES likeliest."""
+LONGER = 3
+"""Words by which a hypothesis may be longer than its text."""
+WORDS, NEIGHBOURS = 12_000, 16
+"""How many frequent words may be replaced by a near word, and how many near words each has."""
+FEW, ALL = 0.52, 0.03
+"""Shares of the drafts with one or two errors, and with no right word; in the others up to half of
+the words are wrong."""
+REORDERED, ONE_MOVE, TWO_MOVES = 0.5, 0.35, 0.25
+"""Share of the drafts with the words in another order, and shares of these with one or two pairs of
+spans exchanged; the others have up to a third as many pairs as words."""
+LONG, SPAN = 6, 4
+"""Longest span of such a pair (one of the two may be longer), and longest span that is moved."""
+KINDS = {"replace": 0.5, "delete": 0.18, "insert": 0.15, "swap": 0.08, "move": 0.09}
+"""How frequent the errors are."""
+DEV_ROWS, DEV_SEED = 32, 1
+"""Dev drafts that pass through the network at a time, and the seed of all of them."""
+ONE_EDIT, EDITS = ("replace", "delete", "insert"), 8
+"""Errors that one edit corrects, and likeliest edits that are tried on drafts with one."""
 
 
-class Known(NamedTuple):
-    """The texts of a step."""
+@torch.inference_mode()
+def draw(
+    model: PrefixLM, targets: Tensor, texts: Rows, longest: int, rngs: Sequence[np.random.Generator]
+) -> Rows:
+    """A hypothesis of each vector [n, dim], as ids without special tokens, at a random temperature
+    and LONGER words longer than its text at most; no text is longer than `longest`."""
+    shape = (longest + LONGER, CHOICES)
+    drawn = [rng.gumbel(size=shape) * rng.uniform(0, HOTTEST) for rng in rngs]
+    noise = torch.tensor(np.array(drawn, np.float32), device=targets.device)
+    lengths = torch.tensor([len(text) for text in texts], device=targets.device)
+    trunk = model.config.trunk
+    caches = [Cache() for _ in model.trunk.layers]
+    model.trunk(model.embed_prefix(targets), None, caches)
+    guess = model.guess(targets)
+    ids = torch.full((len(targets), 1), trunk.cls, device=targets.device)
+    ended = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
+    for step in range(noise.shape[1]):
+        best, words = model.step(ids[:, -1], step, caches, guess).topk(CHOICES, -1)
+        place = (best + noise[:, step]).argmax(-1, keepdim=True)
+        word = words.gather(1, place)[:, 0]
+        ended = ended | (word == trunk.sep) | (step >= lengths + LONGER)
+        ids = torch.cat([ids, word.masked_fill(ended, trunk.pad)[:, None]], 1)
+        guess = guess.scatter(1, word[:, None], 0.0)
+        if ended.all():
+            break
+    return [[word for word in row if word != trunk.pad] for row in ids[:, 1:].tolist()]
 
-    begun: int
-    """The first step with them."""
-    mine: list[list[int]]
-    """This process's."""
-    guides: list[list[int]]
-    """The same words in the order that the drafts have."""
-    written: list[int]
-    """Those whose drafts are hypotheses."""
-    every: Tensor
-    """long [m], the words of all processes' texts."""
-    vectors: Tensor
-    """float32 [n, dim], this process's, with noise."""
+
+class Corruption:
+    """Puts errors into texts, as token ids without `special` tokens. Half of the wrong words have
+    states like those of the right ones; half are drawn by frequency."""
+
+    def __init__(self, dictionary: Dictionary, special: list[int]):
+        words = dictionary.words[~torch.isin(dictionary.words, torch.tensor(special))]
+        self.words = words.numpy()
+        frequency = dictionary.log_frequency[words].double().exp()
+        self.cumulative = (frequency.cumsum(0) / frequency.sum()).numpy()
+        known = words[:WORDS]
+        entries = dictionary.states[known] @ dictionary.whitening
+        half_squares, count = 0.5 * (entries**2).sum(1), min(NEIGHBOURS + 1, len(known))
+        nearest = [(x @ entries.T - half_squares).topk(count)[1] for x in entries.split(1024)]
+        near = known[torch.cat(nearest)[:, 1:]].numpy()
+        self.neighbours = dict(zip(known.tolist(), near, strict=True))
+
+    def draft(self, text: list[int], rng: np.random.Generator) -> list[int]:
+        """A text with a random number of errors."""
+        draft, kind = list(text), rng.random()
+        if kind < ALL:
+            return [self._random(rng) for _ in draft]
+        most = 2 if kind < ALL + FEW else max(1, len(draft) // 2)
+        for _ in range(int(rng.integers(1, most + 1))):
+            draft = self.err(draft, str(rng.choice(list(KINDS), p=list(KINDS.values()))), rng)
+        return draft
+
+    def reordered(self, text: list[int], rng: np.random.Generator) -> list[int]:
+        """A text, or its words in another order."""
+        if len(text) < 2 or rng.random() >= REORDERED:
+            return text
+        kind, most = rng.random(), max(3, len(text) // 3)
+        moves = 1 if kind < ONE_MOVE else 2 if kind < ONE_MOVE + TWO_MOVES else 0
+        order = tuple(text)
+        for _ in range(moves or int(rng.integers(3, most + 1))):
+            i, j, k, m = sorted(rng.integers(0, len(text) + 1, 4))
+            if min(j - i, m - k) <= LONG:
+                order = exchanged(order, i, j, k, m)
+        return list(order)
+
+    def err(self, draft: list[int], kind: str, rng: np.random.Generator) -> list[int]:
+        """The draft with one more error of a kind, or of another kind if there is no room."""
+        room = len(draft) - 1 if kind == "swap" and len(draft) > 1 else len(draft)
+        place = int(rng.integers(room)) if draft else 0
+        if kind == "insert" or not draft:
+            return [*draft[:place], self._random(rng), *draft[place:]]
+        before, word, after = draft[:place], draft[place], draft[place + 1 :]
+        if kind == "delete" and len(draft) > 1:
+            return before + after
+        if kind == "swap" and after:
+            return [*before, after[0], word, *after[1:]]
+        if kind == "move" and len(draft) > 2:
+            end = place + int(rng.integers(1, SPAN + 1))
+            rest = draft[:place] + draft[end:]
+            to = int(rng.integers(len(rest) + 1))
+            return rest[:to] + draft[place:end] + rest[to:]
+        near = self.neighbours.get(word)
+        if near is None or rng.random() < 0.5:
+            return [*before, self._random(rng), *after]
+        return [*before, int(near[rng.integers(len(near))]), *after]
+
+    def _random(self, rng: np.random.Generator) -> int:
+        place = int(np.searchsorted(self.cumulative, rng.random()))
+        return int(self.words[min(place, len(self.words) - 1)])
 
 
-class Editing(Task[EditLoss]):
-    """Drafts and the edits that correct them."""
+class EditTask(NetworkTask):
+    """Drafts and the edits that correct them. The dev figures are taken on drafts as in training,
+    and on drafts with a single error."""
 
-    def __init__(
-        self,
-        config: EditRecipe,
-        embedder: Embedder,
-        dictionary: Dictionary,
-        accelerator: Accelerator,
-    ):
-        self.config, self.device, drafts = config, accelerator.device, config.drafts
-        tokenizer = embedder.tokenizer
-        self.source = TextSource(config, tokenizer, accelerator, drafts.going_on, drafts.rounds)
-        self.pad, self.longest = tokenizer.pad_token_id, config.data.max_tokens + LONGER
-        self.embed = Embed(embedder, tokenizer, rough=True)
-        self.read = DraftReader(embedder, self.longest)
-        self.noise = Noise(config.data.noise, embedder.normalized)
-        special = tokenizer.all_special_ids
-        self.corruption = Corruption(dictionary, special)
-        self.sampler = CandidateSampler(dictionary, special, self.device)
-        self.hypotheses = None
-        if drafts.hypothesizer:
-            path = part_of(drafts.hypothesizer, "hypothesizer")
-            model = load_kind(PrefixLM, path, embedder, dictionary)
-            self.hypotheses = Hypotheses(model, self.device)
-        self.dev = EditDev(config, embedder, dictionary, self.corruption, self.read)
-        self.steps, self.parts = config.optim.steps, 1
-        self.children: list[list[int]] = []
+    def __init__(self, config: EditRecipe, studied: Studied, accelerator: Accelerator):
+        super().__init__(config, studied, accelerator)
+        settings, tokenizer = config.drafts, self.embedder.tokenizer
+        self.max_tokens = config.data.max_tokens
+        self.corruption = Corruption(self.dictionary, tokenizer.all_special_ids)
+        self.share = settings.share if settings.hypothesizer else 0.0
+        if self.share:
+            model = load_kind("prefix_lm", settings.hypothesizer, studied)
+            self.hypothesizer = packed(model.to(self.device, search_dtype(self.device)))
+        self.children: Rows = []
         """CHILDREN drafts of each of this process's texts of the next step."""
-        self._known: Known | None = None
+        self._texts = lru_cache(1)(self._read_texts)
+        rng, texts = np.random.default_rng(DEV_SEED), self.dev_texts
+        self.dev_guides = {n: [self.corruption.reordered(x, rng) for x in texts[n]] for n in texts}
+        self.dev_drafts = {
+            n: [self.corruption.draft(x, rng) for x in self.dev_guides[n]] for n in texts
+        }
+        self.one_error = {n: [self._one_error(x, rng) for x in texts[n]] for n in texts}
+        exact = Embed(self.embedder, tokenizer)
+        ids = {n: torch.tensor(texts[n], device=self.device) for n in texts}
+        self.dev_vectors = {n: exact(ids[n], torch.ones_like(ids[n])) for n in texts}
 
-    def seen(self, step: int) -> int:
-        return self.source.schedule.examples(step)
+    def loss(self, network: EditNetwork) -> EditLoss:
+        bf16 = self.accelerator.mixed_precision == "bf16"
+        network.to(self.device)
+        network.read_dictionary(self.dictionary, torch.bfloat16 if bf16 else None)
+        return EditLoss(network)
 
     def step(self, model: nn.Module, step: int, part: int) -> Tensor:
-        arguments, share = self.arguments(step)
-        output: EditOutput = model(**arguments)
-        if self.source.schedule.goes_on(step):
-            self.children = [row for children in output.children for row in children]
-        return output.loss * share
-
-    def arguments(self, step: int) -> tuple[dict[str, Any], float]:
-        """What this process gives the model in a step, and its share of the texts."""
-        schedule = self.source.schedule
-        known = self._texts(step)
-        drafts = self._going_on(known) if schedule.round[step] else self._begun(known)
-        labels = [
-            row_labels(*row)
-            for row in zip(
-                drafts.rows(),
-                known.mine,
-                self._generators(3, step),
-                known.guides,
-                strict=True,
-            )
-        ]
+        source, begun = self.source, step - int(self.source.round[step])
+        texts, guides, targets, _, every = self._texts(begun)
+        drafts = self._edited(targets) if step > begun else self._begun(begun)
         # The same in every process, and so not drawn behind what is of its own rows.
-        rng = np.random.default_rng([self.config.seed, 4, step])
-        size, length = int(schedule.size[step]), int(schedule.length[step])
-        arguments: dict[str, Any] = {
-            "targets": known.vectors,
-            "ids": drafts.ids,
-            "states": drafts.states,
-            "vectors": drafts.vectors,
-            "mask": drafts.mask,
-            "labels": collate(labels, drafts.ids.shape[1], self.device),
-            "candidates": self.sampler.draw(known.every, rng),
-            "places": len(known.mine) * length,
-        }
-        if schedule.goes_on(step):
-            shape = (size, CHILDREN, self.longest + 2, DRAWS)
-            noise = rng.random(shape, np.float32)[self.source.mine]
-            arguments["noise"] = torch.from_numpy(noise).to(self.device)
-        return arguments, len(known.mine) / size
+        rng = np.random.default_rng([self.seed, 4, step])
+        labels = labels_of(drafts, texts, guides, self._generators(3, step))
+        candidates, noise = self.sampler.draw(every, rng), None
+        if source.round[step + 1]:
+            shape = (int(source.size[step]), CHILDREN, self.max_tokens + ROOM + 2, DRAWS)
+            drawn = rng.random(shape, np.float32)[source.mine]
+            noise = torch.from_numpy(drawn).to(self.device)
+        nats, self.children = model(targets, drafts, labels, candidates, noise)
+        return torch.stack(nats).sum() / int(source.size[step] * source.length[step])
 
     def state(self) -> dict[str, Tensor]:
         return {"children": padded(self.children, NOTHING)} if self.children else {}
@@ -161,65 +198,91 @@ class Editing(Task[EditLoss]):
         self.children = [[word for word in row if word != NOTHING] for row in rows]
 
     def dev_nats(self, model: EditLoss) -> Iterator[tuple[str, float, float]]:
-        return self.dev.nats(model)
+        """`loss`, as in training; nats a place (to keep, replace or delete its word, and to fill or
+        leave the gap beside it), a word to be put in, and a token whose follower is looked for."""
+        candidates = self.sampler.every_word()
+        for length, texts in self.dev_texts.items():
+            for first in range(0, len(texts), DEV_ROWS):
+                part = slice(first, first + DEV_ROWS)
+                drafts = self._read(self.dev_drafts[length][part])
+                rngs = [np.random.default_rng(DEV_SEED)] * len(texts[part])
+                labels = labels_of(drafts, texts[part], self.dev_guides[length][part], rngs)
+                nats, _ = model(self.dev_vectors[length][part], drafts, labels, candidates)
+                places = int((drafts.mask.sum(1) - 2).sum())
+                missing = labels.replaced.shape[1] + labels.inserted.shape[1]
+                followed = len(labels.order[:2].unique(dim=1).T)
+                yield "loss", float(sum(nats)), places
+                counts = {"nats_place": places, "nats_word": missing, "nats_order": followed}
+                for (name, count), x in zip(counts.items(), nats, strict=True):
+                    yield name, float(x), count
 
     def measure(self, model: EditLoss) -> dict[str, float]:
-        return self.dev.mended(model)
+        """By length, the share of the drafts with one error that the likeliest edit mends, or one
+        of the EDITS likeliest."""
+        figures = {}
+        editor = NetworkEditor(model.network, self.dictionary, self.embedder)
+        for length, rows in self.dev_texts.items():
+            targets = list(self.dev_vectors[length].cpu().numpy())
+            drafts = editor.score(targets, editor.decode(self.one_error[length]), EDITS)
+            mended = np.zeros((len(rows), EDITS))
+            for i, draft in enumerate(drafts):
+                for j, edit in enumerate(draft.edits):
+                    mended[i, j] = apply(draft.ids, [edit]) == rows[i]
+            figures[f"mended_by_1_{length}"] = float(mended[:, 0].mean())
+            figures[f"mended_by_{EDITS}_{length}"] = float(mended.any(1).mean())
+        return figures
 
-    def save(self, model: EditLoss, folder: Path) -> None:
-        save_network(model.network, folder)
+    def _one_error(self, row: list[int], rng: np.random.Generator) -> list[int]:
+        draft = row
+        while draft == row:  # a word may have taken its own place
+            draft = self.corruption.err(row, str(rng.choice(ONE_EDIT)), rng)
+        return draft
 
-    def _texts(self, step: int) -> Known:
-        begun = step - int(self.source.schedule.round[step])
-        if self._known is None or self._known.begun != begun:
-            texts = self.source.at(step)
-            mine = texts[self.source.mine]
-            guides, written = self._guides(mine, begun)
-            every = torch.tensor([word for row in texts for word in row], device=self.device)
-            ids = padded(mine, self.pad).to(self.device)
-            vectors = self.noise(
-                self.embed(ids, (ids != self.pad).long()),
-                len(texts),
-                self.source.mine,
-                [self.config.seed, 5, begun],
-            )
-            self._known = Known(begun, mine, guides, written, every, vectors)
-        return self._known
-
-    def _guides(self, texts: list[list[int]], step: int) -> tuple[list[list[int]], list[int]]:
-        share = self.config.drafts.share if self.hypotheses else 0.0
-        guides, written = [], []
-        for i, (text, rng) in enumerate(zip(texts, self._generators(6, step), strict=True)):
-            if rng.random() < share:
-                written.append(i)
-                guides.append(text)
-            else:
-                guides.append(self.corruption.reordered(text, rng))
-        return guides, written
-
-    def _begun(self, known: Known) -> Drafts:
-        rngs = self._generators(2, known.begun)
-        rows = [
-            self.corruption.draft(text, rng) for text, rng in zip(known.guides, rngs, strict=True)
+    def _read_texts(self, begun: int) -> tuple[Rows, Rows, Tensor, list[int], Tensor]:
+        """The texts that a step begins with, this process's; the same words in the order that the
+        drafts have; vectors, float32 [n, dim], with noise; the places of the texts whose drafts are
+        hypotheses; and the words of all processes' texts, long [m]."""
+        every, rngs, mine = self.source.at(begun), self._generators(6, begun), self.source.mine
+        texts = every[mine]
+        written = [i for i, rng in enumerate(rngs) if rng.random() < self.share]
+        guides = [
+            text if i in written else self.corruption.reordered(text, rng)
+            for i, (text, rng) in enumerate(zip(texts, rngs, strict=True))
         ]
-        written = known.written
-        if self.hypotheses and written:
-            steps = self.config.data.max_tokens + HYPOTHESIS_LONGER
-            noise = torch.stack([self.hypotheses.noise(steps, rngs[i]) for i in written])
-            lengths = torch.tensor([len(known.mine[i]) for i in written], device=self.device)
-            drawn = self.hypotheses.draw(known.vectors[written], lengths, noise.to(self.device))
+        _, vectors = self.vectors(texts)
+        vectors = self.noise(vectors, len(every), mine, [self.seed, 5, begun])
+        words = torch.tensor([word for row in every for word in row], device=self.device)
+        return texts, guides, vectors, written, words
+
+    def _begun(self, step: int) -> Drafts:
+        texts, guides, targets, written, _ = self._texts(step)
+        rngs = self._generators(2, step)
+        rows = [self.corruption.draft(*pair) for pair in zip(guides, rngs, strict=True)]
+        if written:
+            given = [texts[i] for i in written], self.max_tokens, [rngs[i] for i in written]
+            drawn = draw(self.hypothesizer, targets[written], *given)
             for i, row in zip(written, drawn, strict=True):
                 rows[i] = row
-        return self.read(rows)
+        return self._read(rows)
 
-    def _going_on(self, known: Known) -> Drafts:
-        children = self.read(self.children)
-        n = len(known.mine)
-        targets = known.vectors.repeat_interleave(CHILDREN, 0)
-        cosines = (children.vectors * targets).sum(1) / children.vectors.norm(dim=1)
-        best = cosines.view(n, CHILDREN).argmax(1)
-        return children.pick(torch.arange(n, device=best.device) * CHILDREN + best)
+    def _edited(self, targets: Tensor) -> Drafts:
+        """For each draft of the step before, the child nearest to its target."""
+        children = self._read(self.children)
+        cosines = children.vectors * targets.repeat_interleave(CHILDREN, 0)
+        best = (cosines.sum(1) / children.vectors.norm(dim=1)).view(-1, CHILDREN).argmax(1)
+        rows = torch.arange(len(best), device=best.device) * CHILDREN + best
+        ids, states, vectors, mask = (x[rows] for x in children)
+        t = int(mask.sum(1).max())
+        return Drafts(ids[:, :t], states[:, :t], vectors, mask[:, :t])
+
+    def _read(self, rows: Rows) -> Drafts:
+        """Drafts as the network reads them. They pass through text, as in a search."""
+        tokens = self.embedder.tokenize(decode_texts(rows, self.embedder.tokenizer, self.embedder))
+        cut = [[*row[:-1][: self.max_tokens + ROOM + 1], row[-1]] for row in tokens]
+        ids = padded(cut, self.pad).to(self.device)
+        mask = ids != self.pad
+        return Drafts(ids, *read(self.embedder, ids, mask), mask)
 
     def _generators(self, purpose: int, step: int) -> list[np.random.Generator]:
-        places = range(int(self.source.schedule.size[step]))[self.source.mine]
-        return [np.random.default_rng([self.config.seed, purpose, step, i]) for i in places]
+        places = range(int(self.source.size[step]))[self.source.mine]
+        return [np.random.default_rng([self.seed, purpose, step, i]) for i in places]

@@ -1,8 +1,5 @@
-"""The training loop, of any network on any task.
-
-A checkpoint holds all that the next steps depend on, so a run that was killed and started again
-ends with the weights of one that was not.
-"""
+"""The training loop, of any network on any task. A run that was killed and started again ends with
+the weights of one that was not."""
 
 from __future__ import annotations
 
@@ -16,32 +13,25 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, set_seed
 from torch import Tensor, nn
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import make_folder
 from nanov2t.fast import search_dtype
-from nanov2t.train.checkpoint import Checkpoints, check_folder
+from nanov2t.train.checkpoint import Checkpoints, check_folder, copier
 from nanov2t.train.config import RunConfig, StepConfig, seconds
 from nanov2t.train.log import RunLog
-from nanov2t.train.shard import allow_cpu, copier, sharding
 
 M = TypeVar("M", bound=nn.Module)
 Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
 
 
 class Task(Protocol[Trained]):
-    """What a run teaches.
-
-    A step must depend on the seed, its number and :meth:`state` alone, and see the same examples
-    whatever the number of processes.
-
-    Attributes:
-        steps: of the whole run.
-        parts: micro-batches of a step in this process.
-    """
+    """What a run teaches, in `steps` steps of `parts` micro-batches in each process. A step depends
+    on the seed, its number and :meth:`state` alone; all processes together see the same examples as
+    one alone would."""
 
     steps: int
     parts: int
@@ -58,12 +48,10 @@ class Task(Protocol[Trained]):
         return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from a :meth:`state`."""
         return
 
     def dev_nats(self, model: Trained) -> Iterator[tuple[str, float, float]]:
-        """Figures of batches of dev texts: a name, a sum and what it is to be divided by. One is
-        the `loss`."""
+        """Figures of batches of dev texts: a name, a sum, and its divisor. One is the `loss`."""
 
     def measure(self, model: Trained) -> dict[str, float]:
         """Further dev figures."""
@@ -73,32 +61,36 @@ class Task(Protocol[Trained]):
 
 
 def start(config: RunConfig) -> Accelerator:
-    """The processes and devices of a run, and its seed set: call it before anything is built.
-
-    Raises:
-        UserError: the tracker is not installed, or the run folder holds another run or cannot be
-            written.
-    """
+    """The processes and devices of a run, and its seed set: call it before anything is built. A
+    UserError if the tracker is missing or the run folder cannot be used."""
     if config.tracker and not find_spec(config.tracker):
         raise UserError(f"tracker {config.tracker} is not installed: pip install {config.tracker}")
     check_folder(config)
-    plugin = sharding() if config.shard else None
-    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    sharding = None
+    if config.shard:  # in units of a T5 block, the rest of the generator in one of its own
+        sharding = FullyShardedDataParallelPlugin(
+            fsdp_version=2,
+            auto_wrap_policy="transformer_based_wrap",
+            transformer_cls_names_to_wrap=["T5Block"],
+            reshard_after_forward=True,
+            cpu_ram_efficient_loading=False,
+        )
     gpu = torch.cuda.is_available()
     fast = search_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
     accelerator = Accelerator(
         # Without it, each of several processes without GPUs would take itself for the only one.
-        cpu=several and not gpu,
+        cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not gpu,
         mixed_precision="bf16" if config.precision == "bf16" and fast else "no",
         log_with=config.tracker or None,
         project_dir=config.out,
-        fsdp_plugin=plugin,
-        kwargs_handlers=[
-            # Buffers are tables that no step changes.
-            DistributedDataParallelKwargs(broadcast_buffers=False)
-        ],
+        fsdp_plugin=sharding,
+        # Buffers are tables that no step changes.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
-    allow_cpu(accelerator, plugin)
+    if sharding and accelerator.distributed_type == DistributedType.MULTI_CPU:
+        # Otherwise accelerate would silently train whole copies on CPUs.
+        accelerator.state.fsdp_plugin = sharding
+        accelerator.state.distributed_type = DistributedType.FSDP
     set_seed(config.seed)
     return accelerator
 
@@ -111,14 +103,8 @@ def run(
     pace: Callable[[str], float] = lambda name: 1.0,
 ) -> Path:
     """Train `model`, or resume the run in ``config.out``; returns the folder of the model with the
-    lowest dev loss. Beside it, `last` is the model of the last step.
-
-    Args:
-        pace: the factor on the learning rate of a weight, by its name.
-
-    Raises:
-        UserError: the run folder holds a damaged checkpoint.
-    """
+    lowest dev loss. Beside it, `last` is the model of the last step. `pace` gives the factor on the
+    learning rate of a weight by its name. A UserError if the checkpoint is damaged."""
     make_folder(config.out)
     checkpoints = Checkpoints(config, accelerator)
     model.to(accelerator.device)
@@ -127,11 +113,17 @@ def run(
     if config.compile:
         wrapped = torch.compile(wrapped)
     step, elapsed = checkpoints.load(model, optimizer, task)
-    log = RunLog(config, accelerator, step, task.steps, task.seen)
+    log = RunLog(config, accelerator, task, step)
     budget, began = seconds(config.budget), time.monotonic() - elapsed
 
+    def keep_best(model: M) -> None:
+        if log.dev(step, evaluate(task, model)):
+            task.save(model, config.out / "model")
+
     while step < task.steps:
-        elapsed = _agreed(time.monotonic() - began, accelerator)
+        elapsed = time.monotonic() - began
+        if accelerator.num_processes > 1:  # all must stop at the same step
+            elapsed = float(broadcast(torch.tensor(elapsed, device=accelerator.device)))
         if elapsed >= budget:
             break
         done = step / task.steps
@@ -145,25 +137,19 @@ def run(
         step += 1
         log.step(step, loss, norm, lr, time.monotonic() - began)
         if step % config.eval_every == 0:
-            keep_best(task, current(), step, log, config.out / "model")
+            keep_best(current())
         if step % config.save_every == 0:
             checkpoints.save(step, time.monotonic() - began, model, optimizer, task)
 
     checkpoints.save(step, time.monotonic() - began, model, optimizer, task)
     finished = current()
     if step % config.eval_every:
-        keep_best(task, finished, step, log, config.out / "model")
+        keep_best(finished)
     log.close()
     if accelerator.is_main_process:
         task.save(finished, config.out / "last")
     accelerator.wait_for_everyone()
     return config.out / "model"
-
-
-def keep_best(task: Task[M], model: M, step: int, log: RunLog, folder: Path) -> None:
-    """Take the dev figures of a model, and save it if it is the best so far."""
-    if log.dev(step, evaluate(task, model)):
-        task.save(model, folder)
 
 
 @torch.inference_mode()
@@ -177,23 +163,16 @@ def evaluate(task: Task[M], model: M) -> dict[str, float]:
 
 
 def adamw(model: nn.Module, optim: StepConfig, pace: Callable[[str], float]) -> torch.optim.AdamW:
-    """The optimizer of a model, one group of weights for each pace."""
-    groups = defaultdict(list)
+    paces = defaultdict(list)
     for name, weight in model.named_parameters():
-        groups[pace(name)].append(weight)
-    return torch.optim.AdamW(
-        [{"params": weights, "pace": factor} for factor, weights in groups.items()],
-        lr=optim.lr,
-        betas=(0.9, optim.beta2),
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        fused=True,
-    )
+        paces[pace(name)].append(weight)
+    groups = [{"params": weights, "pace": factor} for factor, weights in paces.items()]
+    betas, decay = (0.9, optim.beta2), optim.weight_decay
+    return torch.optim.AdamW(groups, optim.lr, betas, optim.eps, decay, fused=True)
 
 
 def add_gradients(model: nn.Module, task: Task[M], step: int, accelerator: Accelerator) -> Tensor:
-    """Add the gradients of a step to those of the model; returns this process's part of the loss,
-    float []."""
+    """Add the gradients of a step; returns this process's part of its loss, float []."""
     model.train()
     loss = torch.zeros((), device=accelerator.device)
     for part in range(task.parts):
@@ -207,17 +186,9 @@ def add_gradients(model: nn.Module, task: Task[M], step: int, accelerator: Accel
 
 
 def rate(optim: StepConfig, done: float, progress: float) -> float:
-    """The learning rate's factor after `done` of the steps and `progress` of the run, by steps or
-    clock."""
+    """The factor on the learning rate after `done` of the steps and `progress` of the run."""
     if done < optim.warmup:
         return done / optim.warmup
     if optim.decay == "constant":
         return 1.0
     return max(0.0, (1 - progress) / (1 - optim.warmup))
-
-
-def _agreed(value: float, accelerator: Accelerator) -> float:
-    if accelerator.num_processes == 1:
-        return value
-    tensor = torch.tensor(value if accelerator.is_main_process else 0.0, device=accelerator.device)
-    return float(accelerator.reduce(tensor, "sum"))

@@ -1,102 +1,205 @@
-"""What the trainings of the engine's networks begin with."""
+"""What the trainings of the engine's networks share: an embedder's dictionary, the network to start
+from, and a sampled softmax (cf. Jean et al. 2015, "On Using Very Large Target Vocabulary"), since
+logits over the whole vocabulary would take a third of a step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from accelerate import Accelerator
+from torch import Tensor, nn
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
-from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.edit_network import EditConfig, EditNetwork
+from nanov2t.embedders.text import decode_texts
+from nanov2t.models.dictionary import Dictionary, study
 from nanov2t.models.hub import network_folder
-from nanov2t.models.networks import Network, load_network
-from nanov2t.models.prefix_lm import PrefixConfig, PrefixLM
+from nanov2t.models.networks import KINDS, load_network, save_network
 from nanov2t.models.trunk import trunk_config
 from nanov2t.pretrained import BUNDLED
 from nanov2t.train.config import NetworkConfig
+from nanov2t.train.data import Corpus, Crops, Embed, Noise, padded
+from nanov2t.train.loop import Task, run
+from nanov2t.train.texts import TextSource, dev_texts
 
-LONGER = 8
+ROOM = 8
 """Words by which a draft may exceed the longest text."""
-N = TypeVar("N", bound=nn.Module)
+ALWAYS, RARER, DRAWN = 2000, 24_000, 2048
+"""The ALWAYS most frequent words are always candidates; DRAWN more are drawn from the others up to
+rank RARER."""
+STEP, CHECKED = 128, 8
+"""Crops embedded at a time, and how many more such batches check the dictionary."""
+Studied = tuple[Embedder, Dictionary]
 
 
-def part_of(name: str, part: str) -> Path:
-    """The folder of the network, or dictionary, that a recipe names."""
-    return network_folder(BUNDLED.get(name) or Path(name), part)
+class Findings(NamedTuple):
+    """A dictionary, and the share of the states' variance that its averages leave on other crops,
+    without and with each text's offset."""
+
+    dictionary: Dictionary
+    left: float
+    left_with_offset: float
 
 
-def load_studied(config: NetworkConfig, device: torch.device) -> tuple[Embedder, Dictionary]:
-    """The embedder of a recipe and its dictionary.
+def study_embedder(embedder: Embedder, texts: str, crops: int, cache: Path | None) -> Findings:
+    """Learn the dictionary of an embedder from `crops` crops of 4 to 32 tokens of a text. A
+    UserError if the embedder does not show its states, or there is too little text."""
+    _check_states(embedder)
+    corpus = Corpus.load(texts, embedder.tokenizer, cache)
+    drawn = Crops(corpus, embedder.tokenizer, 0, max_tokens=32, short_share=0.5)
+    steps = max(1, crops // STEP)
+    words: Any = embedder.model[0].model.get_input_embeddings().weight
+    dictionary = study(embedder.info, words.detach(), _states(embedder, drawn, range(steps)))
+    total = left = with_offset = torch.zeros(())
+    for ids, states in _states(embedder, drawn, range(steps, steps + CHECKED)):
+        rest, t = states - dictionary.states[ids], ids.shape[1]
+        total = total + (states - states.mean((0, 1))).square().sum()
+        left = left + rest.square().sum()
+        apart = (rest - rest.mean(1, keepdim=True)).square().sum()
+        with_offset = with_offset + apart * t / (t - 1)
+    return Findings(dictionary, float(left / total), float(with_offset / total))
 
-    Raises:
-        UserError: they are missing, do not fit together, or the texts are too long for them.
-    """
-    embedder = load_embedder(config.embedder, device)
+
+def _states(embedder: Embedder, crops: Crops, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
+    """Ids, long [m, t], and states, float32 [m, t, d], of the crops of steps, by length."""
+    for step in steps:
+        ids, mask, _ = crops.ids(step, STEP)
+        rows = [row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)]
+        texts = [text for text in decode_texts(rows, embedder.tokenizer, embedder) if text]
+        for _, known, states in embedder.states_by_length(texts):
+            yield known.cpu(), states.float().cpu()
+
+
+def _check_states(embedder: Embedder) -> None:
     if not embedder.has_states:
         raise UserError(f"{embedder.name}: does not show hidden states whose mean is its vector")
-    dictionary = Dictionary.load(part_of(config.dictionary, "dictionary"))
+
+
+def load_studied(config: NetworkConfig, device: torch.device) -> Studied:
+    """The embedder of a recipe and its dictionary. A UserError if one is missing, they do not fit
+    together, or the texts are too long for them."""
+    embedder = load_embedder(config.embedder, device)
+    _check_states(embedder)
+    dictionary = Dictionary.load(_part_of(config.dictionary, "dictionary"))
     if dictionary.embedder.fingerprint != embedder.info.fingerprint:
-        raise UserError(
-            f"dictionary {config.dictionary} is of {dictionary.embedder.name}, not of "
-            f"{embedder.name}: make one by `nanov2t study`"
-        )
-    room = trunk_config(embedder).positions - LONGER - 2
-    if config.data.max_tokens > min(room, embedder.max_tokens - LONGER - 2):
+        names = f"is of {dictionary.embedder.name}, not of {embedder.name}"
+        raise UserError(f"dictionary {config.dictionary} {names}: make one by `nanov2t study`")
+    room = min(trunk_config(embedder).positions, embedder.max_tokens) - ROOM - 2
+    if config.data.max_tokens > room:
         raise UserError(f"data.max_tokens: at most {room} for {embedder.name}")
     return embedder, dictionary
 
 
-def build_network(
-    kind: type[N], config: NetworkConfig, embedder: Embedder, dictionary: Dictionary
-) -> N:
-    """The network a run starts from: the one in ``config.init``, or the embedder's own layers.
-
-    Raises:
-        UserError: there is no such network, or it is of another kind or embedder.
-    """
+def build_network(kind: str, config: NetworkConfig, studied: Studied) -> Any:
+    """The network a run starts from: the one in ``config.init``, or the embedder's own layers."""
     if config.init:
-        part = "hypothesizer" if kind is PrefixLM else "corrector"
-        return load_kind(kind, part_of(config.init, part), embedder, dictionary)
-    shape: dict[str, Any] = {
-        "trunk": trunk_config(embedder),
-        "dim": embedder.dim,
-        "embedder": embedder.info,
-        "max_tokens": config.data.max_tokens,
-    }
-    network: Network
-    if kind is PrefixLM:
-        network = PrefixLM(PrefixConfig(**shape))
-    else:
-        network = EditNetwork(EditConfig(**shape))
+        return load_kind(kind, config.init, studied)
+    embedder, dictionary = studied
+    shape, made = KINDS[kind]
+    trunk = trunk_config(embedder)
+    network = made(shape(trunk, embedder.dim, embedder.info, config.data.max_tokens))
     network.bias.data.copy_(0.5 * dictionary.log_frequency)
     network.trunk.start_from(embedder)
     network.read_dictionary(dictionary)
-    assert isinstance(network, kind)
     return network
 
 
-def load_kind(kind: type[N], path: Path, embedder: Embedder, dictionary: Dictionary) -> N:
-    """The network in a folder.
-
-    Raises:
-        UserError: there is none, or it is of another kind or embedder.
-    """
-    network = load_network(path, embedder, dictionary)
-    if not isinstance(network, kind):
+def load_kind(kind: str, name: str, studied: Studied) -> Any:
+    """The network that a recipe names. A UserError if it is of another kind or embedder."""
+    path = _part_of(name, "hypothesizer" if kind == "prefix_lm" else "corrector")
+    network, info = load_network(path, *studied), studied[0].info
+    trained_for = network.config.embedder
+    if network.config.kind != kind:
         raise UserError(f"{path}: holds a {network.config.kind}")
-    if network.config.embedder.fingerprint != embedder.info.fingerprint:
-        raise UserError(
-            f"{path}: was trained for {network.config.embedder.name}, not for {embedder.name}"
-        )
+    if trained_for.fingerprint != info.fingerprint:
+        raise UserError(f"{path}: was trained for {trained_for.name}, not for {info.name}")
     return network
 
 
-def pace(config: NetworkConfig) -> Callable[[str], float]:
-    """The factor on a weight's learning rate, lower for weights that start as the embedder's."""
-    return lambda name: 1.0 if ".trunk." in name else config.optim.head_lr
+def _part_of(name: str, part: str) -> Path:
+    return network_folder(BUNDLED.get(name) or Path(name), part)
+
+
+class Candidates(NamedTuple):
+    """Words to choose among: `words`, long [c], ascending. To their logits, `correction` is added
+    in a loss, and `stand_in` when a word is drawn, float32 [c] each."""
+
+    words: Tensor
+    correction: Tensor
+    stand_in: Tensor
+
+    def places(self, words: Tensor) -> Tensor:
+        """The indices of words, of any shape, among the candidates."""
+        return torch.searchsorted(self.words, words.contiguous())
+
+
+class CandidateSampler:
+    """Draws candidates: the most frequent words, `special` tokens, those of the texts, and some
+    rarer words at random. Logits are corrected by the log of their words' chances."""
+
+    def __init__(self, dictionary: Dictionary, special: list[int], device: torch.device):
+        words, rarer = dictionary.words, dictionary.words[ALWAYS:RARER]
+        self.frequency = dictionary.log_frequency.exp().to(device)
+        self.always = torch.cat([words[:ALWAYS], torch.tensor(special)]).to(device)
+        self.rarer, self.drawn = rarer.to(device), min(DRAWN, len(rarer))
+        self.missed = torch.ones(len(self.frequency), device=device)
+        """The chance of each word not to be drawn."""
+        self.missed[self.rarer] = 1 - self.drawn / max(1, len(rarer))
+        self.missed[self.always] = 0
+
+    def draw(self, texts: Tensor, rng: np.random.Generator) -> Candidates:
+        """Candidates for the words of texts, long [m]."""
+        places = torch.from_numpy(rng.permutation(len(self.rarer))[: self.drawn])
+        drawn = self.rarer[places.to(self.rarer.device)]
+        words = torch.unique(torch.cat([self.always, drawn, texts]))
+        missed = self.missed[words]
+        correction = -torch.log1p(-missed * (1 - self.frequency[words]) ** len(texts))
+        stand_in = -torch.log1p(-missed.masked_fill(torch.isin(words, texts), 0))
+        return Candidates(words, correction, stand_in)
+
+    def every_word(self) -> Candidates:
+        """The whole vocabulary."""
+        zero = torch.zeros_like(self.missed)
+        return Candidates(torch.arange(len(zero), device=zero.device), zero, zero)
+
+
+class NetworkTask(Task[Any]):
+    """Texts, their vectors and the words to choose among."""
+
+    parts = 1
+
+    def __init__(self, config: NetworkConfig, studied: Studied, accelerator: Accelerator):
+        (self.embedder, self.dictionary), self.config = studied, config
+        tokenizer, self.accelerator = self.embedder.tokenizer, accelerator
+        self.seed, self.steps, self.device = config.seed, config.optim.steps, accelerator.device
+        self.source = TextSource(config, tokenizer, accelerator)
+        self.dev_texts = dev_texts(config.data, tokenizer, config.eval_limit)
+        self.embed, self.pad = Embed(self.embedder, tokenizer, rough=True), tokenizer.pad_token_id
+        self.noise = Noise(config.data.noise, self.embedder.normalized)
+        self.sampler = CandidateSampler(self.dictionary, tokenizer.all_special_ids, self.device)
+
+    def train(self, network: Any) -> Path:
+        """Train a network, or resume the run; returns the folder of the best network."""
+        head_lr, given = self.config.optim.head_lr, (self.config, self.accelerator)
+        # Weights that start as the embedder's learn more slowly.
+        return run(self, self.loss(network), *given, lambda x: 1 if ".trunk." in x else head_lr)
+
+    def loss(self, network: Any) -> nn.Module:
+        """A model that gives the loss of its part `network`."""
+        raise NotImplementedError
+
+    def seen(self, step: int) -> int:
+        return int(self.source.seen[step])
+
+    def vectors(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Texts padded, long [n, t], and their vectors, float32 [n, dim]."""
+        texts = padded(rows, self.pad).to(self.device)
+        return texts, self.embed(texts, (texts != self.pad).long())
+
+    def save(self, model: Any, folder: Path) -> None:
+        save_network(model.network, folder)

@@ -6,7 +6,7 @@ import torch
 
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE
 from nanov2t.models.edits import Edit, Kind, apply
-from nanov2t.train.labels import IGNORED, collate, following, row_labels
+from nanov2t.train.edit_loss import IGNORED, Drafts, following, labels_of, row_labels
 
 
 def edits_of(labels):
@@ -30,7 +30,7 @@ def edits_of(labels):
     ],
 )
 def test_what_to_do(draft, text, actions, replaced, inserted):
-    found = row_labels(draft, text, np.random.default_rng(0))
+    found = row_labels(draft, text, text, np.random.default_rng(0))
     assert (found.actions, found.replaced, found.inserted) == (actions, replaced, inserted)
 
 
@@ -40,14 +40,14 @@ def test_edits_made_again_and_again_end_in_the_text():
         draft, text = (list(rng.integers(0, 6, rng.integers(0, 12))) for _ in range(2))
         rounds = 0
         while draft != text:
-            draft = apply(draft, edits_of(row_labels(draft, text, rng)))
+            draft = apply(draft, edits_of(row_labels(draft, text, text, rng)))
             rounds += 1
         assert rounds <= 12
 
 
 def test_any_of_the_words_missing_in_a_gap_is_asked_for():
-    rng = np.random.default_rng(0)
-    found = {row_labels([1, 5], [1, 2, 3, 5], rng).inserted[1] for _ in range(50)}
+    rng, text = np.random.default_rng(0), [1, 2, 3, 5]
+    found = {row_labels([1, 5], text, text, rng).inserted[1] for _ in range(50)}
     assert found == {2, 3}
 
 
@@ -68,15 +68,15 @@ def test_what_follows(draft, text, pairs):
 
 def test_a_guide_has_the_edits_and_the_text_the_order():
     rng = np.random.default_rng(0)
-    found = row_labels([2, 9], [1, 2], rng, guide=[2, 1])
+    found = row_labels([2, 9], [1, 2], [2, 1], rng)
     assert (found.actions, found.replaced, found.inserted) == ([KEEP, REPLACE], {1: 1}, {})
     assert found.order == [(0, 1), (1, 3)]
 
 
 def test_labels_stand_where_the_network_looks():
-    rng = np.random.default_rng(0)
-    rows = [row_labels([1, 9], [1, 2], rng), row_labels([4], [3, 4], rng)]
-    labels = collate(rows, 4, torch.device("cpu"))
+    ids = torch.tensor([[101, 1, 9, 102], [101, 4, 102, 0]])
+    drafts, texts = Drafts(ids, ids, ids, ids != 0), [[1, 2], [3, 4]]
+    labels = labels_of(drafts, texts, texts, [np.random.default_rng(0)] * 2)
     nothing = IGNORED
     assert labels.actions.tolist() == [
         [nothing, KEEP, REPLACE, nothing],

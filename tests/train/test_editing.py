@@ -1,10 +1,10 @@
-"""Errors that are put into texts."""
+"""Texts with errors, as the edit network learns from them."""
 
 import numpy as np
 import pytest
 
-from nanov2t.train.corruption import KINDS, Corruption
-from nanov2t.train.labels import row_labels
+from nanov2t.train.edit_loss import row_labels
+from nanov2t.train.editing import KINDS, Corruption
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def corruption(studied, embedder):
 
 
 def edits(draft, text):
-    labels = row_labels(draft, text, np.random.default_rng(0))
+    labels = row_labels(draft, text, text, np.random.default_rng(0))
     return sum(action > 0 for action in labels.actions) + len(labels.inserted)
 
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from nanov2t.models.dictionary import Dictionary
-from nanov2t.train import sampled
-from nanov2t.train.sampled import CandidateSampler, every_word
+from nanov2t.train import network
+from nanov2t.train.network import CandidateSampler
 
 VOCABULARY, SPECIAL = 400, [0, 1, 2]
 
 
 @pytest.fixture
 def dictionary(minilm, monkeypatch):
-    monkeypatch.setattr(sampled, "ALWAYS", 20)
-    monkeypatch.setattr(sampled, "RARER", VOCABULARY)
-    monkeypatch.setattr(sampled, "DRAWN", 60)
+    monkeypatch.setattr(network, "ALWAYS", 20)
+    monkeypatch.setattr(network, "RARER", VOCABULARY)
+    monkeypatch.setattr(network, "DRAWN", 60)
     log_frequency = -torch.arange(1.0, VOCABULARY + 1).log()
     log_frequency -= log_frequency.logsumexp(0)
     states = torch.zeros(VOCABULARY, 4)
@@ -51,7 +51,7 @@ def test_all_words_of_the_texts_are_there_and_found(dictionary):
 
 
 def test_every_word_needs_no_correction(dictionary):
-    every = every_word(dictionary, torch.device("cpu"))
+    every = CandidateSampler(dictionary, SPECIAL, torch.device("cpu")).every_word()
     assert len(every.words) == VOCABULARY and not every.correction.any()
 
 
