@@ -16,7 +16,7 @@ import tyro
 from nanov2t import load_inverter
 from nanov2t.cli.inputs import references_of
 from nanov2t.core.passages import read_passages
-from nanov2t.evaluation.evaluate import summarize
+from nanov2t.evaluation.metrics import summarize
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import BEAM
 

@@ -15,7 +15,7 @@ def main():
     from nanov2t.pretrained import DEFAULT
     from nanov2t.search.options import SearchOptions
     from nanov2t.ui.desk import Desk
-    from nanov2t.ui.server import open_page
+    from nanov2t.ui.page import open_page
 
     served, url = open_page(Desk(load_inverter(DEFAULT), SearchOptions()), "127.0.0.1", None)
     with browsing() as browser:

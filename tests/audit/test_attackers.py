@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from nanov2t.audit.attackers import attackers_of
-from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import cosine
 from nanov2t.defences import Setting, make_defence
 
@@ -53,8 +52,3 @@ def test_only_what_can_be_repeated_steers_the_search():
         for spec in ("bits", "noise:0.1")
     )
     assert np.array_equal(bits.repeats(SECRET), bits.hold(SECRET)) and noise.repeats is None
-
-
-def test_more_pairs_than_public_texts_are_refused():
-    with pytest.raises(UserError, match="--pairs 301: between 2 and 300"):
-        restored("int8", 301)

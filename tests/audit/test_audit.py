@@ -14,9 +14,9 @@ from audit_rows import report as made
 from judged import beir
 from processes import nanov2t, on_two
 
-from nanov2t.audit import reading
+from nanov2t.audit import attackers
+from nanov2t.audit.figures import leakage, make_sample, share
 from nanov2t.audit.judging import schema
-from nanov2t.audit.leakage import leakage, make_sample, share
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 
@@ -52,7 +52,7 @@ DEFENDED = ("--defence", "bits", "rotation", "--pairs", "2")
 
 
 def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "PART", 1)
+    monkeypatch.setattr(attackers, "PART", 1)
     code, out, err = audit(*DEFENDED, "--gate", "gate.yaml")
     assert code == 0 and out.strip() == "out/report.html", err
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_two_audits_agree_and_one_that_was_killed_goes_on(audit, tmp_path, monke
     audit(*DEFENDED, "--gate", "gate.yaml", "--out", "fresh")
     fresh = json.loads((tmp_path / "fresh" / "report.json").read_text())
     assert timeless(fresh) == timeless(first) and fresh != first
-    sorted((tmp_path / "out" / "found").iterdir())[0].unlink()
+    sorted((tmp_path / "out" / "found").rglob("part-*.json"))[0].unlink()
     stream, calls = Inverter.stream, []
     monkeypatch.setattr(
         Inverter, "stream", lambda *a, **k: calls.append(len(a[1])) or stream(*a, **k)
@@ -95,12 +95,12 @@ def test_another_process_whose_arithmetic_rounds_otherwise_finds_what_was_read(a
 
 
 def found(folder):
-    return sorted(path.name for path in (folder / "out" / "found").iterdir())
+    return sorted(str(path) for path in (folder / "out" / "found").rglob("part-*.json"))
 
 
 def counting(*args):
     """The command in parts of a vector each; leaves in a file how many this process inverted."""
-    reading.PART, stream, calls = 1, Inverter.stream, []
+    attackers.PART, stream, calls = 1, Inverter.stream, []
     Inverter.stream = lambda *a, **k: calls.append(len(a[1])) or stream(*a, **k)
     nanov2t(*args)
     Path(f"calls{os.environ['RANK']}").write_text(str(sum(calls)))
@@ -109,8 +109,8 @@ def counting(*args):
 def test_two_processes_share_the_work_and_report_what_one_does(audit, tmp_path, monkeypatch):
     assert on_two(tmp_path, counting, *COMMAND, *DEFENDED).strip() == "out/report.html"
     first, second = (int((tmp_path / f"calls{rank}").read_text()) for rank in range(2))
-    assert first == second == len(list((tmp_path / "out" / "found").iterdir())) / 2
-    monkeypatch.setattr(reading, "PART", 1)
+    assert first == second == len(list((tmp_path / "out" / "found").rglob("part-*.json"))) / 2
+    monkeypatch.setattr(attackers, "PART", 1)
     assert audit(*DEFENDED, "--out", "one")[0] == 0
     two, one = (
         timeless(json.loads((tmp_path / out / "report.json").read_text())) for out in ("out", "one")
@@ -174,7 +174,7 @@ def test_texts_that_are_left_out_and_items_that_are_cut_off_are_counted(tiny):
     sample = make_sample(tiny, ["too short", *TEXTS[:1], late, *TEXTS[1:]], 8, limit=2)
     assert len(sample.references) == 2 and sample.references[0].startswith("norma fisher")
     assert [item.text for item in sample.items[0]] == ["norma fisher", "1"]
-    told = sample.describe()
+    told = sample.facts
     assert told["n"] == 2 and {why: n for why, n in told["left_out"].items() if n} == {
         "shorter than 8 tokens": 1,
         "more than --limit": 2,

@@ -12,6 +12,7 @@ from nanov2t.audit.judging import (
     read_report,
     refuse_untold,
     regressions,
+    sentence,
     strongest,
 )
 from nanov2t.core.errors import UserError
@@ -21,7 +22,7 @@ def judged(tmp_path, text, *rows):
     path = tmp_path / "gate.yaml"
     path.write_text(text)
     verdicts = judge(read_gate(path, [16]), {"defences": rows})
-    return [str(verdict) for verdict in verdicts if not verdict.kept]
+    return [sentence(verdict) for verdict in verdicts if not verdict["kept"]]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +58,17 @@ def test_the_strongest_is_so_by_figure():
     [
         ("", "holds no limits"),
         ("a: [", "cannot be read"),
-        ("exact_match: 5", "needs a limit"),
-        ("exact: {max: 5}", "no such figure"),
-        ("ndcg@16: {min: 0.5}", "no such figure"),
-        ("exact_match@8: {max: 5}", "texts of 8 tokens are not audited"),
-        ("exact_match: {min: 5}", "no limit min, only max"),
-        ("exact_match: {max: five}", "is no number: five"),
-        ("exact_match: {max: 101}", "max is 101, but exact_match runs from 0 to 100"),
-        ("names: {max: .nan}", "max is nan, but names runs from 0 to 100"),
-        ("cosine: {max: 90}", "max is 90, but cosine runs from -1 to 1"),
-        ("ndcg@10: {min: 90}", "min is 90, but ndcg@10 runs from 0 to 1"),
-        ("ndcg@10: {min_share: 97}", "min_share is 97, but ndcg@10 runs from 0 to 1"),
+        ("exact_match: 5", r"exact_match: needs {max: a number from 0 to 100}, not 5"),
+        ("exact: {max: 5}", "exact: not one of exact_match, .*; leakage may end with @16"),
+        ("ndcg@16: {min: 0.5}", "ndcg@16: not one of"),
+        ("exact_match@8: {max: 5}", "exact_match@8: not one of"),
+        ("exact_match: {min: 5}", "needs {max: a number from 0 to 100}, not {'min': 5}"),
+        ("exact_match: {max: five}", "from 0 to 100}, not {'max': 'five'}"),
+        ("exact_match: {max: 101}", "from 0 to 100}, not {'max': 101}"),
+        ("names: {max: .nan}", "from 0 to 100}, not {'max': nan}"),
+        ("cosine: {max: 90}", "from -1 to 1}, not {'max': 90}"),
+        ("ndcg@10: {min: 90}", "needs {min or min_share: a number from 0 to 1}, not {'min': 90}"),
+        ("ndcg@10: {min_share: 97}", "from 0 to 1}, not {'min_share': 97}"),
     ],
 )
 def test_a_limit_that_cannot_be_judged_is_one_line(tmp_path, text, said):

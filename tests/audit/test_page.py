@@ -2,16 +2,14 @@
 
 import json
 import re
-from dataclasses import asdict
 
 import jsonschema
 import pytest
 from audit_rows import DEFENDED, PLAIN, attacker, report, row
 from browsing import CHROMIUM, browsing, without_barriers
 
-from nanov2t.audit.charts import by_length, trade
 from nanov2t.audit.judging import Limit, judge, schema
-from nanov2t.audit.page import visible, write_report
+from nanov2t.audit.page import by_length, trade, visible, write_report
 
 EVIL = {
     "text": "<script>document.title='taken'</script> left \u202eright",
@@ -24,7 +22,10 @@ ROWS = [
     *[row(f"noise:{x}", 0.8 - 9 * x, attacker("unchanged", 90 - 900 * x)) for x in (0.01, 0.05)],
     row("own:<b>", 0.1, attacker("<i>", 1, 2)),
 ]
-GATE = [Limit("exact_match", 16, "max", 60), Limit("ndcg@10", None, "min_share", 0.5)]
+GATE = [
+    Limit("exact_match@16", "exact_match", "max", 60),
+    Limit("ndcg@10", "ndcg@10", "min_share", 0.5),
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def written(tmp_path_factory):
     """The folder of a report that has everything in it."""
     out = tmp_path_factory.mktemp("report")
     made = report(*ROWS, regressions=["bits: worse <b>"])
-    made["gate"] = [asdict(verdict) for verdict in judge(GATE, made)]
+    made["gate"] = judge(GATE, made)
     write_report(out, made, "nanov2t audit --out '</code>'")
     return out
 
@@ -132,12 +133,12 @@ def test_of_a_small_corpus_only_ndcg_is_shown(tmp_path):
 
 
 def test_marks_stand_where_the_figures_are():
-    few = trade([PLAIN, DEFENDED], 16)
-    assert few.marks[0].x > few.marks[1].x, "more to the right, the better search works"
-    high, low = by_length([PLAIN, DEFENDED], "exact_match", "").marks
-    assert high.y < low.y and high.shape != low.shape
-    assert low.title == "bits, 16 tokens: 4.0 (2.0 to 6.0), attacker informed"
+    plain, defended = trade([PLAIN, DEFENDED], 16)["marks"]
+    assert plain["x"] > defended["x"], "more to the right, the better search works"
+    high, low = by_length([PLAIN, DEFENDED], "exact_match", "")["marks"]
+    assert (high["y"], low["y"]) == (90, 4) and high["shape"] != low["shape"]
+    assert low["title"] == "bits, 16 tokens: 4.0 (2.0 to 6.0), attacker informed"
 
 
 def test_invisible_characters_are_shown():
-    assert visible({"a": ["x\u202ey", 1]}) == {"a": ["x(U+202E)y", 1]}
+    assert visible("x\u202ey") == "x(U+202E)y" and visible(1) == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from judged import QUERIES, beir
 
-from nanov2t.audit.retrieval import MEASURES, Judgements, Retrieval, halves, read_beir
+from nanov2t.audit.figures import MEASURES, Judgements, Retrieval, halves, read_beir
 from nanov2t.core.errors import UserError
 from nanov2t.defences import Setting, make_defence
 
@@ -17,7 +17,7 @@ def retrieval(minilm, passages):
 def values(retrieval, spec=None):
     setting = Setting(384, 0, np.zeros((0, 384), np.float32))
     figures = retrieval.figures(make_defence(spec, setting) if spec else None)
-    assert retrieval.describe()["queries"] == 20, "a text of one word has no halves"
+    assert retrieval.facts["queries"] == 20, "a text of one word has no halves"
     for name in MEASURES:
         low, high = figures[name]["ci95"]
         assert 0 <= low <= figures[name]["value"] <= high <= 1
@@ -44,7 +44,7 @@ def test_grades_count(minilm):
     asked = ["old clocks", "a ferry"]
     documents = ["a clock that is old", "clockwork", "the ferry", "soup"]
     grades = [{0: 1, 1: 3}, {2: 1, 3: 1}]
-    retrieval = Retrieval(minilm, Judgements("own", asked, documents, grades))
+    retrieval = Retrieval(minilm, Judgements("own", asked, documents, grades, {}))
     [first, second] = retrieval.plain.tolist()
     gains = [
         sum(g[d] / np.log2(i + 2) for i, d in enumerate(r) if d in g)
@@ -77,10 +77,10 @@ HEAD = "query-id\tcorpus-id\tscore\n"
         ({"qrels": HEAD + "q1\tc1\t1\n"}, "judges fewer than two queries"),
         ({"qrels": HEAD + "q9\tc1\t1\n"}, r"test.tsv: line 2: no query q9"),
         ({"qrels": HEAD + "q1\tc4\t1\n"}, r"line 2: no document c4"),
-        ({"qrels": HEAD + "q1 c1 1\n"}, "line 2: not query, document and grade"),
-        ({"qrels": HEAD + "q1\tc1\thigh\n"}, "test.tsv: cannot be read: .*high"),
-        ({"queries": [*QUERIES, "{"]}, "queries.jsonl: cannot be read"),
-        ({"corpus": [{"_id": "c1"}]}, "corpus.jsonl: line 1: no object with `_id` and `text`"),
+        ({"qrels": HEAD + "q1 c1 1\n"}, "line 2: not query, document and grade between tabs"),
+        ({"qrels": HEAD + "q1\tc1\thigh\n"}, "test.tsv: line 2: not query, document and grade"),
+        ({"queries": [*QUERIES, "{"]}, "queries.jsonl: line 4: not an object"),
+        ({"corpus": [{"_id": "c1"}]}, "corpus.jsonl: line 1: not an object with `_id` and `text`"),
     ],
 )
 def test_what_are_no_judgements_is_one_line(tmp_path, files, said):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hub import LocalHub
 
-from nanov2t.cli.pushing import Push
+from nanov2t.cli.making import Push
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import BUNDLED, DEFAULT

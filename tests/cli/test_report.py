@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from nanov2t.cli.report import show_inversion, word_diff
+from nanov2t.cli.report import diff_line, show_inversion
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import SearchOptions
 
@@ -16,8 +16,8 @@ def test_a_terminal_shows_rounds_and_a_diff(tiny, minilm):
     )
     text = console.export_text()
     assert "best hypothesis" in text and "hello world" in text and "texts embedded" in text
-    assert word_diff("a c d", "a b d", colour=True).plain.split() == ["a", "b", "c", "d"]
-    assert word_diff("a c d", "a b d", colour=False).plain == "a [-b-] {+c+} d "
+    assert diff_line("a c d", "a b d", colour=True).plain.split() == ["a", "b", "c", "d"]
+    assert diff_line("a c d", "a b d", colour=False).plain == "a [-b-] {+c+} d "
 
 
 def test_a_terminal_shows_the_rounds_that_gained(bundled, minilm):

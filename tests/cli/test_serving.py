@@ -4,21 +4,26 @@ import socket
 
 import pytest
 
-from nanov2t.cli.serving import PORTS, Ui, free_port
+from nanov2t.cli.serving import Ui, check_address
 from nanov2t.core.errors import UserError
-from nanov2t.ui import server
+from nanov2t.ui import page
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
-def test_a_port_that_is_taken_is_refused_and_a_free_one_is_found(host):
+def test_a_port_that_is_taken_is_refused(host):
     with socket.socket() as taken:
         taken.bind((host, 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--port {port}: taken"):
-            free_port(host, port)
-    assert free_port(host, port) == port  # once it is free again
-    assert free_port(host, None) in PORTS
+            check_address(host, port)
+    check_address(host, port)  # once it is free again
+
+
+@pytest.mark.parametrize("host", ["", "1.2.3.4", "no host", "x" * 99])
+def test_a_host_that_is_none_of_ours_is_refused(host):
+    with pytest.raises(UserError, match=r"--host .*: no address of this computer"):
+        check_address(host, None)
 
 
 @pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("0.0.0.0", True)])
@@ -29,7 +34,7 @@ def test_open_hosts_are_warned_of(tiny, tmp_path, monkeypatch, capsys, host, war
     def stop(*_):
         raise UserError("far enough")
 
-    monkeypatch.setattr(server, "open_page", stop)
+    monkeypatch.setattr(page, "open_page", stop)
     with pytest.raises(UserError, match="far enough"):
         Ui(inverter=str(tmp_path / "tiny"), host=host).run()
     assert ("it has no login" in capsys.readouterr().err) == warns

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nanov2t.core.progress import progress
-from nanov2t.evaluation.pace import watched
+from nanov2t.evaluation.shared import watched
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import Budget, SearchOptions
 

@@ -3,7 +3,7 @@ from browsing import LOCAL, browsing, open_visit
 
 from nanov2t.search.options import SearchOptions
 from nanov2t.ui.desk import Desk
-from nanov2t.ui.server import open_page
+from nanov2t.ui.page import open_page
 
 
 @pytest.fixture

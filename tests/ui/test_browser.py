@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from nanov2t.search.options import SearchOptions
 from nanov2t.ui.desk import Desk
-from nanov2t.ui.server import open_page
+from nanov2t.ui.page import open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
 BUSY = 2

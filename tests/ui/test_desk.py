@@ -10,7 +10,6 @@ import pytest
 from nanov2t.core.errors import UserError
 from nanov2t.search.options import SearchOptions
 from nanov2t.search.state import Inversion
-from nanov2t.ui.attempt import Attempt
 from nanov2t.ui.desk import Desk
 
 
@@ -61,10 +60,9 @@ def test_a_visitor_who_leaves_ends_the_search(tiny):
 
 def test_a_stop_while_another_searches_or_before_the_first_round(tiny):
     desk = Desk(tiny, SearchOptions(rounds=10_000))
-    attempt = Attempt(desk)
-    task = attempt.prepare("the old ferry")
+    task = desk.prepare("the old ferry")
     with desk.visit("a") as stop_first, desk.visit("b") as stop_second:
-        first, second = (attempt.run(task, "default", stop) for stop in (stop_first, stop_second))
+        first, second = (desk.attempt(*task, "default", stop) for stop in (stop_first, stop_second))
         next(first), next(first), next(second)
         desk.stop("b")
         [(status, table)] = second

@@ -29,7 +29,7 @@ def test_a_visitors_file_is_deleted_and_the_same_file_of_another_stays(desk, rec
     for visitor in "ab":
         uploads.keep(visitor, received / "two" / "two.npz")
     uploads.forget("a")
-    assert "2 vectors" in uploads.look("b", "a").remark
+    assert "2 vectors" in uploads.look("b", "a")[0]
     uploads.keep("b", received / "one" / "one.npz")
     assert "two.npz" not in files(received)
     uploads.forget("b")
@@ -42,13 +42,13 @@ def test_what_a_file_holds_is_said_by_its_name_alone(desk, received):
     with pytest.raises(UserError, match="no file yet"):
         uploads.look("a")
     uploads.keep("a", received / "one" / "one.npz")
-    look = uploads.look("a")
-    assert look.chosen == "a" and look.names == ["a"]
-    assert ">one.npz#a: 2 vectors, 384 dimensions, float32" in look.remark
+    remark, names, chosen = uploads.look("a")
+    assert chosen == "a" and names == ["a"]
+    assert ">one.npz#a: 2 vectors, 384 dimensions, float32" in remark
     uploads.keep("a", received / "two" / "two.npz")
-    look = uploads.look("a")
-    assert look.chosen is None and look.names == ["a", "b"]
-    assert ">two.npz: which vectors? Choose one after a #: a, b<" in look.remark
+    remark, names, chosen = uploads.look("a")
+    assert chosen is None and names == ["a", "b"]
+    assert ">two.npz: which vectors? Choose one after a #: a, b<" in remark
     for name, first, line in [
         ("c", 0, "two.npz: no vectors c in it. Choose after a #: a, b"),
         ("b", 1, "two.npz#b: has no row 1, only 1 rows"),

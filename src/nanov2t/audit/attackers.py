@@ -1,19 +1,35 @@
-"""The attackers of a defence, and what each knows. An attacker turns defended vectors into vectors
-that an inverter of undefended ones can read."""
+"""The attackers of a defence: what each knows, how it restores vectors or trains on them, and what
+its inverter reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import copy
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nanov2t.align.fit import ridge
 from nanov2t.core.errors import UserError
-from nanov2t.core.vectors import cosine
+from nanov2t.core.files import digest, make_folder, replacing
+from nanov2t.core.parts import Parts
+from nanov2t.core.progress import Tick
+from nanov2t.core.vectors import cosine, unit
 from nanov2t.defences import MadeDefence
-from nanov2t.targets import Defence
+from nanov2t.evaluation.shared import is_first, of_first, share_out
+from nanov2t.inverter import Inverter
+from nanov2t.models.networks import load_network
+from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.search.options import SearchOptions
+from nanov2t.targets import Defence, Knowledge
+from nanov2t.train.config import NetworkSteps, PrefixRecipe, TextConfig, seconds
+from nanov2t.train.loop import start
+from nanov2t.train.prefix import PrefixTask
 
 Restore = Callable[[np.ndarray], np.ndarray]
 """From defended vectors, float32 [n, dim], to estimates of the undefended ones."""
@@ -25,10 +41,27 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 HELD_OUT = 0.2
 """Share of the pairs that chooses the best fit."""
 TRAINED = "how to defend vectors of their own, and trains the inverter on them"
+PART = 8
+"""Vectors in a file. Each part is a search of its own, so the result does not depend on the number
+of processes, and a kill costs a process at most one part."""
+FORM = 4
+"""Version of the files; it grows when readings have other fields, or attackers other vectors."""
+TRAINING = 2
+"""Version of the trained networks; it grows when they are trained in another way."""
+STEPS_A_SECOND = 20
+"""Steps for each second of the budget: more than most devices do, so that the budget ends the
+training."""
+RATE = 2e-4
+"""First learning rate, a fifth of the one from scratch. It falls to zero."""
+EVERY = 100
+"""Steps between checkpoints, and between dev figures, which choose the best network."""
+DEV_EVERY, DEV_TEXTS = 10, 64
+"""One in ten public texts is kept for the dev figures, which use the first 64 of them."""
+SENTENCES = 0.5
+"""Share of the training texts that begin with a sentence, like the texts that are attacked."""
 
 
-@dataclass(frozen=True)
-class Attacker:
+class Attacker(NamedTuple):
     """Someone who holds defended vectors and an inverter of undefended ones."""
 
     name: str
@@ -39,50 +72,40 @@ class Attacker:
     repeats: Defence | None = None
     """The very defence, if the attacker can repeat it: the search then compares defended vectors,
     so the attacker knows which texts are right."""
-    trains_on: Defence | None = None
-    """Defends vectors of public texts, if the attacker trains the inverter on them."""
+    learns_from: Restore | None = None
+    """From the vectors of public texts to those that the attacker trains the inverter on."""
 
 
 def attackers_of(
     defence: MadeDefence | None, public: np.ndarray, pairs: Sequence[int], train_budget: str = ""
 ) -> list[Attacker]:
-    """The attackers of a defence, or of plain vectors if it is None.
-
-    Args:
-        public: undefended vectors of texts that are no secret, float32 [m, dim].
-        pairs: for each number, one attacker knows so many texts with their defended vectors.
-        train_budget: how long a further attacker trains, such as `10m`; empty: there is none.
-
-    Raises:
-        UserError: there are fewer public texts than pairs.
-    """
+    """The attackers of a defence, or of plain vectors if it is None. They know `public`, undefended
+    vectors of texts that are no secret, float32 [m, dim]. For each number of `pairs`, one knows so
+    many texts with their defended vectors. If there is a `train_budget` (`10m`), one trains."""
     trained = f"trained {train_budget}"
+    found = [Attacker("unchanged", "the vectors alone", defence or _same, _same)]
     if defence is None:
-        found = [Attacker("unchanged", "the vectors alone", _same, _same)]
         if train_budget:  # to tell what training alone gains
-            found.append(Attacker(trained, TRAINED, _same, _same, trains_on=_same))
+            found.append(Attacker(trained, TRAINED, _same, _same, learns_from=_same))
         return found
-    found = [Attacker("unchanged", "the vectors alone", defence, _same)]
-    repeats = defence.known if defence.repeatable else None
+    repeats, how = defence.known if defence.repeatable else None, "how the defence works"
     if defence.known is not None:
         restore = fit(defence.known(public), public)
-        found.append(Attacker("informed", "how the defence works", defence, restore, repeats))
+        found.append(Attacker("informed", how, defence, restore, repeats))
     if reads := defence.reads:
         for count in READS:
-            knows = f"how the defence works, and {count} reads of each vector"
+            knows = f"{how}, and {count} reads of each vector"
             restore = fit(reads(count, True)(public), public)
-            hold = reads(count, False)
-            found.append(Attacker(f"informed, {count} reads", knows, hold, restore))
+            found.append(Attacker(f"informed, {count} reads", knows, reads(count, False), restore))
     for count in pairs:
-        if not 2 <= count <= len(public):
-            raise UserError(f"--pairs {count}: between 2 and {len(public)}, the public texts")
         restore = fit(defence(public[:count]), public[:count])
         knows = f"{count} texts with their defended vectors"
         found.append(Attacker(f"{count} pairs", knows, defence, restore))
     if train_budget:
         call = defence.known or defence  # a secret key is no obstacle if a service can be called
         restore = fit(call(public), public)
-        found.append(Attacker(trained, TRAINED, defence, restore, repeats, call))
+        both: Restore = lambda vectors: restore(call(vectors))  # noqa: E731
+        found.append(Attacker(trained, TRAINED, defence, restore, repeats, both))
     return found
 
 
@@ -113,3 +136,148 @@ def _regression(defended: np.ndarray, undefended: np.ndarray, share: float) -> R
 def _rotation(defended: np.ndarray, undefended: np.ndarray) -> Restore:
     u, _, v = np.linalg.svd(defended.T.astype(np.float64) @ undefended.astype(np.float64))
     return lambda vectors: (vectors @ (u @ v)).astype(np.float32)
+
+
+class Reader:
+    """Inverts vectors, and keeps what it finds in a folder, so that an audit resumes. The processes
+    of `torchrun` share the work and the folder."""
+
+    def __init__(self, inverter: Inverter, folder: Path, options: SearchOptions):
+        self.inverter, self.folder, self.options = inverter, folder, options
+        model = inverter.fingerprint(), inverter.search, inverter.effort, inverter.budget
+        self._settings = digest(FORM, *model, options.rounds, options.beam)
+
+    def read(
+        self,
+        vectors: np.ndarray,
+        texts: Sequence[str],
+        attack: str,
+        tick: Tick,
+        knowledge: Knowledge | None = None,
+    ) -> list[dict[str, Any]]:
+        """Invert vectors, float32 [n, dim], the same in every process.
+
+        Args:
+            texts, attack: the texts behind the vectors, and the name of what defended them. They
+                name the files. The vectors cannot, since their last bits differ between processors.
+
+        Returns:
+            For each vector the text found, its cosine to the vector that the search compared with,
+            and the embedder_calls and seconds that it took.
+        """
+        parts, options = self._parts(texts, attack), self.options
+        missing = of_first(parts.missing)
+        goal = tick.done + _size(texts, missing)
+
+        def search(part: int) -> None:
+            rows, found = vectors[part * PART : (part + 1) * PART], {}
+            stream = self.inverter.stream(rows, options.rounds, options.beam, knowledge=knowledge)
+            for i, x in stream:
+                found[i] = {"text": x.text, "cosine": x.cosine, "seconds": x.rounds[-1].seconds}
+                found[i]["embedder_calls"] = x.embedder_calls
+                tick()
+            parts.write(part, json.dumps([found[i] for i in sorted(found)]).encode())
+
+        share_out(search, missing)
+        tick(goal - tick.done)  # the work of the other processes
+        files = [path.read_text(encoding="utf-8") for path in parts.parts.values()]
+        return [row for file in files for row in json.loads(file)]
+
+    def count_kept(self, texts: Sequence[str], attack: str) -> int:
+        """How many of the texts need no search, since the folder has them."""
+        return _size(texts, self._parts(texts, attack).parts)
+
+    def _parts(self, texts: Sequence[str], attack: str) -> Parts:
+        folder = self.folder / digest(self._settings, attack, *texts)
+        return Parts(folder, math.ceil(len(texts) / PART), ".json")
+
+
+def _size(texts: Sequence[str], parts: Iterable[int]) -> int:
+    """The number of texts in these parts."""
+    return sum(len(texts[part * PART : (part + 1) * PART]) for part in parts)
+
+
+def trainable(inverter: Inverter) -> PrefixLM:
+    """The network of an inverter that attackers train; a UserError if there is none."""
+    if not isinstance(inverter.hypothesizer, PrefixLM):
+        raise UserError("--train-budget: needs an inverter that looks inside its embedder")
+    if inverter.alignment is not None:
+        raise UserError(f"--train-budget: no weights of {inverter.embedder.name} to train on")
+    return inverter.hypothesizer
+
+
+def retrained(
+    reader: Reader,
+    change: Restore,
+    texts: Sequence[str],
+    lengths: Sequence[int],
+    budget: str,
+    seed: int,
+    attack: str,
+) -> Reader:
+    """A reader whose hypothesizer has learnt for a time (`10m`) from the vectors of texts after
+    `change`, float32 [n, dim]. The texts are cut to `lengths`, in tokens; `attack` names the
+    defence and what it was made from. Takes the network from the folder if it is there, and resumes
+    a training that was killed."""
+    inverter = reader.inverter
+    network, dictionary, embedder = trainable(inverter), inverter.dictionary, inverter.embedder
+    assert dictionary is not None  # every inverter with such a network has one
+
+    def changed(vectors: np.ndarray) -> np.ndarray:
+        vectors = change(vectors)
+        return unit(vectors).astype(np.float32) if embedder.normalized else vectors
+
+    facts = (inverter.fingerprint(), attack, budget, lengths, seed, "\n".join(texts))
+    key = digest(TRAINING, *facts)
+    kept = reader.folder / f"trained-{key}"
+    if not of_first(kept.is_dir()):
+        run = reader.folder / f"training-{key}"
+        config = _recipe(run, embedder.name, lengths, budget, seed)
+        accelerator = start(config)
+        if accelerator.is_main_process:
+            make_folder(run)
+            lines = [" ".join(text.split()) + "\n" for text in texts]
+            Path(config.data.dev).write_text("".join(lines[::DEV_EVERY]), encoding="utf-8")
+            del lines[::DEV_EVERY]
+            Path(config.data.train).write_text("".join(lines), encoding="utf-8")
+        accelerator.wait_for_everyone()
+        task = PrefixTask(config, (embedder, dictionary), accelerator)
+        task.change = changed
+        made = task.train(copy.deepcopy(network))
+        if is_first():
+            with replacing(kept) as folder:
+                shutil.copytree(made, folder, dirs_exist_ok=True)
+            shutil.rmtree(run)
+        accelerator.wait_for_everyone()
+    learnt: Any = load_network(kept, embedder, dictionary)
+    learnt.to(next(network.parameters()).device)
+    same = {name: getattr(inverter, name) for name in ("search", "defence", "effort", "budget")}
+    models = (embedder, inverter.tokenizer, learnt, inverter.corrector, dictionary)
+    return Reader(Inverter(*models, **same), reader.folder, reader.options)
+
+
+def _recipe(
+    run: Path, embedder: str, lengths: Sequence[int], budget: str, seed: int
+) -> PrefixRecipe:
+    data = TextConfig(
+        train=str(run / "train.txt"),
+        dev=str(run / "dev.txt"),
+        min_tokens=min(lengths),
+        max_tokens=max(lengths),
+        lengths=list(lengths),
+        sentences=SENTENCES,
+        cache=run / "tokens",
+    )
+    # No warm-up: the network has learnt before, and the budget may end sooner than a warm-up.
+    steps = max(1, round(STEPS_A_SECOND * seconds(budget)))
+    return PrefixRecipe(
+        out=run,
+        embedder=embedder,
+        data=data,
+        optim=NetworkSteps(steps=steps, lr=RATE, warmup=0.0),
+        budget=budget,
+        eval_every=EVERY,
+        save_every=EVERY,
+        eval_limit=DEV_TEXTS,
+        seed=seed,
+    )

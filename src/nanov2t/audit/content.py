@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from nanov2t.core.imports import import_client
@@ -38,11 +39,7 @@ class Item(NamedTuple):
 
 
 def find_items(text: str) -> list[Item]:
-    """The items of all KINDS in a text, in order. No two overlap.
-
-    Raises:
-        UserError: a package is not installed.
-    """
+    """The items of all KINDS in a text, in order. No two overlap."""
     taken: list[tuple[int, int, str]] = []
     for start, end, kind in _candidates(text):
         if all(end <= a or start >= b for a, b, _ in taken):
@@ -80,29 +77,14 @@ def holds(text: str, item: str) -> bool:
     return any(ours[i : i + len(theirs)] == theirs for i in places)
 
 
-TEMPLATES = (
-    "{name} was born on {date} and works as {job} in {city}; telephone {phone}. Mail for {last}, "
-    "{job} in {city}, goes to {email}, file {number}.",
-    "Call {phone} and ask for {name}, {job} in {city}, since {date}. Our reminder about {number} "
-    "dollars went to {last}, {job} in {city}, at {email}.",
-    "{email} is the address of {name}, who has worked as {job} in {city}. The contract {number} of "
-    "{last}, {job} in {city}, ends on {date}, telephone {phone}.",
-    "On {date} {name}, {job} from {city}, paid {number} euros by card. The receipt of {last}, "
-    "{job} from {city}, went to {email} and {phone}.",
-    "Room {number} is booked for {name}, {job} from {city}, from {date} on. Questions about "
-    "{last}, {job} from {city}, to {email} or {phone}.",
-)
+TEMPLATES = Path(__file__).with_name("records.txt").read_text(encoding="utf-8").splitlines()
 """Both halves name the same person, trade and town, so that one half can find the other."""
 LATEST = datetime(2026, 1, 1)
 """Dates are before this. Faker's default is now, which would change the records every minute."""
 
 
 def make_records(count: int, seed: int) -> list[str]:
-    """Synthetic records with an item of each kind, always the same for a seed.
-
-    Raises:
-        UserError: Faker is not installed.
-    """
+    """Synthetic records with an item of each kind, always the same for a seed."""
     fake = import_client("faker", "audit").Faker("en_US")
     fake.seed_instance(seed)
     records = []

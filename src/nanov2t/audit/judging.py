@@ -3,19 +3,18 @@ attacker lets it be."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from nanov2t.audit.content import KINDS
-from nanov2t.audit.leakage import SCORES
-from nanov2t.audit.retrieval import MEASURES, TELLING, measured
+from nanov2t.audit.figures import MEASURES, SCORES, TELLING, measured
 from nanov2t.core.errors import UserError, first_line, one_line
 from nanov2t.core.imports import import_client
 
@@ -25,139 +24,96 @@ Report = Mapping[str, Any]
 """A report, or its row of a defence."""
 
 
-@dataclass(frozen=True)
-class Limit:
+class Limit(NamedTuple):
     """A limit of a gate."""
 
+    name: str
+    """The metric, alone for all lengths or with one: `names`, `exact_match@16`, `ndcg@10`."""
     metric: str
     """One of SCORES, KINDS or MEASURES."""
-    tokens: int | None
-    """The length of the texts; None: all lengths."""
     rule: str
     """`max`, `min`, or `min_share`: a share of the undefended figure."""
     value: float
 
-    @property
-    def name(self) -> str:
-        return self.metric if self.tokens is None else f"{self.metric}@{self.tokens}"
-
 
 def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
     """Read limits from a YAML file, such as `exact_match@16: {max: 5}`, `names: {max: 10}` or
-    `ndcg@10: {min_share: 0.97}`.
-
-    Raises:
-        UserError: it cannot be read, or has a limit that an audit of these lengths cannot judge.
-    """
+    `ndcg@10: {min_share: 0.97}`. A UserError if an audit of these lengths cannot judge them."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: holds no limits")
+    leaks = (*SCORES, *KINDS)
+    known = {f"{metric}@{n}": metric for metric in leaks for n in lengths}
+    known |= {metric: metric for metric in (*leaks, *MEASURES)}
     limits = []
     for name, rules in content.items():
-        if not isinstance(rules, dict) or not rules:
-            raise UserError(f"{path}: {name}: needs a limit, such as {{max: 5}}")
-        metric, tokens = _metric(path, str(name), lengths)
+        if name not in known:
+            ends = ", ".join(f"@{n}" for n in lengths)
+            names = ", ".join((*leaks, *MEASURES))
+            raise UserError(f"{path}: {name}: not one of {names}; leakage may end with {ends}")
+        metric = known[name]
         allowed = ("min", "min_share") if metric in MEASURES else ("max",)
         # A share also runs from 0 to 1, like the figures that it is of.
         low, high = (-1, 1) if metric == "cosine" else (0, 1) if metric in MEASURES else (0, 100)
-        for rule, value in rules.items():
-            if rule not in allowed:
-                raise UserError(f"{path}: {name}: no limit {rule}, only {', '.join(allowed)}")
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UserError(f"{path}: {name}: {rule} is no number: {value}")
-            if not low <= value <= high:
-                scale = f"{metric} runs from {low} to {high}"
-                raise UserError(f"{path}: {name}: {rule} is {value:g}, but {scale}")
-            limits.append(Limit(metric, tokens, rule, float(value)))
+        given = rules if isinstance(rules, dict) and rules else {"": rules}
+        for rule, value in given.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if rule not in allowed or not number or not low <= value <= high:
+                form = f"{{{' or '.join(allowed)}: a number from {low} to {high}}}"
+                raise UserError(f"{path}: {name}: needs {form}, not {rules}")
+            limits.append(Limit(name, metric, rule, float(value)))
     return limits
-
-
-def _metric(path: Path, name: str, lengths: Sequence[int]) -> tuple[str, int | None]:
-    """Split the key of a gate into its metric and length."""
-    if name in MEASURES:
-        return name, None
-    metric, at, tokens = name.partition("@")
-    if metric not in (*SCORES, *KINDS):
-        known = ", ".join((*SCORES, *KINDS, *MEASURES))
-        raise UserError(f"{path}: {name}: no such figure, only {known}")
-    if not at:
-        return metric, None
-    if tokens not in map(str, lengths):
-        raise UserError(f"{path}: {name}: texts of {tokens} tokens are not audited")
-    return metric, int(tokens)
 
 
 def refuse_untold(limits: Sequence[Limit], head: Report) -> None:
     """Refuse limits on figures that the audit will not have, by the `samples` and `retrieval` of
-    its report.
-
-    Raises:
-        UserError: there is such a limit.
-    """
+    its report."""
     documents = head["retrieval"]["documents"]
     for limit in limits:
         if limit.metric in MEASURES and limit.metric not in measured(documents):
             few = f"{documents} documents are too few to tell, it takes {TELLING}"
             raise UserError(f"gate: {limit.name}: {few}")
-        asked = [x for x in head["samples"] if limit.tokens in (None, x["tokens"])]
-        kinds = [x["kinds"][limit.metric] for x in asked if limit.metric in x["kinds"]]
+        kinds = [
+            sample["kinds"][limit.metric]
+            for sample in head["samples"]
+            if limit.name in (limit.metric, f"{limit.metric}@{sample['tokens']}")
+            and limit.metric in sample["kinds"]
+        ]
         if limit.metric in KINDS and not any(kind["whole"] for kind in kinds):
             cut = max((kind["before"] for kind in kinds), default=0)
             why = f"all {cut} are cut off" if cut else "the texts hold none"
             raise UserError(f"gate: {limit.name}: nothing to judge: {why}")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A limit of a gate, and what was measured."""
-
-    defence: str
-    limit: str
-    """The metric, with the length of the texts if it is one of leakage."""
-    rule: str
-    allowed: float
-    measured: float
-    """The worse end of the 95 % interval."""
-    attacker: str | None
-    """Who read most; None for retrieval."""
-    undefended: float | None
-    """The figure of which `allowed` is a share; None for other rules."""
-    kept: bool
-
-    def __str__(self) -> str:
-        if self.attacker is not None:
-            return (
-                f"{self.defence}: {self.limit} is up to {self.measured:.4g} "
-                f"(attacker: {self.attacker}), limit {self.allowed:g}"
-            )
-        of = "" if self.undefended is None else f" of {self.undefended:.4g}"
-        return (
-            f"{self.defence}: {self.limit} is down to {self.measured:.4g}, "
-            f"limit {self.allowed:g}{of}"
-        )
-
-
-def judge(limits: Sequence[Limit], report: Report) -> list[Verdict]:
+def judge(limits: Sequence[Limit], report: Report) -> list[dict[str, Any]]:
     """Judge every defence, or the plain vectors if there is none, by the worse end of each 95 %
-    interval."""
+    interval. The verdicts are those of report.json."""
     plain, *defended = report["defences"]
     verdicts = []
-    for row in defended or [plain]:
-        for limit in limits:
-            share = limit.rule == "min_share"
-            whole = plain["utility"][limit.metric]["value"] if share else None
-            for name, attacker, figure in best_figures(row, limit.metric):
-                if limit.tokens is not None and name != limit.name:
-                    continue
+    for row, limit in itertools.product(defended or [plain], limits):
+        whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else None
+        least = limit.value * (1.0 if whole is None else whole)
+        for name, attacker, figure in best_figures(row, limit.metric):
+            if limit.name in (limit.metric, name):
                 low, high = figure["ci95"]
-                least = limit.value * (1.0 if whole is None else whole)
-                worse, kept = (high, high <= limit.value) if attacker else (low, low >= least)
-                facts = (row["defence"], name, limit.rule, limit.value)
-                verdicts.append(Verdict(*facts, worse, attacker, whole, kept))
+                found: dict[str, Any] = {"defence": row["defence"], "limit": name}
+                found |= {"rule": limit.rule, "allowed": limit.value, "attacker": attacker}
+                found |= {"measured": high if attacker else low, "undefended": whole}
+                verdicts.append(found | {"kept": high <= limit.value if attacker else low >= least})
     return verdicts
+
+
+def sentence(verdict: Report) -> str:
+    """A broken limit in words."""
+    facts = f"{verdict['defence']}: {verdict['limit']} is"
+    measured, allowed = f"{verdict['measured']:.4g}", f"limit {verdict['allowed']:g}"
+    if attacker := verdict["attacker"]:
+        return f"{facts} up to {measured} (attacker: {attacker}), {allowed}"
+    whole = verdict["undefended"]
+    return f"{facts} down to {measured}, {allowed}{'' if whole is None else f' of {whole:.4g}'}"
 
 
 def lengths_of(row: Report) -> list[int]:
@@ -190,11 +146,7 @@ def best_figures(row: Report, metric: str) -> Iterator[tuple[str, str | None, Re
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read the report.json of an earlier audit.
-
-    Raises:
-        UserError: it cannot be read, is no such report, or jsonschema is not installed.
-    """
+    """Read the report.json of an earlier audit; a UserError if it is none."""
     jsonschema = import_client("jsonschema", "audit")
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -209,25 +161,23 @@ def read_report(path: Path) -> dict[str, Any]:
 
 def schema() -> Any:
     """The JSON Schema of report.json."""
-    text = (files("nanov2t.audit") / "report.schema.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    return json.loads((files("nanov2t.audit") / "report.schema.json").read_text(encoding="utf-8"))
 
 
 def regressions(report: Report, earlier: Report) -> list[str]:
     """A line for each figure that is worse than its 95 % interval in an earlier report. Defences,
     lengths and kinds that only one report has are not compared."""
     before = {row["defence"]: row for row in earlier["defences"]}
+    rows = [row for row in report["defences"] if row["defence"] in before]
     lines = []
-    for row in report["defences"]:
-        if (old := before.get(row["defence"])) is None:
-            continue
-        for metric in (*MEASURES, *SCORES, *KINDS):
-            intervals = {name: figure["ci95"] for name, _, figure in best_figures(old, metric)}
-            for name, attacker, figure in best_figures(row, metric):
-                low, high = intervals.get(name, (-math.inf, math.inf))
-                value, said = figure["value"], f"{row['defence']}: {name} is {figure['value']:.4g}"
-                if attacker is None and value < low:
-                    lines.append(f"{said}, before at least {low:.4g}")
-                elif attacker is not None and value > high:
-                    lines.append(f"{said} (attacker: {attacker}), before at most {high:.4g}")
+    for row, metric in itertools.product(rows, (*MEASURES, *SCORES, *KINDS)):
+        old = best_figures(before[row["defence"]], metric)
+        intervals = {name: figure["ci95"] for name, _, figure in old}
+        for name, attacker, figure in best_figures(row, metric):
+            low, high = intervals.get(name, (-math.inf, math.inf))
+            value, said = figure["value"], f"{row['defence']}: {name} is {figure['value']:.4g}"
+            if attacker is None and value < low:
+                lines.append(f"{said}, before at least {low:.4g}")
+            elif attacker is not None and value > high:
+                lines.append(f"{said} (attacker: {attacker}), before at most {high:.4g}")
     return lines

@@ -1,10 +1,12 @@
-"""Write a report: report.json for programs, and report.html, one page that loads nothing."""
+"""Write a report: report.json for programs, and report.html, one page that loads nothing. The
+templates draw its charts and tables."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import math
 import unicodedata
 from collections.abc import Sequence
 from importlib.resources import files
@@ -13,29 +15,27 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nanov2t.audit import charts
 from nanov2t.audit.content import KINDS
+from nanov2t.audit.figures import MEASURES, SCORES, left_out
 from nanov2t.audit.judging import Report, lengths_of, strongest
-from nanov2t.audit.leakage import SCORES, left_out
-from nanov2t.audit.retrieval import MEASURES
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import write_whole
-from nanov2t.evaluation.metrics import common_runs
+from nanov2t.evaluation.metrics import word_diff
 
 INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
 """Unicode categories of invisible characters, which can change lines or their direction."""
 TITLES = dict(zip(MEASURES, ("nDCG@10", "recall@10", "top 10 kept"), strict=True))
+LEFT, RIGHT = 54, 394
+"""Where the marks of a chart begin and end, in its units."""
+APART = 6
+"""Distance between marks of one length, so that none hides another."""
+SHAPES = 8
+"""Shapes of marks, each with its own colour and dashes. More defences share them."""
 
 
 def write_report(out: Path, report: Report, command: str) -> Path:
-    """Write a report with its gate and regressions to a folder. `command` is what made it.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write a report with its gate and regressions to a folder, and return the path of the page.
+    `command` is what made it. A UserError if the folder cannot be written."""
     shown = out / "report.html"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -52,39 +52,19 @@ def page(report: Report, command: str) -> str:
     environment = Environment(
         loader=PackageLoader("nanov2t.audit"),
         autoescape=True,
+        finalize=visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    report = visible(report)
-    rows = report["defences"]
-    lengths = lengths_of(rows[0])
-    style, script = (
-        (files("nanov2t.audit") / "templates" / name).read_text(encoding="utf-8")
-        for name in ("style.css", "sort.js")
-    )
-    return environment.get_template("report.html").render(
-        report=report,
-        rows=rows,
-        lengths=lengths,
-        command=visible(command),
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}",
-        trades=[charts.trade(rows, tokens) for tokens in lengths],
-        by_length=[
-            charts.by_length(rows, "exact_match", "Texts read word for word"),
-            charts.by_length(rows, "token_f1", "Words read, F1"),
-        ],
-        shapes=charts.shapes(rows),
-        worst=_worst(rows),
-        strongest=strongest,
-        kept=_kept,
-        left_out=left_out(report),
-        KINDS=KINDS,
-        MEASURES={name: TITLES[name] for name in rows[0]["utility"]},
-        SCORES=SCORES,
-    )
+    templates = files("nanov2t.audit") / "templates"
+    style, script = ((templates / x).read_text(encoding="utf-8") for x in ("style.css", "sort.js"))
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
+    shown = (trade, by_length, lengths_of, strongest, left_out, word_diff)
+    environment.globals |= {function.__name__: function for function in shown}
+    environment.globals |= {"KINDS": KINDS, "SCORES": SCORES, "TITLES": TITLES, "SHAPES": SHAPES}
+    means = {"style": style, "script": script, "policy": policy}
+    return environment.get_template("report.html").render(means, report=report, command=command)
 
 
 def _hash(content: str) -> str:
@@ -92,34 +72,66 @@ def _hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _kept(row: Report, undefended: Report) -> float:
-    """The share of the undefended nDCG@10 that a defence leaves, from 0 to 100."""
-    ours, theirs = (x["utility"][MEASURES[0]]["value"] for x in (row, undefended))
-    return 100.0 * ours / theirs if theirs else 100.0
-
-
 def visible(value: Any) -> Any:
-    """A copy of a JSON value with every invisible character replaced by its code."""
-    if isinstance(value, dict):
-        return {name: visible(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [visible(part) for part in value]
-    if not isinstance(value, str):
+    """A text with every invisible character replaced by its code. HTML and other values pass."""
+    if type(value) is not str:
         return value
     return "".join(
         f"(U+{ord(c):04X})" if unicodedata.category(c) in INVISIBLE else c for c in value
     )
 
 
-def _worst(rows: Sequence[Report]) -> list[dict[str, Any]]:
-    """For each defence and length, the texts that its best attacker read best."""
-    found = []
-    for row in rows:
-        for i, tokens in enumerate(lengths_of(row)):
-            name, _ = strongest(row, tokens, "token_f1") or ("", {})
-            [lengths] = [a["lengths"] for a in row["attackers"] if a["name"] == name]
-            common = {"defence": row["defence"], "attacker": name, "tokens": tokens}
-            for record in lengths[i]["worst"]:
-                runs = common_runs(record["text"], record["found"])
-                found.append(common | record | {"runs": runs})
-    return found
+def trade(rows: Sequence[Report], tokens: int) -> dict[str, Any]:
+    """The chart of what the best attackers read of texts of a length, against the quality of
+    search."""
+    quality = [row["utility"][MEASURES[0]]["value"] for row in rows]
+    first = math.floor(10 * min(quality))
+    last = max(math.ceil(10 * max(quality)), first + 1)
+    marks = []
+    families: dict[str, list[Any]] = {}  # a name with all its parameters
+    for i, (row, value) in enumerate(zip(rows, quality, strict=True)):
+        mark = _mark(rows, i, tokens, "token_f1", _across(10 * value, first, last))
+        mark["title"] += f"; nDCG@10 {value:.3f}"
+        marks.append(mark)
+        families.setdefault(row["defence"].partition(":")[0], []).append(mark)
+    return {
+        "title": f"Texts of {tokens} tokens",
+        "x_title": "quality of search (nDCG@10) →",
+        "y_title": "words read, F1",
+        "x_ticks": [(_across(x, first, last), f"{x / 10:.1f}") for x in range(first, last + 1)],
+        "marks": marks,
+        "lines": [own for own in families.values() if len(own) > 1],
+        "control": rows[0]["attackers"][0]["lengths"][lengths_of(rows[0]).index(tokens)]["control"],
+    }
+
+
+def by_length(rows: Sequence[Report], metric: str, title: str) -> dict[str, Any]:
+    """The chart of what the best attacker of each defence reads, by length."""
+    lengths = lengths_of(rows[0])
+    places = [_across(j, 0, max(1, len(lengths) - 1)) for j in range(len(lengths))]
+    lines = []
+    for i in range(len(rows)):
+        aside = (i - (len(rows) - 1) / 2) * min(APART, 4 * APART / len(rows))
+        pairs = zip(lengths, places, strict=True)
+        lines.append([_mark(rows, i, tokens, metric, x + aside) for tokens, x in pairs])
+    return {
+        "title": title,
+        "x_title": "tokens of a text",
+        "y_title": "%",
+        "x_ticks": list(zip(places, lengths, strict=True)),
+        "marks": [mark for line in lines for mark in line],
+        "lines": lines,
+    }
+
+
+def _across(value: float, low: float, high: float) -> float:
+    return LEFT + (value - low) / (high - low) * (RIGHT - LEFT)
+
+
+def _mark(rows: Sequence[Report], i: int, tokens: int, metric: str, x: float) -> dict[str, Any]:
+    """A figure, with its 95 % interval from `low` to `high`."""
+    name, figure = strongest(rows[i], tokens, metric) or ("", {})
+    value, (low, high) = figure["value"], figure["ci95"]
+    spec = "no defence" if rows[i]["defence"] == "none" else rows[i]["defence"]
+    title = f"{spec}, {tokens} tokens: {value:.1f} ({low:.1f} to {high:.1f}), attacker {name}"
+    return {"x": x, "y": value, "low": low, "high": high, "shape": i % SHAPES, "title": title}

@@ -10,12 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanov2t.audit.attackers import Attacker, attackers_of
+from nanov2t.audit.attackers import Attacker, Reader, attackers_of, retrained, trainable
+from nanov2t.audit.figures import (
+    DIGITS,
+    Judgements,
+    Retrieval,
+    Sample,
+    embed,
+    leakage,
+    left_out,
+    make_sample,
+)
 from nanov2t.audit.judging import SCHEMA, Limit, refuse_untold
-from nanov2t.audit.leakage import DIGITS, Sample, embed, leakage, left_out, make_sample
-from nanov2t.audit.reading import Reader
-from nanov2t.audit.retrieval import Judgements, Retrieval
-from nanov2t.audit.training import Training, retrained, trainable
 from nanov2t.core.files import digest
 from nanov2t.core.progress import Tick, progress
 from nanov2t.core.vectors import cosine
@@ -57,9 +63,10 @@ class Plan:
 
 
 class Attack(NamedTuple):
-    """An attacker of a defence, and the reader that inverts for it."""
+    """An attacker, and the reader that inverts for it."""
 
-    spec: str
+    row: dict[str, Any]
+    """The defence in the report."""
     attacker: Attacker
     reader: Reader
     name: str
@@ -77,38 +84,38 @@ def audit(plan: Plan, reader: Reader, say: Callable[[str], object]) -> dict[str,
     Raises:
         UserError: texts, lengths, a defence, a number of pairs or a limit cannot be used.
     """
-    inverter = reader.inverter
-    if plan.train_budget:
+    inverter, budget = reader.inverter, plan.train_budget
+    if budget:
         trainable(inverter)
     samples = [make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
     retrieval = Retrieval(inverter.embedder, plan.judgements)
     texts, public = _public(inverter, plan)
     setting = Setting(inverter.embedder.dim, plan.seed, public)
     defences = [None, *(make_defence(spec, setting) for spec in plan.defences)]
-    marks = [digest(d.spec, d.source, plan.seed, *texts) if d else "" for d in defences]
     pairs = plan.pairs or [min(public.shape)]
-    attackers = [attackers_of(made, public, pairs, plan.train_budget) for made in defences]
-    head = _head(reader, plan) | {"retrieval": retrieval.describe()}
-    head["samples"] = [sample.describe() for sample in samples]
+    attackers = [attackers_of(defence, public, pairs, budget) for defence in defences]
+    head = _head(reader, plan) | {"retrieval": retrieval.facts}
+    head["samples"] = [sample.facts for sample in samples]
     refuse_untold(plan.limits, head)
-    for line in [*left_out(head), _work(attackers, samples)]:
+    number, count = sum(map(len, attackers)), sum(len(sample.references) for sample in samples)
+    training = f", {len(attackers)} of them train first" if budget else ""
+    who = f"{number} attacker{'s' if number > 1 else ''}{training}"
+    work = f"{number * count:,} searches: {who}, on the vectors of {count} texts"
+    for line in [*left_out(head), work]:
         say(line)
-    specs = [defence.spec if defence else "none" for defence in defences]
-    attacks = [
-        _attack(plan, reader, spec, attacker, mark)
-        for spec, those, mark in zip(specs, attackers, marks, strict=True)
-        for attacker in those
-    ]
-    found = iter(_search(plan, attacks, samples))
-    rows = [
-        {
-            "defence": spec,
-            "fingerprint": mark,
-            "utility": retrieval.figures(defence),
-            "attackers": [next(found) for _ in those],
-        }
-        for spec, defence, mark, those in zip(specs, defences, marks, attackers, strict=True)
-    ]
+    learning = plan.public, plan.lengths, budget, plan.seed
+    rows: list[dict[str, Any]] = []
+    attacks = []
+    for defence, those in zip(defences, attackers, strict=True):
+        mark = digest(defence.spec, defence.source, plan.seed, *texts) if defence else ""
+        row = {"defence": defence.spec if defence else "none", "fingerprint": mark}
+        rows.append(row | {"utility": retrieval.figures(defence), "attackers": []})
+        for attacker in those:
+            own = reader
+            if change := attacker.learns_from:
+                own = retrained(reader, change, *learning, mark)
+            attacks.append(Attack(rows[-1], attacker, own, f"{mark} {attacker.name}"))
+    _search(attacks, samples, 0 if plan.redact else WORST)
     return head | {"defences": rows}
 
 
@@ -127,10 +134,8 @@ def _head(reader: Reader, plan: Plan) -> dict[str, Any]:
         "embedder": {"name": info.name, "dim": info.dim, "fingerprint": info.fingerprint},
         "inverter": {
             "fingerprint": inverter.fingerprint(),
-            "search": inverter.search,
-            "effort": inverter.effort,
-            "rounds": reader.options.rounds,
-            "beam": reader.options.beam,
+            **{name: getattr(inverter, name) for name in ("search", "effort")},
+            **{name: getattr(reader.options, name) for name in ("rounds", "beam")},
         },
     }
 
@@ -139,52 +144,29 @@ def _public(inverter: Inverter, plan: Plan) -> tuple[list[str], np.ndarray]:
     """The public texts, cut to all lengths in turn, and their vectors: float32 [m, dim]."""
     if not plan.defences:
         return [], np.zeros((0, 0), np.float32)
-    embedder, tokenizer = inverter.embedder, inverter.tokenizer
+    embedder, lengths = inverter.embedder, plan.lengths
     cut = [
-        reference(text, tokenizer, embedder, plan.lengths[i % len(plan.lengths)])
+        reference(text, inverter.tokenizer, embedder, lengths[i % len(lengths)])
         for i, text in enumerate(plan.public)
     ]
     texts = [text for text in cut if text]
     return texts, embed(embedder, texts, "embedding the public texts")
 
 
-def _work(attackers: Sequence[Sequence[Attacker]], samples: Sequence[Sample]) -> str:
-    """A line on how much there is to do."""
-    number, texts = sum(map(len, attackers)), sum(len(sample.references) for sample in samples)
-    trained = sum(bool(attacker.trains_on) for those in attackers for attacker in those)
-    training = f", {trained} of them train first" if trained else ""
-    who = f"{number} attacker{'s' if number > 1 else ''}{training}"
-    return f"{number * texts:,} searches: {who}, on the vectors of {texts} texts"
-
-
-def _attack(plan: Plan, reader: Reader, spec: str, attacker: Attacker, mark: str) -> Attack:
-    """An attacker with its reader, which is trained if the attacker trains."""
-    if call := attacker.trains_on:
-        facts = (reader.folder, plan.train_budget, plan.public, plan.lengths, plan.seed)
-        training = Training(mark, *facts)
-        learnt = retrained(reader.inverter, training, lambda v: attacker.restore(call(v)))
-        reader = Reader(learnt, reader.folder, reader.options)
-    return Attack(spec, attacker, reader, f"{mark} {attacker.name}")
-
-
-def _search(
-    plan: Plan, attacks: Sequence[Attack], samples: Sequence[Sample]
-) -> list[dict[str, Any]]:
-    """Each attacker's figures on texts of all lengths."""
-    pairs = [(attack, sample) for attack in attacks for sample in samples]
-    kept = sum(attack.reader.count_kept(s.references, attack.name) for attack, s in pairs)
-    total = sum(len(sample.references) for _, sample in pairs)
-    found = []
+def _search(attacks: Sequence[Attack], samples: Sequence[Sample], shown: int) -> None:
+    """Add each attacker's figures on texts of all lengths to its defence."""
+    total = len(attacks) * sum(len(sample.references) for sample in samples)
+    kept = sum(x.reader.count_kept(s.references, x.name) for x in attacks for s in samples)
     with progress("searching", total, kept, shown=is_first()) as tick:
         for attack in attacks:
-            who = attack.attacker
-            spec = "no defence" if attack.spec == "none" else attack.spec
-            lengths = []
+            who, lengths = attack.attacker, []
+            spec = "no defence" if attack.row["defence"] == "none" else attack.row["defence"]
             for sample in samples:
-                tick.say(f"{spec}: attacker {who.name}, {sample.tokens} tokens")
-                lengths.append(_figures(attack, sample, tick, 0 if plan.redact else WORST))
-            found.append({"name": who.name, "knows": who.knows, "lengths": lengths})
-    return found
+                tick.say(f"{spec}: attacker {who.name}, {sample.facts['tokens']} tokens")
+                lengths.append(_figures(attack, sample, tick, shown))
+            attack.row["attackers"].append(
+                {"name": who.name, "knows": who.knows, "lengths": lengths}
+            )
 
 
 def _figures(attack: Attack, sample: Sample, tick: Tick, shown: int) -> dict[str, Any]:
@@ -192,15 +174,15 @@ def _figures(attack: Attack, sample: Sample, tick: Tick, shown: int) -> dict[str
     by the cosine of the undefended vectors."""
     attacker, reader, texts = attack.attacker, attack.reader, sample.references
     held = attacker.hold(sample.vectors)
-    result: dict[str, Any] = {"tokens": sample.tokens, "n": len(held)}
+    result: dict[str, Any] = {"tokens": sample.facts["tokens"], "n": len(held)}
     if attacker.repeats is None:
         readings = reader.read(attacker.restore(held), texts, attack.name, tick)
     else:
         knowledge = Knowledge(attacker.repeats, attacker.restore)
         readings = reader.read(held, texts, attack.name, tick, knowledge)
-        agree = [reading.cosine >= AGREES for reading in readings]
+        agree = [reading["cosine"] >= AGREES for reading in readings]
         result["verified"] = 100 * float(np.mean(agree))
-    found = [reading.text for reading in readings]
+    found = [reading["text"] for reading in readings]
     embedder = reader.inverter.embedder
     cosines = cosine(embedder.encode(found), sample.vectors).round(DIGITS)
     worst = np.argsort(-cosines, kind="stable")[:shown].tolist()
@@ -209,8 +191,8 @@ def _figures(attack: Attack, sample: Sample, tick: Tick, shown: int) -> dict[str
         **leakage(embedder, sample, found),
         # What language and similar texts give away: each text against another one's reading.
         "control": leakage(embedder, sample, [*found[1:], found[0]]),
-        "seconds": sum(reading.seconds for reading in readings),
-        "embedder_calls": sum(reading.embedder_calls for reading in readings),
+        "seconds": sum(reading["seconds"] for reading in readings),
+        "embedder_calls": sum(reading["embedder_calls"] for reading in readings),
         "worst": [
             {"text": texts[i], "found": found[i], "cosine": float(cosines[i])} for i in worst
         ],

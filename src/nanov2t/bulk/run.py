@@ -14,8 +14,7 @@ from nanov2t.bulk.folder import RunFolder, settings_of
 from nanov2t.bulk.summary import show_folder
 from nanov2t.bulk.table import OpenRows
 from nanov2t.core.progress import Tick, progress
-from nanov2t.evaluation.pace import estimate
-from nanov2t.evaluation.shared import is_first
+from nanov2t.evaluation.shared import estimate, is_first
 from nanov2t.inverter import Inverter
 from nanov2t.search.state import Round
 from nanov2t.stores.base import HEAD, Store

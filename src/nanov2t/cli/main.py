@@ -9,12 +9,10 @@ from typing import Annotated, Any, NoReturn, Union
 import tyro
 from tyro.conf import subcommand
 
-from nanov2t.cli.auditing import Audit
-from nanov2t.cli.evaluating import Evaluate
-from nanov2t.cli.making import Align, Draft, Export, Study, Train
+from nanov2t.cli.inputs import quiet
+from nanov2t.cli.making import Align, Draft, Export, Push, Study, Train
+from nanov2t.cli.measuring import Audit, Evaluate
 from nanov2t.cli.options import RULES, parse
-from nanov2t.cli.pushing import Push
-from nanov2t.cli.quiet import quiet
 from nanov2t.cli.searching import Invert
 from nanov2t.cli.serving import Ui
 from nanov2t.core.errors import UserError, did_you_mean
@@ -22,19 +20,8 @@ from nanov2t.recipes import check_recipe, load_config
 from nanov2t.recipes import train as train_by
 from nanov2t.t5.config import T5Recipe
 
-COMMANDS: dict[str, Any] = {
-    "invert": Invert,
-    "evaluate": Evaluate,
-    "audit": Audit,
-    "align": Align,
-    "study": Study,
-    "train": Train,
-    "draft": Draft,
-    "export": Export,
-    "push": Push,
-    "ui": Ui,
-}
-HELP = {"-h", "--help"}
+FORMS = (Invert, Evaluate, Audit, Align, Study, Train, Draft, Export, Push, Ui)
+COMMANDS: dict[str, Any] = {form.__name__.lower(): form for form in FORMS}
 
 
 def main() -> None:
@@ -59,7 +46,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def run(args: list[str]) -> None:
-    """Run the command that the arguments name."""
+    """Run the command that the arguments name, or print the help of all."""
     name, rest = (args[0], args[1:]) if args else ("", [])
     if name == "train":
         train(rest)
@@ -69,8 +56,11 @@ def run(args: list[str]) -> None:
         from nanov2t import __version__
 
         print(f"nanov2t {__version__}")
-    elif name in HELP or name.startswith("--tyro-"):
-        overview(args)
+    elif name in ("-h", "--help") or name.startswith("--tyro-"):  # which completes in a shell
+        forms = tuple(Annotated[form, subcommand(name)] for name, form in COMMANDS.items())
+        commands: Any = Union[forms]  # noqa: UP007
+        said = "Turns sentence embeddings back into text. --version prints the version."
+        tyro.cli(commands, args=args, prog="nanov2t", description=said, registry=RULES)
     elif name:
         hint = did_you_mean(name, [*COMMANDS, "--help", "--version"])
         raise UserError(f"no command {name}{hint or '; nanov2t --help lists them'}")
@@ -78,18 +68,10 @@ def run(args: list[str]) -> None:
         raise UserError(f"give a command, one of {', '.join(COMMANDS)}")
 
 
-def overview(args: list[str]) -> None:
-    """Print the help of all commands, or a shell's completion script."""
-    forms = tuple(Annotated[form, subcommand(name)] for name, form in COMMANDS.items())
-    any_of_them: Any = Union[forms]  # noqa: UP007
-    description = "Turns sentence embeddings back into text. --version prints the version."
-    tyro.cli(any_of_them, args=args, prog="nanov2t", description=description, registry=RULES)
-
-
 def train(args: list[str]) -> None:
     """`nanov2t train CONFIG.yaml [--any.field value]`: options override the YAML file."""
     given = bool(args) and not args[0].startswith("-")
-    if not given and not HELP & set(args):
+    if not given and not {"-h", "--help"} & set(args):
         raise UserError("train: give a recipe first, such as: nanov2t train configs/toy.yaml")
     default = load_config(Path(args[0])) if given else T5Recipe()
     config = parse(type(default), args[given:], "nanov2t train CONFIG.yaml", default=default)

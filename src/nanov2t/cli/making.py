@@ -1,7 +1,8 @@
-"""The commands that make inverters. Free of torch, so that help is instant."""
+"""The commands that make inverters and upload them. Free of torch, so that help is instant."""
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from nanov2t.cli.checks import at_least, check_embedder, check_inverter, check_new
-from nanov2t.cli.quiet import loading
+from nanov2t.cli.inputs import check, check_inverter, check_new, loading
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import check_writable
-from nanov2t.core.passages import check_source
 from nanov2t.pretrained import PAIRS
 
 
@@ -21,26 +19,20 @@ from nanov2t.pretrained import PAIRS
 class Align:
     """Tie an embedder's vectors to the bundled inverter, which then reads them.
 
-    `--embedder` does this by itself at the first use of an embedder. Texts like those that are to
-    be found align better.
+    `--embedder` does this at the first use of an embedder. Texts like yours align better.
     """
 
     embedder: Positional[Annotated[str, arg(metavar="EMBEDDER")]]
-    """The name or folder of a Sentence Transformers model, openai:MODEL[@URL], or
-    module:function."""
+    """Name or folder of a Sentence Transformers model, openai:MODEL[@URL], or module:function."""
     texts: Annotated[str | None, arg(metavar="FILE")] = None
-    """Texts of the kind that is to be found, one a line: .txt, .jsonl or .parquet; by default
-    sentences that come with nanov2t."""
+    """Texts like those to be found: .txt (one a line), .jsonl or .parquet. Default: our own."""
     pairs: int = PAIRS
     """Pieces of them to embed."""
     out: Annotated[Path | None, arg(metavar="FOLDER")] = None
     """Folder of an inverter, for --inverter; by default the cache folder, for --embedder."""
 
     def run(self) -> None:
-        at_least(self, pairs=20)
-        check_embedder(self.embedder)
-        if self.texts is not None:
-            check_source(self.texts)
+        check(self, pairs=20)
         if self.out is not None:
             check_new(self.out)
         with loading(self.embedder):
@@ -49,27 +41,20 @@ class Align:
 
             judge, reader = load_embedder(self.embedder), load_embedder("minilm")
         made = make_alignment(judge, reader, self.texts, self.pairs)
-        folder = self.out or kept_at(judge, reader)
-        made.save(folder)
-        print(
-            f"{folder}: {made.pairs:,} texts; mapped vectors have a cosine of {made.agreement:.2f} "
-            "with the true ones"
-        )
+        made.save(folder := self.out or kept_at(judge, reader))
+        cosine = f"mapped vectors have a cosine of {made.agreement:.2f} with the true ones"
+        print(f"{folder}: {made.pairs:,} texts; {cosine}")
 
 
 @dataclass
 class Study:
-    """Learn the average state of every word of an embedder, in minutes: enough to invert its
-    vectors.
-
-    OUT is an inverter that searches by this dictionary alone. Networks trained on it search better.
-    """
+    """Learn the average state of every word of an embedder, in minutes. OUT is an inverter that
+    searches by this dictionary alone. Networks trained on it search better."""
 
     embedder: Positional[Annotated[str, arg(metavar="EMBEDDER")]]
     """`minilm`, or the name or folder of a Sentence Transformers model that pools by the mean."""
     texts: Annotated[str, arg(metavar="FILE")]
-    """Text to learn from, one passage a line: .txt, .jsonl or .parquet, also .gz or .xz; or the
-    name of a data set."""
+    """Text to learn from: .txt (a passage a line), .jsonl or .parquet, or a data set's name."""
     out: Annotated[Path, arg(metavar="FOLDER")]
     """Folder of the inverter."""
     crops: int = 20_000
@@ -78,12 +63,7 @@ class Study:
     """Folder for cached token ids; by default ~/.cache/nanov2t."""
 
     def run(self) -> None:
-        at_least(self, crops=1)
-        check_embedder(self.embedder)
-        check_source(self.texts)
-        check_writable(self.out / "dictionary")
-        if self.cache is not None:
-            check_writable(self.cache)
+        check(self, self.out / "dictionary", self.cache, crops=1)
         with loading(self.embedder):
             from nanov2t.embedders.registry import load_embedder
             from nanov2t.train.network import study_embedder
@@ -91,12 +71,10 @@ class Study:
             embedder = load_embedder(self.embedder)
         found = study_embedder(embedder, self.texts, self.crops, self.cache)
         found.dictionary.save(self.out / "dictionary")
-        print(
-            f"{self.out}: {len(found.dictionary.words):,} words; their averages leave "
-            f"{100 * found.left:.0f} % of the states' variance, with each text's offset "
-            f"{100 * found.left_with_offset:.0f} %",
-            file=sys.stderr,
-        )
+        left, offset = f"{100 * found.left:.0f} %", f"{100 * found.left_with_offset:.0f} %"
+        left = f"their averages leave {left} of the states' variance, with each text's offset"
+        words = f"{len(found.dictionary.words):,} words"
+        print(f"{self.out}: {words}; {left} {offset}", file=sys.stderr)
 
 
 @dataclass
@@ -110,16 +88,13 @@ class Train:
 @dataclass
 class Draft:
     """Write an inverter's greedy first guesses of texts to SPLIT.hyps.jsonl, in nanoV2T's form: for
-    stage 2 to learn from (drafts.files), or for `evaluate --drafts`.
-
-    The same command resumes. `torchrun -m nanov2t draft ...` shares the texts out.
-    """
+    stage 2 to learn from (drafts.files), or for `evaluate --drafts`. The same command resumes.
+    `torchrun -m nanov2t draft ...` shares the texts out."""
 
     inverter: Positional[Annotated[str, arg(metavar="INVERTER")]]
     """A training run's folder, or any other inverter."""
     texts: Annotated[str, arg(metavar="FILE")]
-    """The training text: the name or folder of a data set; or a .txt (one text a line), .jsonl or
-    .parquet file, also .gz or .xz."""
+    """The training text: a data set's name or folder, or a .txt, .jsonl or .parquet file."""
     split: Annotated[tuple[str, ...], arg(metavar="SPLIT ...")] = ("train", "dev", "test")
     """Splits of a data set. For a file, give one: the name that its drafts get."""
     column: Annotated[str, arg(metavar="COLUMN")] = ""
@@ -131,7 +106,6 @@ class Draft:
 
     def run(self) -> None:
         check_inverter(self.inverter)
-        check_embedder(self.embedder)
         out = self.out or Path(self.inverter) / "drafts"
         if self.out is None and not Path(self.inverter).is_dir():
             raise UserError(f"{self.inverter} is no folder: name one for the drafts with --out")
@@ -139,8 +113,7 @@ class Draft:
             raise UserError(f"{self.texts} is a file: name its drafts with --split, such as train")
         if not self.split:
             raise UserError("--split: give at least one")
-        check_source(self.texts)
-        check_writable(out)
+        check(self, out)
         with loading(self.inverter):
             from nanov2t.evaluation.shared import is_first, local_device
             from nanov2t.load import load_inverter
@@ -155,11 +128,8 @@ class Draft:
 
 @dataclass
 class Export:
-    """Write an inverter or a network in our own format, small enough to ship: int8 weights, a
-    quarter of the size.
-
-    A pair becomes OUT_DIR/hypothesizer and OUT_DIR/corrector.
-    """
+    """Write an inverter or a network in our own format with int8 weights, a quarter of the size. A
+    pair becomes OUT_DIR/hypothesizer and OUT_DIR/corrector."""
 
     name: Positional[Annotated[str, arg(metavar="RUN_DIR")]]
     """The folder of a training run or a network; of T5s also a release or a model on the Hub."""
@@ -187,3 +157,40 @@ class Export:
                 export_pair(self.name, self.out, self.hypothesizer, self.int8)
         size = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
         print(f"{self.out}: {size / 2**20:.1f} MiB", file=sys.stderr)
+
+
+@dataclass
+class Push:
+    """Upload an inverter to the Hub, with a model card. `invert --inverter OWNER/NAME` and
+    `load_inverter` then read it there. Log in first, with `hf auth login` or HF_TOKEN."""
+
+    run_dir: Positional[Annotated[Path, arg(metavar="RUN_DIR")]]
+    """A training run's folder, or any other inverter's. A README.md in it becomes the card."""
+    name: Positional[Annotated[str, arg(metavar="OWNER/NAME")]]
+    """The repository, OWNER/NAME."""
+    embedder: Annotated[str | None, arg(metavar="NAME")] = None
+    """What makes the vectors, if the inverter does not say."""
+    private: bool = True
+    """Make a new repository private."""
+
+    def run(self) -> None:
+        if not self.run_dir.is_dir():
+            raise UserError(f"{self.run_dir}: no such folder")
+        check_inverter(str(self.run_dir))
+        check(self)
+        if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", self.name):
+            raise UserError(f"{self.name}: a repository's name is OWNER/NAME")
+        from huggingface_hub import constants, get_token
+
+        if constants.HF_HUB_OFFLINE or get_token() is None:
+            hint = "log in first, with: hf auth login"
+            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else hint
+            raise UserError(f"{self.name}: not uploaded: {why}")
+        with loading(str(self.run_dir)):
+            from nanov2t.load import load_inverter
+            from nanov2t.models.push import push
+
+            # Loading it first proves that it can be read back.
+            inverter = load_inverter(self.run_dir, embedder=self.embedder, device="cpu")
+        info = inverter.embedder.info
+        print(push(self.run_dir, self.name, info, inverter.max_tokens, self.private))

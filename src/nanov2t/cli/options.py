@@ -26,19 +26,20 @@ RULE = re.compile(r" *[-─]+")
 
 
 def parse(form: Any, args: Sequence[str], prog: str, **settings: Any) -> Any:
-    """Parse the arguments of a command into the dataclass `form`; `settings` go to tyro.cli.
-
-    Raises:
-        UserError: an option or a value is wrong or missing.
-    """
+    """Parse the arguments of a command into the dataclass `form`; `settings` go to tyro.cli. A
+    UserError says which option or value is wrong or missing."""
     command = prog.split()[1]
-    _refuse_unknown(command, args, set(_options(settings.get("default", form))))
+    known = {"--help", *_options(settings.get("default", form))}
+    for arg in takewhile(lambda arg: arg != "--", args):
+        name = arg.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in known:  # tyro would name a missing one first
+            near = [option for option in known if option.startswith(name)] or known
+            raise UserError(f"{command}: no option {_shown(name)}{did_you_mean(name, near)}")
     said = io.StringIO()
+    settings |= {"prog": prog, "registry": RULES, "return_unknown_args": True}
     try:
         with redirect_stderr(said):
-            parsed, surplus = tyro.cli(
-                form, args=args, prog=prog, registry=RULES, return_unknown_args=True, **settings
-            )
+            parsed, surplus = tyro.cli(form, args=args, **settings)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -56,17 +57,6 @@ def _options(form: Any, prefix: str = "") -> Iterator[str]:
             yield from _options(nested, f"{prefix}{name}.")
         else:
             yield from (f"--{prefix}{name}", f"--{prefix}no-{name}")
-
-
-def _refuse_unknown(command: str, args: Sequence[str], known: set[str]) -> None:
-    """Name the first unknown option. tyro would name a missing one first."""
-    for arg in args:
-        if arg == "--":
-            return
-        name = arg.partition("=")[0].replace("_", "-")
-        if name.startswith("--") and name not in {*known, "--help"}:
-            near = [option for option in known if option.startswith(name)] or known
-            raise UserError(f"{command}: no option {_shown(name)}{did_you_mean(name, near)}")
 
 
 def _complaint(box: str) -> str:
@@ -89,44 +79,28 @@ def _shown(value: str) -> str:
     return value if plain else repr(value[:SHOWN])
 
 
-def _whole_number(text: str) -> int:
+def _read(kind: Callable[[str], Any], text: str) -> Any:
+    """The value of an option, or a ValueError that says what is wrong."""
     try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{_shown(text)} is not a whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{_shown(text)} is not a number")
-    return value
-
-
-def _path(text: str) -> Path:
-    if not text:
+    if kind in (int, float) and not abs(value) < math.inf:
+        raise ValueError(f"{_shown(text)} is not a {'whole ' * (kind is int)}number")
+    if kind is Path and not text:
         raise ValueError("is empty")
-    return Path(text)
+    return value
 
 
 def _choice(choices: Iterable[str], text: str) -> str:
     if text not in choices:
         known = ", ".join(choice or "''" for choice in choices)
-        hint = did_you_mean(text, choices)
-        raise ValueError(f"{_shown(text)} is not one of {known}{hint}")
+        raise ValueError(f"{_shown(text)} is not one of {known}{did_you_mean(text, choices)}")
     return text
 
 
-READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
-    int: ("N", _whole_number),
-    float: ("X", _number),
-    str: ("TEXT", str),
-    Path: ("PATH", _path),
-}
-"""For each type: what the help shows for a value, and how to read one."""
+METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+"""What the help shows for a value of a type."""
 RULES = ConstructorRegistry()
 
 
@@ -142,8 +116,8 @@ def _rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         metavar, read = f"{{{','.join(filter(None, choices))}}}", partial(_choice, choices)
-    elif kind in READERS:
-        metavar, read = READERS[kind]
+    elif kind in METAVARS:
+        metavar, read = METAVARS[kind], partial(_read, kind)
     else:
         return None
 

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from nanov2t.cli.checks import Facts, at_least, check_dim, check_embedder, check_inverter
-from nanov2t.cli.inputs import read_texts, references_of, say
-from nanov2t.cli.quiet import loading
+from nanov2t.cli import inputs
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import check_writable
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from nanov2t.inverter import Inverter
     from nanov2t.stores.base import Rows
 
@@ -32,8 +28,7 @@ class SearchArguments:
     inverter: Annotated[str, arg(metavar="NAME")] = DEFAULT
     """Name of a bundled inverter or a published release, a folder, or a model on the Hub."""
     hypothesizer: Annotated[str | None, arg(metavar="NAME")] = None
-    """Another inverter, whose generator writes the first hypotheses for the corrector of
-    --inverter."""
+    """Another inverter, which writes the first hypotheses for the corrector of --inverter."""
     embedder: Annotated[str | None, arg(metavar="NAME")] = None
     """The embedder that made the vectors: name or folder of a Sentence Transformers model,
     openai:MODEL[@URL], or module:function. Default: the inverter's own. The bundled inverter reads
@@ -64,53 +59,36 @@ class SearchArguments:
 
     def load(self, device: str | None = None) -> Inverter:
         """Load the inverter, and report its price if another machine judges."""
-        with loading(self.inverter):
+        means: dict[str, Any] = {"effort": self.effort, "tolerance": self.tolerance}
+        names = self.inverter, self.hypothesizer, self.embedder
+        with inputs.loading(self.inverter):
             from nanov2t.load import load_inverter
 
-            inverter = load_inverter(
-                self.inverter,
-                self.hypothesizer,
-                self.embedder,
-                device,
-                self.search,
-                effort=self.effort,
-                budget=self.limits,
-                tolerance=self.tolerance,
-            )
+            inverter = load_inverter(*names, device, self.search, budget=self.limits, **means)
         if inverter.price:
-            say(inverter.price)
+            inputs.say(inverter.price)
         return inverter
 
-    def check(self, **least: int) -> None:
-        """Refuse bad options before anything is loaded.
-
-        Args:
-            least: the command's own numbers, and their least values.
-
-        Raises:
-            UserError: an option is bad.
-        """
-        at_least(self, rounds=0, beam=1, **least)
-        check_embedder(self.embedder)
+    def check(self, *folders: Path | None, **least: int) -> None:
+        """Refuse bad options before anything is loaded: as :func:`inputs.check`."""
+        inputs.check(self, *folders, rounds=0, beam=1, **least)
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise UserError(f"--tolerance must lie between 0 and 1, not {self.tolerance:g}")
-        if self.budget is not None:
-            Budget.parse(self.budget)
+        _ = self.limits  # refuses a bad --budget
 
-    def look_up(self, source: str = "", shape: tuple[int, ...] | None = None) -> Facts:
-        """Read what is known of the inverter before it is loaded.
-
-        Args:
-            source, shape: of vectors [n, dim] that it is to invert.
-
-        Raises:
-            UserError: there is no such inverter, or it reads vectors of another dimension.
-        """
+    def look_up(self, source: str = "", shape: tuple[int, ...] | None = None) -> inputs.Facts:
+        """Read what is known of the inverter before it is loaded. There must be one, and it must
+        read vectors of the dimension of `shape` [n, dim], which are those of `source`."""
         if self.hypothesizer is not None:
-            check_inverter(self.hypothesizer)
-        known = check_inverter(self.inverter)
-        if shape is not None and self.embedder is None:
-            check_dim(source, shape, self.inverter, known)
+            inputs.check_inverter(self.hypothesizer)
+        known = inputs.check_inverter(self.inverter)
+        if shape and self.embedder is None and known.dim not in (None, shape[1]):
+            name = source.rpartition("@")[2]  # a URL may have a password before the @
+            hint = "; name the model that made them with --embedder"
+            if shape[0] == known.dim:
+                hint = f": {shape[0]} rows of {shape[1]}, transposed?"
+            reads = f"inverter {self.inverter} reads {known.dim}{hint}"
+            raise UserError(f"{name}: vectors of {shape[1]} dimensions, but {reads}")
         return known
 
 
@@ -160,71 +138,72 @@ class Invert(SearchArguments):
         self._to_output()
 
     def _to_output(self) -> None:
+        from nanov2t.stores.base import Rows
         from nanov2t.stores.registry import open_source
 
-        texts = read_texts(self.texts)[: self.limit]
+        texts = inputs.read_texts(self.texts)[: self.limit]
+        heads: list[dict[str, Any]] = [{"text": text} for text in texts]
         rows = None
         if self.vectors is not None:
             source = open_source(self.vectors, self.ids)
             rows = source.read(0, min(source.count, self.limit or source.count))
+            heads = [{"id": id_, "text": None} for id_ in rows.ids]
         self.look_up(self.vectors or "", rows.vectors.shape if rows else None)
         inverter = self.load()
-        references = references_of(inverter, texts)
-        vectors = rows.vectors if rows else inverter.embedder.encode(references)
-        errors = rows.errors if rows else {}
-        inverter.check(vectors[[i for i in range(len(vectors)) if i not in errors]])
-        if rows and inverter.alignment and (doubt := inverter.alignment.doubt(vectors)):
-            say(doubt)
+        references = inputs.references_of(inverter, texts)
+        if rows is None:
+            rows = Rows([], inverter.embedder.encode(references), {})
+        elif inverter.alignment and (doubt := inverter.alignment.doubt(rows.vectors)):
+            inputs.say(doubt)
+        errors = rows.errors
+        inverter.check(rows.vectors[[i for i in range(len(heads)) if i not in errors]])
         if self.json or not sys.stdout.isatty():
-            self._to_lines(inverter, vectors, texts, rows)
+            self._to_lines(inverter, rows, heads)
         else:
-            self._to_terminal(inverter, vectors, references, rows)
+            self._to_terminal(inverter, rows, heads, references)
         if self.vectors and errors:
             i, reason = min(errors.items())
             more = f", and {len(errors) - 1} more cannot be inverted" if len(errors) > 1 else ""
             raise UserError(f"{self.vectors.rpartition('@')[2]}: vector {i} is {reason}{more}")
 
-    def _to_lines(
-        self, inverter: Inverter, vectors: np.ndarray, texts: list[str], rows: Rows | None
-    ) -> None:
-        from nanov2t.cli.report import as_json, in_order
+    def _to_lines(self, inverter: Inverter, rows: Rows, heads: list[dict[str, Any]]) -> None:
+        from nanov2t.cli.report import as_json
         from nanov2t.core.progress import progress
-        from nanov2t.evaluation.pace import watched
+        from nanov2t.evaluation.shared import watched
 
-        errors = rows.errors if rows else {}
-        good = vectors[[i for i in range(len(vectors)) if i not in errors]]
+        waiting: dict[int, dict[str, Any]] = {
+            i: {"inverted": None, "error": error} for i, error in rows.errors.items()
+        }
+        good = [i for i in range(len(heads)) if i not in waiting]
         # On a terminal the lines themselves show the progress.
         shown = len(good) > 1 and sys.stderr.isatty() and not sys.stdout.isatty()
         with progress("inverting", len(good), shown=shown) as tick:
-            found = in_order(watched(inverter, good, self.options, tick))
-            for i in range(len(vectors)):
-                line: dict[str, Any] = {"id": rows.ids[i]} if rows else {}
-                line["text"] = texts[i] if texts else None
-                if i in errors:
-                    line |= {"inverted": None, "error": errors[i]}
-                else:
-                    line |= as_json(next(found))
-                print(json.dumps(line, ensure_ascii=False), flush=True)
+            stream = watched(inverter, rows.vectors[good], self.options, tick)
+            for i, head in enumerate(heads):
+                while i not in waiting:  # searches end out of order
+                    place, found = next(stream)
+                    waiting[good[place]] = as_json(found)
+                print(json.dumps(head | waiting.pop(i), ensure_ascii=False), flush=True)
 
     def _to_terminal(
-        self, inverter: Inverter, vectors: np.ndarray, references: list[str], rows: Rows | None
+        self, inverter: Inverter, rows: Rows, heads: list[dict[str, Any]], references: list[str]
     ) -> None:
         from rich.console import Console
 
         from nanov2t.cli.report import show_inversion
 
         console = Console()
-        for i, vector in enumerate(vectors):
-            if rows:
-                console.print(f"id {rows.ids[i]}", style="dim", markup=False, highlight=False)
-            if rows and i in rows.errors:
+        for i, (head, vector) in enumerate(zip(heads, rows.vectors, strict=True)):
+            if "id" in head:
+                console.print(f"id {head['id']}", style="dim", markup=False, highlight=False)
+            if i in rows.errors:
                 console.print(f"{rows.errors[i]}\n", style="red", markup=False)
-                continue
-            reference = references[i] if references else None
-            show_inversion(inverter, vector, reference, self.options, console)
+            else:
+                reference = references[i] if references else None
+                show_inversion(inverter, vector, reference, self.options, console)
 
     def _to_folder(self, vectors: str, out: Path) -> None:
-        from nanov2t.bulk.folder import finished_folder, settings_of
+        from nanov2t.bulk.folder import finished_folder, request_of, settings_of
         from nanov2t.bulk.summary import show_folder
         from nanov2t.core.imports import import_client
         from nanov2t.evaluation.shared import is_first
@@ -233,7 +212,10 @@ class Invert(SearchArguments):
         if self.engine == "ray":
             import_client("ray", "ray")
         source = open_source(vectors, self.ids)
-        request = self._request()
+        models = ("inverter", "hypothesizer", "embedder")
+        others = {*models, "texts", "vectors", "out", "engine", "address", "json"}
+        options = {name: value for name, value in vars(self).items() if name not in others}
+        request = request_of(options, [getattr(self, name) for name in models])
         count = min(source.count, self.limit or source.count)
         known = settings_of(source, count, self.search, self.effort, self.limits, self.beam)
         if self.rounds is not None:
@@ -250,16 +232,7 @@ class Invert(SearchArguments):
 
             invert_to_folder(self.load, vectors, self.ids, *settings, self.address, request)
             return
-        with loading(self.inverter):
+        with inputs.loading(self.inverter):
             from nanov2t.bulk.run import invert_source
             from nanov2t.evaluation.shared import local_device
         invert_source(self.load(local_device()), source, *settings, request)
-
-    def _request(self) -> str:
-        """A hash of the options that decide what is found."""
-        from nanov2t.bulk.folder import request_of
-
-        models = ("inverter", "hypothesizer", "embedder")
-        others = {*models, "texts", "vectors", "out", "engine", "address", "json"}
-        options = {name: value for name, value in vars(self).items() if name not in others}
-        return request_of(options, [getattr(self, name) for name in models])

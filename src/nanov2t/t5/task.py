@@ -17,7 +17,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.passages import read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import reference
-from nanov2t.evaluation.evaluate import summarize
+from nanov2t.evaluation.metrics import summarize
 from nanov2t.inverter import Inverter
 from nanov2t.t5.config import T5Recipe
 from nanov2t.t5.generator import Generator

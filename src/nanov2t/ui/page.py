@@ -1,19 +1,22 @@
-"""The page: an introduction, and a tab for texts and one for files of vectors."""
+"""The page, an introduction and a tab each for texts and files of vectors, and its server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nanov2t.core.errors import UserError
+from nanov2t.core.errors import UserError, first_line
 from nanov2t.defences import DEFENCES
 from nanov2t.search.options import Effort
-from nanov2t.ui.attempt import STRENGTHS, Attempt
-from nanov2t.ui.desk import Desk
-from nanov2t.ui.drawing import complaint, strip
+from nanov2t.ui.desk import STRENGTHS, Desk
+from nanov2t.ui.drawing import DRAW, STYLE, strip
 from nanov2t.ui.uploads import Uploads
 
 INTRODUCTION = """# nanov2t
@@ -31,11 +34,19 @@ MAX_LETTERS = 2000
 """Longest text; inverters write a fraction of that."""
 MAX_ROWS = 100
 """Most rows of a file; use the command line for more."""
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "object-src 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+"""Stops the browser from loading anything from other servers."""
+on = partial(gr.on, api_visibility="private")
+STREAM: dict[str, Any] = {"show_progress": "minimal", "concurrency_limit": None}
+"""Visitors wait at the desk, where they can stop, not in Gradio's queue."""
 
 
 def make_page(desk: Desk) -> gr.Blocks:
     """The page, ready to launch."""
-    attempt, uploads = Attempt(desk), Uploads(desk)
+    uploads = Uploads(desk)
 
     def leave(request: gr.Request) -> None:
         for tab in ("try", "files"):
@@ -46,15 +57,14 @@ def make_page(desk: Desk) -> gr.Blocks:
     with page:
         gr.Markdown(INTRODUCTION)
         with gr.Tab("Try"):
-            _try_tab(attempt)
+            _try_tab(desk)
         with gr.Tab("Your vectors"):
             _files_tab(uploads)
         page.unload(leave)
     return page
 
 
-def _try_tab(attempt: Attempt) -> None:
-    desk = attempt.desk
+def _try_tab(desk: Desk) -> None:
     text = gr.Textbox(label="Text", max_length=MAX_LETTERS, autofocus=True, elem_id="text")
     gr.Examples([[example] for example in EXAMPLES], text, api_visibility="private")
     with gr.Row():
@@ -63,7 +73,7 @@ def _try_tab(attempt: Attempt) -> None:
     strength = gr.Radio([], label="Strength", visible=False)
     cost = gr.HTML(visible=False)
     start = _buttons("Invert", desk, "try")
-    strip_, status = gr.HTML(), gr.HTML(elem_id="status")
+    drawn, status = gr.HTML(), gr.HTML(elem_id="status")
     result = gr.HTML(elem_id="result")
 
     def run(
@@ -71,40 +81,28 @@ def _try_tab(attempt: Attempt) -> None:
     ) -> Iterator[tuple[str, str, str]]:
         with desk.visit(_visitor(request, "try")) as stop:  # first, so that no Stop comes too early
             try:
-                task = attempt.prepare(text, defence, strength)
-                drawn = strip(task.vector)
-                for status, rounds in attempt.run(task, effort, stop):
-                    yield drawn, status, rounds
+                vector, seen, remark = desk.prepare(text, defence, strength)
+                for state in desk.attempt(vector, seen, remark, effort, stop):
+                    yield strip(vector), *state
             except UserError as error:
-                yield "", complaint(str(error)), ""
+                yield "", DRAW.complaint(str(error)), ""
 
     def choose(defence: str) -> gr.Radio:
-        strengths = STRENGTHS[defence](attempt.embedder.dim) if defence in STRENGTHS else ()
+        strengths = STRENGTHS[defence](desk.inverter.embedder.dim) if defence in STRENGTHS else ()
         if not strengths:
             return gr.Radio(value=None, visible=False)
         usual, info = strengths[len(strengths) // 2], DEFENCES[defence].parameter
         return gr.Radio([(f"{s:g}", s) for s in strengths], value=usual, info=info, visible=True)
 
     def price(defence: str, strength: float | None) -> gr.HTML:
-        try:
-            said = attempt.cost(defence, strength)
-        except UserError as error:
-            said = complaint(str(error))
+        said = _or_complaint(desk.cost, defence, strength)
         return gr.HTML(said, visible=bool(said))
 
-    gr.on(
-        [start.click, text.submit],
-        run,
-        [text, effort, defence, strength],
-        [strip_, status, result],
-        show_progress="minimal",
-        concurrency_limit=None,  # visitors wait at the desk, where they can stop
-        api_visibility="private",
-    )
-    defence.change(choose, defence, strength, api_visibility="private").then(
-        price, [defence, strength], cost, api_visibility="private"
-    )
-    strength.input(price, [defence, strength], cost, api_visibility="private")
+    inputs = [text, effort, defence, strength]
+    on([start.click, text.submit], run, inputs, [drawn, status, result], **STREAM)
+    chosen = on(defence.change, choose, defence, strength)
+    chosen.then(price, [defence, strength], cost, api_visibility="private")
+    on(strength.input, price, [defence, strength], cost)
 
 
 def _files_tab(uploads: Uploads) -> None:
@@ -113,33 +111,28 @@ def _files_tab(uploads: Uploads) -> None:
     file = gr.File(label="File of vectors", height=140)
     look = gr.HTML(elem_id="look")
     with gr.Row():
-        name = gr.Dropdown(
-            [], label="Column or key", info="If there are several", allow_custom_value=True
-        )
+        info = "If there are several"
+        name = gr.Dropdown([], label="Column or key", info=info, allow_custom_value=True)
         first = gr.Number(0, label="First row", info="Counted from 0", precision=0)
         count = gr.Slider(1, MAX_ROWS, 5, step=1, label="Rows", info="At most")
     effort = _effort_choice(desk)
     start = _buttons("Invert rows", desk, "files")
     status, rows, links = gr.HTML(elem_id="progress"), gr.HTML(elem_id="rows"), gr.HTML()
 
-    def take(path: str, request: gr.Request) -> tuple[str, gr.Dropdown]:
-        visitor = _visitor(request, "files")
-        uploads.keep(visitor, Path(path))
+    def take(path: str | None, request: gr.Request) -> tuple[str, gr.Dropdown]:
+        visitor, said = _visitor(request, "files"), ""
         try:
-            found = uploads.look(visitor)
+            if path is not None:
+                uploads.keep(visitor, Path(path))
+                said, names, chosen = uploads.look(visitor)
+                return said, gr.Dropdown(names, value=chosen)
+            uploads.forget(visitor)
         except UserError as error:
-            return complaint(str(error)), gr.Dropdown([], value=None)
-        return found.remark, gr.Dropdown(found.names, value=found.chosen)
+            said = DRAW.complaint(str(error))
+        return said, gr.Dropdown([], value=None)
 
     def look_again(name: str | None, request: gr.Request) -> str:
-        try:
-            return uploads.look(_visitor(request, "files"), name).remark
-        except UserError as error:
-            return complaint(str(error))
-
-    def forget(request: gr.Request) -> tuple[str, gr.Dropdown]:
-        uploads.forget(_visitor(request, "files"))
-        return "", gr.Dropdown([], value=None)
+        return _or_complaint(lambda: uploads.look(_visitor(request, "files"), name)[0])
 
     def run(
         name: str | None, first: int | None, count: int, effort: Effort, request: gr.Request
@@ -149,19 +142,19 @@ def _files_tab(uploads: Uploads) -> None:
             try:
                 yield from uploads.run(visitor, name, first or 0, count, effort, stop)
             except UserError as error:
-                yield complaint(str(error)), "", ""
+                yield DRAW.complaint(str(error)), "", ""
 
-    file.upload(take, file, [look, name], api_visibility="private")
-    file.clear(forget, None, [look, name], api_visibility="private")
-    name.input(look_again, name, look, api_visibility="private")
-    start.click(
-        run,
-        [name, first, count, effort],
-        [status, rows, links],
-        show_progress="minimal",
-        concurrency_limit=None,
-        api_visibility="private",
-    )
+    on([file.upload, file.clear], take, file, [look, name])
+    on(name.input, look_again, name, look)
+    on(start.click, run, [name, first, count, effort], [status, rows, links], **STREAM)
+
+
+def _or_complaint(function: Callable[..., str], *args: Any) -> str:
+    """HTML from a function, or its error as HTML."""
+    try:
+        return function(*args)
+    except UserError as error:
+        return str(DRAW.complaint(str(error)))
 
 
 def _visitor(request: gr.Request, tab: str) -> str:
@@ -182,5 +175,56 @@ def _buttons(label: str, desk: Desk, tab: str) -> gr.Button:
         desk.stop(_visitor(request, tab))
 
     # Gradio's own `cancels` races with the end of a search and sometimes shows "Error".
-    stop.click(end, queue=False, api_visibility="private")
+    on(stop.click, end, queue=False)
     return start
+
+
+class OwnOnly:
+    """Adds the policy to every response."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+def open_page(desk: Desk, host: str, port: int | None) -> tuple[gr.Blocks, str]:
+    """Serve the page in a thread of its own. Returns the page, to wait for or close, and its URL. A
+    UserError if nothing can listen on this host and port."""
+    page = make_page(desk)
+    apps = {"middleware": [Middleware(OwnOnly)], "docs_url": None, "redoc_url": None}
+    try:
+        _, url, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            footer_links=[],
+            run_history=False,  # or the browser would keep the texts
+            theme=_theme(),
+            head=f"<style>{STYLE}</style>",  # `css` would drop the rules that Gradio does not know
+            app_kwargs=apps,
+        )
+    except OSError as error:
+        raise UserError(f"{host}: {first_line(error)}") from None
+    return page, url
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's default with the system's fonts and a contrast of at least 4.5 to 1."""
+    theme = gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+    )
+    fill, text = "button_primary_background_fill", ("*neutral_600", "*neutral_300")
+    colours = {fill: ("*primary_700",) * 2, f"{fill}_hover": ("*primary_800",) * 2}
+    colours |= {"body_text_color_subdued": text, "block_info_text_color": text}
+    light = {name: pair[0] for name, pair in colours.items()}
+    return theme.set(**light, **{f"{name}_dark": pair[1] for name, pair in colours.items()})

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,23 +21,10 @@ from nanov2t.bulk.table import as_table, cells_of
 from nanov2t.core.errors import UserError
 from nanov2t.search.options import Effort
 from nanov2t.search.state import Inversion
-from nanov2t.stores.base import Rows
 from nanov2t.stores.choosing import Choice
 from nanov2t.stores.registry import names_in, open_source
 from nanov2t.ui.desk import Desk
-from nanov2t.ui.drawing import download, note, progress, rows_drawn
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a file holds."""
-
-    remark: str
-    """A description, as HTML."""
-    names: list[str]
-    """The columns or keys of its vectors."""
-    chosen: str | None
-    """The name in use; None if the visitor must choose."""
+from nanov2t.ui.drawing import DRAW
 
 
 class Uploads:
@@ -61,62 +47,53 @@ class Uploads:
         for path in self._files.pop(visitor, ()):
             shutil.rmtree(path.parent, ignore_errors=True)
 
-    def look(self, visitor: str, name: str | None = None) -> Look:
-        """What the visitor's file holds under a column or key.
-
-        Raises:
-            UserError: it holds no vectors of the embedder's dimension.
-        """
+    def look(self, visitor: str, name: str | None = None) -> tuple[str, list[str], str | None]:
+        """What the visitor's file holds under a column or key: a description as HTML, the columns
+        or keys of its vectors, and the one in use; None if the visitor must choose. A UserError if
+        it holds no vectors of the embedder's dimension."""
         with self._file(visitor) as path:
             try:
-                source = open_source(_spec(path, name))
+                source = open_source(f"{path}#{name}" if name else str(path))
             except Choice as choice:
                 if name:
                     raise
-                return Look(note(_said(choice, path)), choice.names, None)
-            remarks = ", ".join(look_at(source, self.desk.inverter))
+                return DRAW.note(_said(choice, path)), choice.names, None
+            said = f"{_said(source.name, path)}: {', '.join(look_at(source, self.desk.inverter))}"
             chosen = source.name.removeprefix(str(path)).removeprefix("#")
-            return Look(note(f"{_said(source.name, path)}: {remarks}"), names_in(path), chosen)
+            return DRAW.note(said), names_in(path), chosen
 
     def run(
         self, visitor: str, name: str | None, first: int, count: int, effort: Effort, stop: Event
     ) -> Iterator[tuple[str, str, str]]:
         """Invert at most `count` rows of the visitor's file from row `first` on. After each round
         of each row, yield the status, the rows and the downloads as HTML, until all rows are done
-        or `stop` is set.
-
-        Raises:
-            UserError: as :meth:`look`; or there is no such row.
-        """
-        rows, integer_ids = self._read(visitor, name, first, count)
+        or `stop` is set. A UserError as of :meth:`look`, or if there is no such row."""
+        with self._file(visitor) as path:
+            source = open_source(f"{path}#{name}" if name else str(path))
+            look_at(source, self.desk.inverter)
+            if not 0 <= first < source.count:
+                raise UserError(f"{source.name}: has no row {first}, only {source.count:,} rows")
+            rows = source.read(first, min(first + count, source.count))
         done: list[dict[str, Any]] = []
         shown = "", ""
         for i, id_ in enumerate(rows.ids):
             cells: dict[str, Any] = {"id": id_, "error": rows.errors.get(i)}
             said = f"Row {i + 1} of {len(rows.ids)}"
-            yield progress(i, len(rows.ids), f"{said} …"), *shown
+            yield DRAW.progress(i, len(rows.ids), f"{said} …"), *shown
             searching = [] if i in rows.errors else self.desk.search(rows.vectors[i], effort, stop)
             for item in searching:
                 if isinstance(item, Inversion):
                     cells |= cells_of(item)
                 else:
                     status = f"{said}, round {item.round}, cosine {item.cosine:.4f} …"
-                    yield progress(i, len(rows.ids), status), *shown
+                    yield DRAW.progress(i, len(rows.ids), status), *shown
             if stop.is_set() and "inverted" not in cells:
                 break
             done.append(cells)
-            shown = rows_drawn(done), _downloads(as_table(done, integer_ids))
+            shown = DRAW.rows(done), _downloads(as_table(done, source.integer_ids))
         exact = sum(cells.get("stopped") == "exact" for cells in done)
         end = "Stopped. " if stop.is_set() else ""
-        yield note(f"{end}{len(done)} rows are done, {exact} of them exact."), *shown
-
-    def _read(self, visitor: str, name: str | None, first: int, count: int) -> tuple[Rows, bool]:
-        with self._file(visitor) as path:
-            source = open_source(_spec(path, name))
-            look_at(source, self.desk.inverter)
-            if not 0 <= first < source.count:
-                raise UserError(f"{source.name}: has no row {first}, only {source.count:,} rows")
-            return source.read(first, min(first + count, source.count)), source.integer_ids
+        yield DRAW.note(f"{end}{len(done)} rows are done, {exact} of them exact."), *shown
 
     @contextmanager
     def _file(self, visitor: str) -> Iterator[Path]:
@@ -135,16 +112,12 @@ def _said(what: UserError | str, path: Path) -> str:
     return str(what).replace(f"{path.parent}{os.sep}", "")
 
 
-def _spec(path: Path, name: str | None) -> str:
-    return f"{path}#{name}" if name else str(path)
-
-
 def _downloads(table: pa.Table) -> str:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer)
-    parquet = base64.b64encode(buffer.getvalue()).decode()
     text = json.dumps(table.to_pylist(), ensure_ascii=False, indent=2)
-    as_json = base64.b64encode(text.encode()).decode()
-    return download("inverted.parquet", "application/vnd.apache.parquet", parquet) + download(
-        "inverted.json", "application/json", as_json
+    files = (
+        ("inverted.parquet", "application/vnd.apache.parquet", buffer.getvalue()),
+        ("inverted.json", "application/json", text.encode()),
     )
+    return "".join(DRAW.download(a, b, base64.b64encode(c).decode()) for a, b, c in files)
