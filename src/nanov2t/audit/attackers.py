@@ -42,15 +42,13 @@ HELD_OUT = 0.2
 """Share of the pairs that chooses the best fit."""
 TRAINED = "how to defend vectors of their own, and trains the inverter on them"
 PART = 8
-"""Vectors in a file. Each part is a search of its own, so the result does not depend on the number
-of processes, and a kill costs a process at most one part."""
+"""Vectors in a file. Each part is a search of its own, so results do not depend on who did it."""
 FORM = 4
 """Version of the files; it grows when readings have other fields, or attackers other vectors."""
 TRAINING = 2
 """Version of the trained networks; it grows when they are trained in another way."""
 STEPS_A_SECOND = 20
-"""Steps for each second of the budget: more than most devices do, so that the budget ends the
-training."""
+"""Steps for each second: more than most devices do, so that the budget ends the training."""
 RATE = 2e-4
 """First learning rate, a fifth of the one from scratch. It falls to zero."""
 EVERY = 100
@@ -70,8 +68,7 @@ class Attacker(NamedTuple):
     """From undefended vectors to the ones that the attacker holds."""
     restore: Restore
     repeats: Defence | None = None
-    """The very defence, if the attacker can repeat it: the search then compares defended vectors,
-    so the attacker knows which texts are right."""
+    """The very defence, if it can be repeated: the search then compares defended vectors."""
     learns_from: Restore | None = None
     """From the vectors of public texts to those that the attacker trains the inverter on."""
 
@@ -115,8 +112,7 @@ def _same(vectors: np.ndarray) -> np.ndarray:
 
 def fit(defended: np.ndarray, undefended: np.ndarray) -> Restore:
     """Fit the map from defended to undefended vectors, float32 [m, dim] each, by ridge regression
-    or a rotation (orthogonal Procrustes), whichever does best on held-out pairs. If both kinds of
-    vectors are Gaussian, ridge regression finds the mean of the undefended ones."""
+    or a rotation (orthogonal Procrustes), whichever does best on held-out pairs."""
     held = max(1, round(HELD_OUT * len(defended)))
     fits: list[Fit] = [_rotation, *(partial(_regression, share=share) for share in RIDGES)]
 
@@ -155,16 +151,10 @@ class Reader:
         tick: Tick,
         knowledge: Knowledge | None = None,
     ) -> list[dict[str, Any]]:
-        """Invert vectors, float32 [n, dim], the same in every process.
-
-        Args:
-            texts, attack: the texts behind the vectors, and the name of what defended them. They
-                name the files. The vectors cannot, since their last bits differ between processors.
-
-        Returns:
-            For each vector the text found, its cosine to the vector that the search compared with,
-            and the embedder_calls and seconds that it took.
-        """
+        """Invert vectors, float32 [n, dim], the same in every process. The texts behind them and
+        what defended them (`attack`) name the files: the vectors' last bits differ between
+        processors. Returns for each the text found, its cosine to the vector that the search
+        compared with, and the embedder_calls and seconds that it took."""
         parts, options = self._parts(texts, attack), self.options
         missing = of_first(parts.missing)
         goal = tick.done + _size(texts, missing)
@@ -173,15 +163,14 @@ class Reader:
             rows, found = vectors[part * PART : (part + 1) * PART], {}
             stream = self.inverter.stream(rows, options.rounds, options.beam, knowledge=knowledge)
             for i, x in stream:
-                found[i] = {"text": x.text, "cosine": x.cosine, "seconds": x.rounds[-1].seconds}
-                found[i]["embedder_calls"] = x.embedder_calls
+                spent = {"seconds": x.rounds[-1].seconds, "embedder_calls": x.embedder_calls}
+                found[i] = {"text": x.text, "cosine": x.cosine} | spent
                 tick()
             parts.write(part, json.dumps([found[i] for i in sorted(found)]).encode())
 
         share_out(search, missing)
         tick(goal - tick.done)  # the work of the other processes
-        files = [path.read_text(encoding="utf-8") for path in parts.parts.values()]
-        return [row for file in files for row in json.loads(file)]
+        return [row for path in parts.parts.values() for row in json.loads(path.read_bytes())]
 
     def count_kept(self, texts: Sequence[str], attack: str) -> int:
         """How many of the texts need no search, since the folder has them."""
@@ -227,8 +216,8 @@ def retrained(
         vectors = change(vectors)
         return unit(vectors).astype(np.float32) if embedder.normalized else vectors
 
-    facts = (inverter.fingerprint(), attack, budget, lengths, seed, "\n".join(texts))
-    key = digest(TRAINING, *facts)
+    facts = attack, budget, lengths, seed, "\n".join(texts)
+    key = digest(TRAINING, inverter.fingerprint(), *facts)
     kept = reader.folder / f"trained-{key}"
     if not of_first(kept.is_dir()):
         run = reader.folder / f"training-{key}"

@@ -8,7 +8,6 @@ are missed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -39,24 +38,19 @@ class Item(NamedTuple):
 
 
 def find_items(text: str) -> list[Item]:
-    """The items of all KINDS in a text, in order. No two overlap."""
-    taken: list[tuple[int, int, str]] = []
-    for start, end, kind in _candidates(text):
-        if all(end <= a or start >= b for a, b, _ in taken):
-            taken.append((start, end, kind))
-    return [Item(kind, text[start:end]) for start, end, kind in sorted(taken)]
-
-
-def _candidates(text: str) -> Iterator[tuple[int, int, str]]:
-    """Start, end and kind of all possible items, those of the surest kinds first."""
+    """The items of all KINDS in a text, in order. If two overlap, the surer kind counts."""
     phonenumbers = import_client("phonenumbers", "audit")
-    for kind, pattern in (("emails", EMAIL), ("dates", DATE)):
-        yield from ((*match.span(), kind) for match in pattern.finditer(text))
     possible = phonenumbers.Leniency.POSSIBLE
-    for match in phonenumbers.PhoneNumberMatcher(text, REGION, leniency=possible):
-        yield match.start, match.end, "phones"
-    for kind, pattern in (("names", _name()), ("numbers", NUMBER)):
-        yield from ((*match.span(), kind) for match in pattern.finditer(text))
+    phones = phonenumbers.PhoneNumberMatcher(text, REGION, leniency=possible)
+    patterns = {"emails": EMAIL, "dates": DATE, "names": _name(), "numbers": NUMBER}
+    spans = {kind: [m.span() for m in x.finditer(text)] for kind, x in patterns.items()}
+    spans["phones"] = [(match.start, match.end) for match in phones]
+    taken: list[tuple[int, int, str]] = []
+    for kind in ("emails", "dates", "phones", "names", "numbers"):  # surest first
+        for start, end in spans[kind]:
+            if all(end <= a or start >= b for a, b, _ in taken):
+                taken.append((start, end, kind))
+    return [Item(kind, text[start:end]) for start, end, kind in sorted(taken)]
 
 
 @cache

@@ -51,7 +51,7 @@ class Sample(NamedTuple):
     vectors: np.ndarray
     """float32 [n, dim], undefended."""
     items: list[list[Item]]
-    """The items that are still whole after the cut, by text."""
+    """Those still whole after the cut, by text."""
     facts: dict[str, Any]
     """What the report says of them."""
 

@@ -28,7 +28,7 @@ class Limit(NamedTuple):
     """A limit of a gate."""
 
     name: str
-    """The metric, alone for all lengths or with one: `names`, `exact_match@16`, `ndcg@10`."""
+    """`names` or `exact_match` for all lengths, `exact_match@16` for one; `ndcg@10`."""
     metric: str
     """One of SCORES, KINDS or MEASURES."""
     rule: str
@@ -122,8 +122,7 @@ def lengths_of(row: Report) -> list[int]:
 
 
 def strongest(row: Report, tokens: int, metric: str) -> tuple[str, Report] | None:
-    """The name of the attacker who does best by a metric on texts of a length, and the figure; None
-    if the texts hold nothing of the kind."""
+    """The name and figure of the attacker who does best on texts of a length, if any."""
     figures = [
         (attacker["name"], length[metric] if metric in SCORES else length["kinds"].get(metric))
         for attacker in row["attackers"]

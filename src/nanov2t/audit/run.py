@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nanov2t.audit import figures
 from nanov2t.audit.attackers import Attacker, Reader, attackers_of, retrained, trainable
-from nanov2t.audit.figures import (
-    DIGITS,
-    Judgements,
-    Retrieval,
-    Sample,
-    embed,
-    leakage,
-    left_out,
-    make_sample,
-)
+from nanov2t.audit.figures import Judgements, Retrieval, Sample, leakage
 from nanov2t.audit.judging import SCHEMA, Limit, refuse_untold
 from nanov2t.core.files import digest
 from nanov2t.core.progress import Tick, progress
@@ -37,28 +28,26 @@ AGREES = 1 - 1e-6
 """Least cosine at which the defended vector of a text is the one that was attacked."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to audit."""
+class Plan(NamedTuple):
+    """What to audit. Attackers learn from the public texts, and defences are fitted on them."""
 
     texts: Sequence[str]
     public: Sequence[str]
-    """Texts that are no secret: attackers learn from them, and defences are fitted on them."""
     lengths: Sequence[int]
     """In the inverter's tokens."""
-    limit: int
-    """Texts of each length at most."""
     judgements: Judgements
-    defences: Sequence[str] = ()
-    pairs: Sequence[int] = ()
+    pairs: Sequence[int]
     """One attacker for each number of pairs; none: one with as many as the vectors have dimensions,
     or as there are public texts."""
-    seed: int = 0
-    limits: Sequence[Limit] = ()
+    limits: Sequence[Limit]
     """The limits of a gate."""
-    redact: bool = False
+    limit: int
+    """Texts of each length at most."""
+    defence: Sequence[str]
+    seed: int
+    redact: bool
     """Whether the report shows no texts."""
-    train_budget: str = ""
+    train_budget: str
     """How long an attacker trains for each defence, such as `10m`; empty: none does."""
 
 
@@ -75,23 +64,16 @@ class Attack(NamedTuple):
 
 def audit(plan: Plan, reader: Reader, say: Callable[[str], object]) -> dict[str, Any]:
     """Run an audit, and return the report that docs/audit.md describes. The processes of `torchrun`
-    share the searches, and all get the report.
-
-    Args:
-        say: called, before the searches, with lines on what was left out and how much there is to
-            do.
-
-    Raises:
-        UserError: texts, lengths, a defence, a number of pairs or a limit cannot be used.
-    """
+    share the searches, and all get the report. `say` gets lines on what was left out and how much
+    there is to do. A UserError if the texts, lengths, defences or limits cannot be used."""
     inverter, budget = reader.inverter, plan.train_budget
     if budget:
         trainable(inverter)
-    samples = [make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
+    samples = [figures.make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
     retrieval = Retrieval(inverter.embedder, plan.judgements)
     texts, public = _public(inverter, plan)
     setting = Setting(inverter.embedder.dim, plan.seed, public)
-    defences = [None, *(make_defence(spec, setting) for spec in plan.defences)]
+    defences = [None, *(make_defence(spec, setting) for spec in plan.defence)]
     pairs = plan.pairs or [min(public.shape)]
     attackers = [attackers_of(defence, public, pairs, budget) for defence in defences]
     head = _head(reader, plan) | {"retrieval": retrieval.facts}
@@ -100,9 +82,9 @@ def audit(plan: Plan, reader: Reader, say: Callable[[str], object]) -> dict[str,
     number, count = sum(map(len, attackers)), sum(len(sample.references) for sample in samples)
     training = f", {len(attackers)} of them train first" if budget else ""
     who = f"{number} attacker{'s' if number > 1 else ''}{training}"
-    work = f"{number * count:,} searches: {who}, on the vectors of {count} texts"
-    for line in [*left_out(head), work]:
+    for line in figures.left_out(head):
         say(line)
+    say(f"{number * count:,} searches: {who}, on the vectors of {count} texts")
     learning = plan.public, plan.lengths, budget, plan.seed
     rows: list[dict[str, Any]] = []
     attacks = []
@@ -111,9 +93,8 @@ def audit(plan: Plan, reader: Reader, say: Callable[[str], object]) -> dict[str,
         row = {"defence": defence.spec if defence else "none", "fingerprint": mark}
         rows.append(row | {"utility": retrieval.figures(defence), "attackers": []})
         for attacker in those:
-            own = reader
-            if change := attacker.learns_from:
-                own = retrained(reader, change, *learning, mark)
+            change = attacker.learns_from
+            own = retrained(reader, change, *learning, mark) if change else reader
             attacks.append(Attack(rows[-1], attacker, own, f"{mark} {attacker.name}"))
     _search(attacks, samples, 0 if plan.redact else WORST)
     return head | {"defences": rows}
@@ -129,20 +110,18 @@ def _head(reader: Reader, plan: Plan) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "seed": plan.seed,
         "texts": len(plan.texts),
-        "public_texts": len(plan.public) if plan.defences or plan.train_budget else 0,
+        "public_texts": len(plan.public) if plan.defence or plan.train_budget else 0,
         "train_budget": plan.train_budget or None,
         "embedder": {"name": info.name, "dim": info.dim, "fingerprint": info.fingerprint},
-        "inverter": {
-            "fingerprint": inverter.fingerprint(),
-            **{name: getattr(inverter, name) for name in ("search", "effort")},
-            **{name: getattr(reader.options, name) for name in ("rounds", "beam")},
-        },
+        "inverter": {"fingerprint": inverter.fingerprint()}
+        | {name: getattr(inverter, name) for name in ("search", "effort")}
+        | {name: getattr(reader.options, name) for name in ("rounds", "beam")},
     }
 
 
 def _public(inverter: Inverter, plan: Plan) -> tuple[list[str], np.ndarray]:
     """The public texts, cut to all lengths in turn, and their vectors: float32 [m, dim]."""
-    if not plan.defences:
+    if not plan.defence:
         return [], np.zeros((0, 0), np.float32)
     embedder, lengths = inverter.embedder, plan.lengths
     cut = [
@@ -150,7 +129,7 @@ def _public(inverter: Inverter, plan: Plan) -> tuple[list[str], np.ndarray]:
         for i, text in enumerate(plan.public)
     ]
     texts = [text for text in cut if text]
-    return texts, embed(embedder, texts, "embedding the public texts")
+    return texts, figures.embed(embedder, texts, "embedding the public texts")
 
 
 def _search(attacks: Sequence[Attack], samples: Sequence[Sample], shown: int) -> None:
@@ -164,9 +143,8 @@ def _search(attacks: Sequence[Attack], samples: Sequence[Sample], shown: int) ->
             for sample in samples:
                 tick.say(f"{spec}: attacker {who.name}, {sample.facts['tokens']} tokens")
                 lengths.append(_figures(attack, sample, tick, shown))
-            attack.row["attackers"].append(
-                {"name": who.name, "knows": who.knows, "lengths": lengths}
-            )
+            named = {"name": who.name, "knows": who.knows}
+            attack.row["attackers"].append(named | {"lengths": lengths})
 
 
 def _figures(attack: Attack, sample: Sample, tick: Tick, shown: int) -> dict[str, Any]:
@@ -184,7 +162,7 @@ def _figures(attack: Attack, sample: Sample, tick: Tick, shown: int) -> dict[str
         result["verified"] = 100 * float(np.mean(agree))
     found = [reading["text"] for reading in readings]
     embedder = reader.inverter.embedder
-    cosines = cosine(embedder.encode(found), sample.vectors).round(DIGITS)
+    cosines = cosine(embedder.encode(found), sample.vectors).round(figures.DIGITS)
     worst = np.argsort(-cosines, kind="stable")[:shown].tolist()
     return {
         **result,

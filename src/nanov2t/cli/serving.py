@@ -24,15 +24,13 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 @dataclass
 class Ui(SearchArguments):
     """Serve a page for your browser: type a text, or choose a file of vectors, and watch the text
-    come back.
+    come back. The page loads nothing from other servers and keeps no text or file.
 
-    Needs `pip install '.[ui]'`. The page loads nothing from other servers and keeps no text or
-    file.
+    Needs `pip install '.[ui]'`.
     """
 
     host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1"
-    """Address to listen on. With 0.0.0.0, everybody in your network can use the page without a
-    login."""
+    """Address to listen on. With 0.0.0.0, your network can use the page without a login."""
     port: int | None = None
     """Port to listen on. Default: the first free one from 7860 on."""
 
