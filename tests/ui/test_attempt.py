@@ -34,9 +34,9 @@ def test_a_defence_changes_the_vector_and_has_its_price(desk, tiny):
     kept = [int(re.search(r"(\d+)%", desk.cost("noise", s))[1]) for s in (0, 0.02, 0.1)]
     assert kept[0] == 100 > kept[1] > kept[2]
     assert desk.cost("none", None) == ""
-    assert STRENGTHS.keys() == DEFENCES.keys()
-    for name, strengths in STRENGTHS.items():
-        for strength in strengths(384) or [None]:
+    for name, entry in DEFENCES.items():
+        assert bool(entry.parameter) == (name in STRENGTHS)
+        for strength in STRENGTHS[name](384) if entry.parameter else [None]:
             spec = f"{name}:{strength:g}" if strength else name
             assert f"{spec}: of the 10 nearest" in desk.cost(name, strength)
 

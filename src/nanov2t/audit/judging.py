@@ -25,14 +25,12 @@ Report = Mapping[str, Any]
 
 
 class Limit(NamedTuple):
-    """A limit of a gate."""
+    """A limit of a gate. The name is the metric, with `@16` behind it if it is of one length. The
+    rule is `max`, `min`, or `min_share`: a share of the undefended figure."""
 
     name: str
-    """`names` or `exact_match` for all lengths, `exact_match@16` for one; `ndcg@10`."""
     metric: str
-    """One of SCORES, KINDS or MEASURES."""
     rule: str
-    """`max`, `min`, or `min_share`: a share of the undefended figure."""
     value: float
 
 

@@ -37,10 +37,9 @@ class Plan(NamedTuple):
     """In the inverter's tokens."""
     judgements: Judgements
     pairs: Sequence[int]
-    """One attacker for each number of pairs; none: one with as many as the vectors have dimensions,
-    or as there are public texts."""
+    """For each an attacker who knows so many. None: one, with as many as there are dimensions."""
     limits: Sequence[Limit]
-    """The limits of a gate."""
+    """Of a gate."""
     limit: int
     """Texts of each length at most."""
     defence: Sequence[str]
@@ -52,14 +51,13 @@ class Plan(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """An attacker, and the reader that inverts for it."""
+    """An attacker of a defence, its row in the report, and the reader that inverts for it. The name
+    says what the readings are made from."""
 
     row: dict[str, Any]
-    """The defence in the report."""
     attacker: Attacker
     reader: Reader
     name: str
-    """Names all that its readings are made from; they are kept under it."""
 
 
 def audit(plan: Plan, reader: Reader, say: Callable[[str], object]) -> dict[str, Any]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from nanov2t.evaluation.metrics import word_diff
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from nanov2t.inverter import Inverter
-    from nanov2t.search.options import SearchOptions
-    from nanov2t.search.state import Inversion, Round
+from nanov2t.inverter import Inverter
+from nanov2t.search.options import SearchOptions
+from nanov2t.search.state import Inversion, Round
 
 
 def diff_line(text: str, reference: str, colour: bool) -> Text:

@@ -38,14 +38,11 @@ class Ui(SearchArguments):
         self.check()
         self.look_up()
         check_address(self.host, self.port)
-        before = signal.signal(signal.SIGTERM, _exit)
-        try:
-            with TemporaryDirectory(prefix="nanov2t-") as uploads:
-                # Gradio reads these when it is imported.
-                os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
-                self._serve()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, _exit)
+        with TemporaryDirectory(prefix="nanov2t-") as uploads:
+            # Gradio reads these when it is imported.
+            os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
+            self._serve()
 
     def _serve(self) -> None:
         with loading("the page"):

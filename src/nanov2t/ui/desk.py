@@ -14,7 +14,7 @@ import numpy as np
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import unit
-from nanov2t.defences import MadeDefence, Setting, make_defence
+from nanov2t.defences import DEFENCES, MadeDefence, Setting, make_defence
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import Effort, SearchOptions
@@ -24,15 +24,12 @@ from nanov2t.ui.drawing import DRAW
 
 STRENGTHS: dict[str, Callable[[int], Sequence[float]]] = {
     "noise": lambda dim: (0.005, 0.01, 0.02, 0.05, 0.1),
-    "int8": lambda dim: (),
-    "bits": lambda dim: (),
     "pq": lambda dim: [dim // i for i in (32, 16, 8, 4, 2) if dim % i == 0],
     "truncate": lambda dim: [dim // i for i in (16, 8, 4, 2)],
     "mask": lambda dim: (0.1, 0.25, 0.5, 0.75, 0.9),
     "scale": lambda dim: (-2.6, -1, 2),
-    "rotation": lambda dim: (),
 }
-"""The defences that the page offers, and the parameters of each for vectors of a dimension."""
+"""The parameters of defences that the page offers for vectors of a dimension."""
 SENTENCES = Path(__file__).with_name("sentences.txt").read_text(encoding="utf-8").splitlines()
 """Public sentences, to measure what a defence costs in retrieval."""
 NEAREST = 10
@@ -167,7 +164,7 @@ class Desk:
         return self.inverter.embedder.encode(SENTENCES)
 
     def _defence(self, name: str, strength: float | None) -> MadeDefence | None:
-        if name not in STRENGTHS:
+        if name not in DEFENCES:
             return None
         spec = name if strength is None else f"{name}:{strength:g}"
         return make_defence(

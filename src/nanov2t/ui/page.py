@@ -69,7 +69,7 @@ def _try_tab(desk: Desk) -> None:
     gr.Examples([[example] for example in EXAMPLES], text, api_visibility="private")
     with gr.Row():
         effort = _effort_choice(desk)
-        defence = gr.Dropdown(["none", *STRENGTHS], value="none", label="Defence")
+        defence = gr.Dropdown(["none", *DEFENCES], value="none", label="Defence")
     strength = gr.Radio([], label="Strength", visible=False)
     cost = gr.HTML(visible=False)
     start = _buttons("Invert", desk, "try")
