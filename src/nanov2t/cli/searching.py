@@ -23,7 +23,7 @@ from nanov2t.train.config import seconds
 
 if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
-    from nanov2t.stores.base import Rows
+    from nanov2t.stores.base import Rows, Store
 
 RECORDS, PUBLIC = 200, 1024
 """Synthetic records to attack and to learn from if no texts are given."""
@@ -78,27 +78,16 @@ class SearchArguments:
             inputs.say(inverter.price)
         return inverter
 
-    def check(self, *folders: Path | None, **least: int) -> None:
-        """Refuse bad options before anything is loaded: as :func:`inputs.check`."""
+    def check(self, *folders: Path | None, **least: int) -> inputs.Facts:
+        """Refuse bad options before anything is loaded, as :func:`inputs.check` and more. Returns
+        what is known of the inverter."""
         inputs.check(self, *folders, rounds=0, beam=1, **least)
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise UserError(f"--tolerance must lie between 0 and 1, not {self.tolerance:g}")
         _ = self.limits  # refuses a bad --budget
-
-    def look_up(self, source: str = "", shape: tuple[int, ...] | None = None) -> inputs.Facts:
-        """Read what is known of the inverter before it is loaded. There must be one, and it must
-        read vectors of the dimension of `shape` [n, dim], which are those of `source`."""
         if self.hypothesizer is not None:
             inputs.check_inverter(self.hypothesizer)
-        known = inputs.check_inverter(self.inverter)
-        if shape and self.embedder is None and known.dim not in (None, shape[1]):
-            name = source.rpartition("@")[2]  # a URL may have a password before the @
-            hint = "; name the model that made them with --embedder"
-            if shape[0] == known.dim:
-                hint = f": {shape[0]} rows of {shape[1]}, transposed?"
-            reads = f"inverter {self.inverter} reads {known.dim}{hint}"
-            raise UserError(f"{name}: vectors of {shape[1]} dimensions, but {reads}")
-        return known
+        return inputs.check_inverter(self.inverter)
 
 
 @dataclass
@@ -131,20 +120,20 @@ class Invert(SearchArguments):
     def run(self) -> None:
         if bool(self.texts) == (self.vectors is not None):
             raise UserError("give either texts or --vectors FILE")
-        self.check(limit=1)
+        known = self.check(limit=1)
         if self.address and self.engine != "ray":
             raise UserError("--address needs --engine ray")
         if self.vectors is not None and self.out is not None:
-            self._to_folder(self.vectors, self.out)
+            self._to_folder(known.dim, self.vectors, self.out)
             return
         for name, value in (("out", self.out), ("ids", self.ids)):
             if value is not None and not self.vectors:
                 raise UserError(f"--{name} needs --vectors")
         if self.engine != "local":
             raise UserError(f"--engine {self.engine} needs --vectors and --out")
-        self._to_output()
+        self._to_output(known.dim)
 
-    def _to_output(self) -> None:
+    def _to_output(self, dim: int | None) -> None:
         from nanov2t.stores.base import Rows
         from nanov2t.stores.registry import open_source
 
@@ -155,15 +144,15 @@ class Invert(SearchArguments):
             source = open_source(self.vectors, self.ids)
             rows = source.read(0, min(source.count, self.limit or source.count))
             heads = [{"id": id_, "text": None} for id_ in rows.ids]
-        self.look_up(self.vectors or "", rows.vectors.shape if rows else None)
+            self._fit(source, dim)
         inverter = self.load()
         references = inputs.references_of(inverter, texts)
-        if rows is None:
-            rows = Rows([], inverter.embedder.encode(references), {})
-        elif inverter.alignment and (doubt := inverter.alignment.doubt(rows.vectors)):
-            inputs.say(doubt)
+        rows = rows or Rows([], inverter.embedder.encode(references), {})
         errors = rows.errors
         inverter.check(rows.vectors[[i for i in range(len(heads)) if i not in errors]])
+        aligned = inverter.alignment if self.vectors else None
+        if aligned and (doubt := aligned.doubt(rows.vectors)):
+            inputs.say(doubt)
         if self.json or not sys.stdout.isatty():
             self._to_lines(inverter, rows, heads)
         else:
@@ -172,6 +161,15 @@ class Invert(SearchArguments):
             i, reason = min(errors.items())
             more = f", and {len(errors) - 1} more cannot be inverted" if len(errors) > 1 else ""
             raise UserError(f"{self.vectors.rpartition('@')[2]}: vector {i} is {reason}{more}")
+
+    def _fit(self, source: Store, reads: int | None) -> None:
+        """Refuse vectors of another dimension than the inverter reads."""
+        if self.embedder is None and reads not in (None, source.dim):
+            hint = "; name the model that made them with --embedder"
+            if source.count == reads:
+                hint = f": {source.count} rows of {source.dim}, transposed?"
+            said = f"inverter {self.inverter} reads {reads}{hint}"
+            raise UserError(f"{source.name}: vectors of {source.dim} dimensions, but {said}")
 
     def _to_lines(self, inverter: Inverter, rows: Rows, heads: list[dict[str, Any]]) -> None:
         from nanov2t.cli.report import as_json
@@ -209,7 +207,7 @@ class Invert(SearchArguments):
                 reference = references[i] if references else None
                 show_inversion(inverter, vector, reference, self.options, console)
 
-    def _to_folder(self, vectors: str, out: Path) -> None:
+    def _to_folder(self, dim: int | None, vectors: str, out: Path) -> None:
         from nanov2t.bulk.folder import finished_folder, request_of, settings_of
         from nanov2t.bulk.summary import show_folder
         from nanov2t.core.imports import import_client
@@ -231,7 +229,7 @@ class Invert(SearchArguments):
             if is_first():
                 show_folder(folder)
             return
-        self.look_up(source.name, (source.count, source.dim))
+        self._fit(source, dim)
         check_writable(out)
         settings = (out, self.rounds, self.beam, self.limit)
         if self.engine == "ray":
@@ -276,7 +274,6 @@ class Evaluate(TextArguments):
     def run(self) -> None:
         self.check(self.out, limit=1)
         file = self.drafts and drafts_file(self.drafts, self.split)
-        self.look_up()
         with loading(self.texts):
             rows, texts, drafts = self._texts(file)
         with loading(self.inverter):
@@ -395,14 +392,13 @@ class Audit(TextArguments):
         """Refuse bad options before anything is read or loaded."""
         from nanov2t.defences import check_defence
 
-        self.check(self.out, limit=2, seed=0, lengths=1, pairs=2)
+        known = self.check(self.out, limit=2, seed=0, lengths=1, pairs=2)
         if self.seed > MAX_SEED:
             raise UserError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
         if not self.lengths:
             raise UserError("--lengths: give at least one")
         if not seconds(self.train_budget, "--train-budget"):
             raise UserError(f"--train-budget must be more than {self.train_budget}")
-        known = self.look_up()
         if known.max_tokens is not None and max(self.lengths) > known.max_tokens:
             writes = f"inverter {self.inverter} writes 1 to {known.max_tokens} tokens"
             raise UserError(f"--lengths {max(self.lengths)}: {writes}")

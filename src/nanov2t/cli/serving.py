@@ -36,7 +36,6 @@ class Ui(SearchArguments):
 
     def run(self) -> None:
         self.check()
-        self.look_up()
         check_address(self.host, self.port)
         signal.signal(signal.SIGTERM, _exit)
         with TemporaryDirectory(prefix="nanov2t-") as uploads:
