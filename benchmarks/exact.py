@@ -83,12 +83,14 @@ def measure(inverter: Inverter, texts: list[str], show: int) -> dict[str, object
     vectors = inverter.embedder.encode(texts)
     began, found, row = time.perf_counter(), [], {}
     for start in range(0, len(texts), PART):
-        found += inverter.invert(vectors[start : start + PART])
+        part = inverter.invert(vectors[start : start + PART])
+        for inversion, text in zip(part, texts[start:], strict=False):
+            if inversion.text != text and (show := show - 1) >= 0:
+                print(f"  {inversion.cosine:.4f} {inversion.stopped}: {inversion.text}")
+                print(f"         {text}", flush=True)
+        found += part
         row = figures(found, texts[: len(found)], time.perf_counter() - began)
         print(json.dumps(row), file=sys.stderr, flush=True)
-    missed = [(f, text) for f, text in zip(found, texts, strict=True) if f.text != text]
-    for inversion, text in missed[:show]:
-        print(f"  {inversion.cosine:.4f} {inversion.stopped}: {inversion.text}\n         {text}")
     return row
 
 
