@@ -15,7 +15,7 @@ from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
-from nanov2t.t5.training import build_generator
+from nanov2t.t5.stage1 import build_generator
 
 
 @pytest.fixture(scope="session", autouse=True)

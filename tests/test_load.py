@@ -5,7 +5,7 @@ import pytest
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
-from nanov2t.t5.pair import export_pair
+from nanov2t.t5.inference import export_pair
 
 
 def test_t5s_do_not_mix_with_the_bundled_inverter(tmp_path):

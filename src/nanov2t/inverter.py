@@ -20,15 +20,15 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.editor import DictionaryEditor, Editor, NetworkEditor
-from nanov2t.models.guesser import Guesser
 from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.models.reading import Hypothesizer
 from nanov2t.search import registry
 from nanov2t.search.base import Engine, OnRound, Search
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.state import Inversion, Round
 from nanov2t.t5 import inference
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.writer import Writer
+from nanov2t.t5.inference import Writer
 from nanov2t.targets import Defence, Judge, Knowledge, Target, check_vectors, prepare_targets
 
 TOKENS = 32
@@ -115,8 +115,8 @@ class Inverter:
         editor: Editor = DictionaryEditor(dictionary, reader)
         if isinstance(second, EditNetwork):
             editor = NetworkEditor(second, dictionary, reader)
-        guesser = Guesser(first, reader) if isinstance(first, PrefixLM) else None
-        return Engine(reader, editor, guesser, self.effort, self.alignment is not None)
+        hypothesizer = Hypothesizer(first, reader) if isinstance(first, PrefixLM) else None
+        return Engine(reader, editor, hypothesizer, self.effort, self.alignment is not None)
 
     def _pair(self) -> inference.Pair:
         """The two stages of nanoV2T."""

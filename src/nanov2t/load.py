@@ -25,7 +25,7 @@ from nanov2t.pretrained import BUNDLED, DEFAULT
 from nanov2t.search.options import UNLIMITED, Budget, Effort
 from nanov2t.t5.checkpoints import release_of
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.pair import load_pair
+from nanov2t.t5.inference import load_pair
 from nanov2t.targets import Defence
 
 

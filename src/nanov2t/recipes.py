@@ -69,9 +69,10 @@ def train(config: Recipe) -> Path:
     UserError says why the training cannot begin."""
     check_recipe(config)
     if isinstance(config, T5Recipe):
-        from nanov2t.t5.training import train_t5
+        from nanov2t.t5.stage1 import Stage1, train_t5
+        from nanov2t.t5.stage2 import Stage2
 
-        return train_t5(config)
+        return train_t5(config, Stage2 if config.drafts.share else Stage1)
     from nanov2t.train.editing import EditTask
     from nanov2t.train.loop import start
     from nanov2t.train.network import build_network, load_studied

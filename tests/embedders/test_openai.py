@@ -17,7 +17,7 @@ from nanov2t.embedders.probes import PROBES
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.load import load_inverter
 from nanov2t.t5.config import ModelConfig, T5Recipe
-from nanov2t.t5.training import build_generator
+from nanov2t.t5.stage1 import build_generator
 
 KEY = "sk-secret-of-the-tests"
 

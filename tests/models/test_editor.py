@@ -5,8 +5,15 @@ import random
 import numpy as np
 import pytest
 
-from nanov2t.models.editor import DictionaryEditor, NetworkEditor
-from nanov2t.models.edits import Edit, Kind, ScoredDraft, apply, conflict
+from nanov2t.models.editor import (
+    DictionaryEditor,
+    Edit,
+    Kind,
+    NetworkEditor,
+    ScoredDraft,
+    apply,
+    conflict,
+)
 
 REPLACE, INSERT, DELETE, MOVE = Kind
 TOKENS = 8

@@ -6,9 +6,8 @@ import random
 import pytest
 import torch
 
-from nanov2t.models.editor import DictionaryEditor
-from nanov2t.models.edits import apply
-from nanov2t.models.physics import FEATURES, Physics
+from nanov2t.models.dictionary import FEATURES, Physics
+from nanov2t.models.editor import DictionaryEditor, apply
 
 TOKENS = 8
 BEST = 32
@@ -17,7 +16,7 @@ BEST = 32
 @pytest.fixture(scope="module")
 def physics(bundled):
     dictionary, tokenizer = bundled.dictionary, bundled.embedder.tokenizer
-    physics = Physics(*dictionary.states.shape)
+    physics = Physics()
     physics.read(dictionary, tokenizer.all_special_ids, torch.float32)
     return physics
 

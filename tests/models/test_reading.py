@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nanov2t.models.reading import CHOICES, UNREADABLE, Reading
+from nanov2t.models.reading import CHOICES, UNREADABLE, Beginnings, Reading
 
 TEXTS = ["my father repairs old clocks.", "the key is under the blue pot."]
 
@@ -74,7 +74,7 @@ def test_a_text_without_words_and_one_that_is_too_long_can_be_read(reading):
 
 
 def test_drawing_without_chance_is_writing(model, targets, reading):
-    [[greedy]] = model.generate(targets[:1], 1, 20)
+    [greedy] = model.generate(targets[0], 1, 20)
     drawn = reading.draw(torch.zeros(2, 20, CHOICES))
     assert drawn == [greedy] * 2
     assert reading.draw(torch.zeros(1, 3, CHOICES)) == [greedy[:3]]
@@ -86,3 +86,31 @@ def test_draws_differ_and_do_not_depend_on_one_another(reading):
     drawn = reading.draw(noise)
     assert len(set(map(tuple, drawn))) > 4 and all(drawn)
     assert reading.draw(noise[3:5]) == drawn[3:5]
+
+
+def test_writing_the_text_itself_is_reading_it(reading, ids):
+    ids = ids[0]
+    [fluency] = reading.read([ids])
+    rows = Beginnings(reading, ids, fluency)
+    ends = rows.table.places[torch.tensor([*ids, reading.model.config.trunk.sep])]
+    assert rows.lengths.tolist() == list(range(len(ids) + 1))
+    for words in (1, 2):
+        # Row i holds the first i tokens; those that have a token left to write go on.
+        kept = torch.arange(len(ids) + 1 - words)
+        rows.write(kept, ends[kept + words - 1])
+        assert rows.written[0].tolist() == ids[:words]
+        begun = fluency.chosen.unfold(0, words, 1)[: len(kept)].sum(1)
+        torch.testing.assert_close(rows.total, begun, atol=1e-3, rtol=1e-3)
+        following = rows.odds.gather(1, ends[kept + words, None])[:, 0]
+        expected = fluency.chosen[words : words + len(kept)]
+        torch.testing.assert_close(following, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_odds_are_log_probabilities_and_rows_may_be_repeated(reading, ids):
+    ids = ids[0]
+    [fluency] = reading.read([ids])
+    rows = Beginnings(reading, ids, fluency)
+    word = int(rows.odds[2].argmax())
+    rows.write(torch.tensor([2, 2]), torch.tensor([word, word]))
+    torch.testing.assert_close(rows.odds.exp().sum(1), torch.ones(2))
+    torch.testing.assert_close(rows.odds[0], rows.odds[1])

@@ -8,7 +8,7 @@ from transformers import DistilBertConfig, DistilBertModel
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.sentence import SentenceEmbedder
-from nanov2t.models.trunk import MASKED, Branches, Cache, Trunk, attention_mask, trunk_config
+from nanov2t.models.trunk import MASKED, Cache, Trunk, attention_mask, trunk_config
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +37,17 @@ def test_kept_keys_and_values_stand_for_what_was_read(minilm, trunk, passages):
     steps = [trunk(trunk.embed(ids[:, i : i + 1], i), None, caches) for i in range(9)]
     torch.testing.assert_close(torch.cat(steps, 1), whole, atol=1e-4, rtol=0)
     caches[0].select(torch.tensor([0, 0]))
-    assert caches[0].key.shape[0] == 2 and torch.equal(caches[0].key[0], caches[0].key[1])
+    key, _ = caches[0].kept
+    assert len(key) == 2 and torch.equal(key[0], key[1])
 
 
 @torch.inference_mode()
 def test_a_beginning_that_is_kept_once_is_that_of_every_row(minilm, trunk, passages):
     ids = torch.tensor(minilm.tokenize(passages[:1]))[:, :9]
-    begun = [Cache() for _ in trunk.layers]
-    trunk(trunk.embed(ids[:, :5]), None, begun)
-    repeated = [Cache() for _ in trunk.layers]
-    for copy, cache in zip(repeated, begun, strict=True):
-        copy.extend(cache.key.repeat(3, 1, 1, 1), cache.value.repeat(3, 1, 1, 1))
-    branches = [Branches(cache) for cache in begun]
+    repeated = trunk.begin(trunk.embed(ids[:, :5]))
+    branches = [Cache(cache.kept) for cache in repeated]
+    for cache in repeated:
+        cache.select(torch.tensor([0, 0, 0]))
     rows, mask = ids[:, 5:8].repeat(3, 1), torch.ones(3, 3, 8).tril(5) > 0
     mask[1, :, 2] = False
     for t in (slice(0, 2), slice(2, 3)):  # several words, then one more
@@ -57,8 +56,7 @@ def test_a_beginning_that_is_kept_once_is_that_of_every_row(minilm, trunk, passa
         expected, made = trunk(x, added, repeated), trunk(x, added, branches)
         torch.testing.assert_close(made, expected, atol=1e-4, rtol=0)
     assert (made[0] - made[1]).abs().max() > 1e-2  # of which one does not see a word
-    joined = branches[0].joined()
-    torch.testing.assert_close(joined.key, repeated[0].key[:1])
+    torch.testing.assert_close(branches[0].joined()[0], repeated[0].kept[0][:1])
     for cache in branches:
         cache.select(torch.tensor([1, 1]))
     made = trunk(trunk.embed(ids[:, 8:].repeat(2, 1), 8), None, branches)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanov2t.models.editor import DictionaryEditor
-from nanov2t.models.edits import exchanged
+from nanov2t.models.editor import DictionaryEditor, exchanged
 from nanov2t.search.options import SearchOptions
 from nanov2t.search.population import Population, foremost, parents
 from nanov2t.search.proposers.first import FirstGuesses
@@ -47,7 +46,7 @@ def after(parts, texts):
     vector = parts.reader.encode([TEXT])
     [target] = prepare_targets(vector, parts.reader.info, None, [None], 0)
     state = SearchState(0, target, SearchOptions(rounds=5))
-    Population(parts.reader, parts.guesser).rank([state], [texts])
+    Population(parts.reader, parts.hypothesizer).rank([state], [texts])
     return state
 
 
@@ -81,9 +80,9 @@ def test_proposals_are_as_likely_as_a_nat_is_worth(parts, kind):
     for nat in (0.0, 1e-2):
         state = after(parts, ["the train to vienna was red.", "a bus was late, it seems"])
         state.nat = nat
-        [texts] = kind(parts.guesser, parts.editor, 2, 12).propose([state])
+        [texts] = kind(parts.hypothesizer, parts.editor, 2, 12).propose([state])
         state.population = []
-        Population(parts.reader, parts.guesser).rank([state], [texts])
+        Population(parts.reader, parts.hypothesizer).rank([state], [texts])
         means.append(np.mean([float(m.fluency.chosen.sum()) for m in state.population]))
     assert means[0] < means[1]
 
@@ -104,13 +103,13 @@ def test_parents_are_the_fittest_the_nearest_and_others(parts):
 
 def test_a_span_of_one_text_completes_another(parts):
     state = after(parts, ["the train to vienna was red.", "a bus was late again."])
-    [texts] = Splices(parts.guesser, parts.editor, 2, 16).propose([state])
+    [texts] = Splices(parts.hypothesizer, parts.editor, 2, 16).propose([state])
     assert TEXT in texts and len(set(texts)) == len(texts) <= 16
     assert not set(texts) & set(state.cosines)
 
 
 def test_spans_of_former_populations_are_spliced_too(parts):
-    splices = Splices(parts.guesser, parts.editor, 4, 32)
+    splices = Splices(parts.hypothesizer, parts.editor, 4, 32)
     state = after(parts, ["the train was late."])
     assert TEXT not in splices.propose([state])[0]
     state.elite = after(parts, ["we went to vienna again."]).population
@@ -119,7 +118,7 @@ def test_spans_of_former_populations_are_spliced_too(parts):
 
 def test_how_likely_a_splice_is_follows_from_its_parts(parts):
     state = after(parts, ["the train to vienna was red.", "a bus was late again.", "to vienna"])
-    members, reading = state.population, parts.guesser.read(state.target.vector)
+    members, reading = state.population, parts.hypothesizer.read(state.target.vector)
     bounds = _distinct(members)
     spans, seams = _spans(members, bounds), Seams(reading, [*members, members[0]])
     host = members[0]
@@ -142,13 +141,13 @@ def test_how_likely_a_splice_is_follows_from_its_parts(parts):
     "draft", ["the train to vienna was early again.", "the train to was late again."]
 )
 def test_a_word_of_the_dictionary_is_put_where_it_is_missing(parts, draft):
-    [texts] = Words(parts.guesser, parts.editor, 1, 32).propose([after(parts, [draft])])
+    [texts] = Words(parts.hypothesizer, parts.editor, 1, 32).propose([after(parts, [draft])])
     assert TEXT in texts and len(texts) == 32
 
 
 def test_phrases_in_the_place_of_spans_come_nearer(parts):
     state = after(parts, ["the train to vienna came early."])
-    [texts] = Phrases(parts.guesser, parts.editor, 1, 48).propose([state])
+    [texts] = Phrases(parts.hypothesizer, parts.editor, 1, 48).propose([state])
     assert len(set(texts)) == len(texts) == 48 and not set(texts) & set(state.cosines)
     cosines = parts.reader.encode(texts) @ state.target.vector
     assert cosines.max() > state.pool[0].cosine + 0.02
@@ -161,7 +160,9 @@ def test_phrases_in_the_place_of_spans_come_nearer(parts):
 )
 def test_two_spans_change_places(parts, draft):
     """Also such as do not stand side by side."""
-    [texts] = Moves(parts.guesser, Scored(parts.editor), 1, 12).propose([after(parts, [draft])])
+    [texts] = Moves(parts.hypothesizer, Scored(parts.editor), 1, 12).propose(
+        [after(parts, [draft])]
+    )
     assert TEXT in texts
 
 
@@ -206,7 +207,8 @@ def test_several_exchanges_are_made_together():
 
 def test_an_edit_network_sees_the_order(parts):
     """The exchange that makes the text is one of the best twentieth of some 500."""
-    scored, [text] = Scored(parts.editor), parts.editor.encode([TEXT])
+    scored, [ids] = Scored(parts.editor), parts.reader.tokenize([TEXT])
+    text = tuple(ids[1:-1])
     for draft in ("was late again the train to vienna.", "vienna to the train was late again."):
         state = after(parts, [draft])
         order = scored.of(state, state.population)[draft].order
@@ -219,7 +221,7 @@ def test_an_edit_network_sees_the_order(parts):
 
 def test_the_fittest_text_is_moved_about_more_where_nothing_was_gained(parts):
     state = after(parts, [f"{TEXT} it rained all day and nobody had told us why."])
-    moves = Moves(parts.guesser, Scored(parts.editor), 1, 3)
+    moves = Moves(parts.hypothesizer, Scored(parts.editor), 1, 3)
     [few] = moves.propose([state])
     state.progress *= 2
     [many] = moves.propose([state])
@@ -229,21 +231,21 @@ def test_the_fittest_text_is_moved_about_more_where_nothing_was_gained(parts):
 def test_moves_go_where_language_has_the_words(parts, bundled):
     """They are likelier than moves at random."""
     state = after(parts, ["to vienna the train was late again."])
-    reading = parts.guesser.read(state.target.vector)
+    reading = parts.hypothesizer.read(state.target.vector)
 
-    def worth(guesser, editor):
-        [texts] = Moves(guesser, Scored(editor), 1, 3).propose([state])
+    def worth(hypothesizer, editor):
+        [texts] = Moves(hypothesizer, Scored(editor), 1, 3).propose([state])
         assert len(set(texts)) == len(texts) == 12
-        read = reading.read(parts.editor.encode(texts))
+        read = reading.read([ids[1:-1] for ids in parts.reader.tokenize(texts)])
         return np.mean([float(fluency.chosen.sum()) for fluency in read])
 
     blind = DictionaryEditor(bundled.dictionary, parts.reader)
-    assert worth(parts.guesser, parts.editor) > worth(None, blind) + 5
+    assert worth(parts.hypothesizer, parts.editor) > worth(None, blind) + 5
     assert worth(None, parts.editor) > worth(None, blind) + 2
 
 
 def test_populations_that_stall_start_anew_and_are_then_joined(parts):
-    first = FirstGuesses(parts.guesser, parts.editor, 8, patience=4)
+    first = FirstGuesses(parts.hypothesizer, parts.editor, 8, patience=4)
     state = after(parts, ["late again, the train.", "the train to vienna was late.", "vienna"])
     former = list(state.population)
     assert first.propose([state]) == [[]] and state.population == former
@@ -252,7 +254,7 @@ def test_populations_that_stall_start_anew_and_are_then_joined(parts):
     assert 4 < len(drawn) <= 8 and not set(drawn) & set(state.cosines)
     assert state.population == [] and state.progress == []
     assert state.elite == former[:1]
-    Population(parts.reader, parts.guesser).rank([state], [drawn])
+    Population(parts.reader, parts.hypothesizer).rank([state], [drawn])
     assert {member.text for member in state.population} == set(drawn)
     state.progress *= 5
     assert first.propose([state]) == [[]]
@@ -265,9 +267,9 @@ def test_nothing_is_proposed_before_there_is_a_population(parts):
     [target] = prepare_targets(np.ones((1, 384), np.float32), parts.reader.info, None, [None], 0)
     state = SearchState(0, target, SearchOptions(rounds=5))
     for proposer in (
-        Splices(parts.guesser, parts.editor, 2, 16),
-        Words(parts.guesser, parts.editor, 2, 16),
-        Moves(parts.guesser, Scored(parts.editor), 2, 16),
-        Phrases(parts.guesser, parts.editor, 2, 16),
+        Splices(parts.hypothesizer, parts.editor, 2, 16),
+        Words(parts.hypothesizer, parts.editor, 2, 16),
+        Moves(parts.hypothesizer, Scored(parts.editor), 2, 16),
+        Phrases(parts.hypothesizer, parts.editor, 2, 16),
     ):
         assert proposer.propose([state]) == [[]]

@@ -16,6 +16,7 @@ from processes import nanov2t, on_two
 from support import tiny_config
 
 from nanov2t.cli import main as cli
+from nanov2t.core import parts
 from nanov2t.core.errors import UserError
 from nanov2t.recipes import train
 from nanov2t.t5 import drafts as drafting
@@ -73,19 +74,19 @@ def test_every_row_with_text_has_a_draft_and_a_killed_command_goes_on(
     vector = tiny.embedder.encode([tiny.tokenizer.decode(first)])
     assert drafts[5] == tiny.invert(vector, rounds=0, beam=1)[0].text
 
-    write = drafting.write_whole
+    write = parts.write_whole
 
     def write_and_die(path, content):
         write(path, content)
-        if path.name.startswith("00000001"):
+        if path.name.startswith("part-00000001"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(drafting, "write_whole", write_and_die)
+    monkeypatch.setattr(parts, "write_whole", write_and_die)
     run(monkeypatch, capsys, *COMMAND, "--split", "train", "--out", "killed")
     assert not (folder / "killed" / "train.hyps.jsonl").exists()
-    finished = folder / "killed" / ".train" / "00000000.jsonl"
+    finished = folder / "killed" / ".train" / "part-00000000.jsonl"
     finished.write_text(finished.read_text().replace(drafts[1], "not written again"))
-    monkeypatch.setattr(drafting, "write_whole", write)
+    monkeypatch.setattr(parts, "write_whole", write)
     run(monkeypatch, capsys, *COMMAND, "--split", "train", "--out", "killed")
     resumed = read(folder / "killed" / "train.hyps.jsonl")
     assert "not written again" in resumed[1]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nanov2t.inverter import Inverter
-from nanov2t.t5.writer import Writer
+from nanov2t.t5.inference import Writer
 
 
 class Noting:

@@ -65,7 +65,7 @@ def test_texts_that_end_early_are_those_of_transformers(tiny, minilm, passages, 
 
 
 def test_a_search_by_the_plain_path_finds_the_same(tiny, minilm, passages, tmp_path, monkeypatch):
-    monkeypatch.setattr("nanov2t.t5.writer.search_dtype", lambda device: torch.float32)
+    monkeypatch.setattr("nanov2t.t5.inference.search_dtype", lambda device: torch.float32)
     tiny.corrector.save_pretrained(tmp_path / "tiny", tiny.tokenizer)
     target = minilm.encode([passages[0][:40], passages[1][:40]])
     fast, plain = (

@@ -8,7 +8,7 @@ from nanov2t import fast
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.writer import Writer
+from nanov2t.t5.inference import Writer
 
 
 @pytest.fixture(scope="module")

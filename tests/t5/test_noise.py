@@ -10,9 +10,7 @@ import torch
 from support import HERE, tiny_config
 
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.stage1 import Stage1
-from nanov2t.t5.task import DRAFTS, TEXTS
-from nanov2t.t5.training import build_generator
+from nanov2t.t5.stage1 import DRAFTS, TEXTS, Stage1, build_generator
 
 
 def task(minilm, tmp_path, noise, process=0, processes=1):

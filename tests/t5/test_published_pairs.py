@@ -19,7 +19,7 @@ from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
 from nanov2t.t5.checkpoints import RELEASES
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.pair import export_pair, load_pair
+from nanov2t.t5.inference import export_pair, load_pair
 
 
 def test_export_writes_a_pair_that_loads_as_one(tmp_path, gtr_mean):
@@ -129,7 +129,7 @@ BY_NAME = """
 import json
 from pathlib import Path
 from nanov2t import Generator, load_inverter
-from nanov2t.t5.pair import export_pair, load_pair
+from nanov2t.t5.inference import export_pair, load_pair
 inverter = load_inverter("gtr-nq32", device="cpu")
 [found] = inverter.invert(inverter.embedder.encode(["the dog"]), rounds=1, beam=2)
 for name in ("gtr-st-nq32", "gtr-st-nq32-ielab", "ada-002"):

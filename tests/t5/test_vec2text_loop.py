@@ -14,10 +14,10 @@ from support import FIXTURES
 from nanov2t import targets
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.inverter import Inverter
-from nanov2t.t5 import writer
+from nanov2t.t5 import inference
 from nanov2t.t5.checkpoints import load_tokenizer
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.writer import Writer
+from nanov2t.t5.inference import Writer
 
 LOOP = FIXTURES / "vec2text_loop"
 TEXTS = json.loads((LOOP / "texts.json").read_text())
@@ -79,7 +79,7 @@ def closed(rows: torch.Tensor) -> list[list[int]]:
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("kind", BEAMS)
 def test_every_draft_and_every_correction_is_vec2texts(parts, kind, fast, monkeypatch):
-    monkeypatch.setattr(writer, "search_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(inference, "search_dtype", lambda device: torch.float32)
     monkeypatch.setattr(targets, "TOLERANCE", -1.0)  # vec2text went on with exact texts
     embedder, tokenizer, hypothesizer, corrector = parts
     hypothesizer.fast = corrector.fast = fast

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE
-from nanov2t.models.edits import Edit, Kind, apply
+from nanov2t.models.editor import Edit, Kind, apply
 from nanov2t.train.edit_loss import IGNORED, Drafts, following, labels_of, row_labels
 
 

@@ -169,7 +169,7 @@ def test_hypotheses_are_the_likeliest_texts_without_noise_and_others_with_it(
     drawn = draw(*given, [np.random.default_rng(i) for i in range(3)])
     monkeypatch.setattr(editing, "HOTTEST", 0)
     greedy = draw(*given, [np.random.default_rng(i) for i in range(3)])
-    best = [found[0] for found in model.generate(targets, 1, 20)]
+    best = [found[0] for found in (model.generate(target, 1, 20) for target in targets)]
     for ours, theirs, length in zip(greedy, best, lengths, strict=True):
         # Whether more words follow is a matter of rounding, which machines differ in.
         n = max(length, min(len(ours), len(theirs)))

@@ -148,7 +148,7 @@ class Export:
         with loading(self.name):
             from nanov2t.models.hub import locate, network_folder
             from nanov2t.models.networks import kind_of, read_network, save_network
-            from nanov2t.t5.pair import export_pair
+            from nanov2t.t5.inference import export_pair
 
             folder = network_folder(locate(self.name))
             if kind_of(folder):
@@ -188,7 +188,7 @@ class Push:
             raise UserError(f"{self.name}: not uploaded: {why}")
         with loading(str(self.run_dir)):
             from nanov2t.load import load_inverter
-            from nanov2t.models.push import push
+            from nanov2t.models.hub import push
 
             # Loading it first proves that it can be read back.
             inverter = load_inverter(self.run_dir, embedder=self.embedder, device="cpu")

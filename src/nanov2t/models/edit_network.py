@@ -20,20 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nanov2t.embedders.base import EmbedderInfo
-from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.physics import FEATURES, Findings, Physics
+from nanov2t.models.dictionary import FEATURES, Dictionary, Findings, Physics
 from nanov2t.models.trunk import Trunk, TrunkConfig, attention_mask
 
 KEEP, REPLACE, DELETE = 0, 1, 2
 TARGET_TOKENS, DIFFERENCE_TOKENS, MISSING_TOKENS = 3, 2, 4
 """Prefix positions: the target vector, its difference from the draft's, and the likeliest words to
 insert."""
-FOLLOWING = 96
-"""Dimensions in which followers are compared."""
-NEVER = -1e4
-"""Logit of the impossible."""
-REACH = 6
-"""Tokens beyond which the distance of two tokens does not matter."""
+FOLLOWING = 96  # dimensions in which followers are compared
+NEVER = -1e4  # logit of the impossible
+REACH = 6  # tokens beyond which the distance of two tokens does not matter
 
 
 @dataclass(frozen=True)
@@ -41,28 +37,21 @@ class EditConfig:
     """The shape of an EditNetwork; saved as its config.json."""
 
     trunk: TrunkConfig
-    dim: int
-    """Dimension of the vectors."""
+    dim: int  # dimension of the vectors
     embedder: EmbedderInfo
-    max_tokens: int = 32
-    """Longest text it was trained on."""
+    max_tokens: int = 32  # longest text it was trained on
     kind: str = "edit_network"
 
 
 class Edits(NamedTuple):
     """Log odds, in nats, of every edit of n drafts of t tokens, two special ones among them."""
 
-    states: Tensor
-    """[n, t, hidden]."""
-    gaps: Tensor
-    """[n, t - 1, 2 hidden], between tokens i and i + 1."""
+    states: Tensor  # [n, t, hidden]
+    gaps: Tensor  # [n, t - 1, 2 hidden], between tokens i and i + 1
     findings: Findings
-    action: Tensor
-    """float32 [n, t, 3]: logits of KEEP, REPLACE and DELETE."""
-    insertion: Tensor
-    """float32 [n, t - 1, 2]: logits of no word missing and of a word missing."""
-    order: Tensor
-    """float32 [n, t, t]: log probabilities of the tokens that may follow each token."""
+    action: Tensor  # float32 [n, t, 3]: logits of KEEP, REPLACE and DELETE
+    insertion: Tensor  # float32 [n, t - 1, 2]: logits of no word missing and of a word missing
+    order: Tensor  # float32 [n, t, t]: log probabilities of the tokens that may follow each token
 
 
 class EditNetwork(nn.Module):
@@ -73,7 +62,7 @@ class EditNetwork(nn.Module):
         self.config = config
         trunk, width = config.trunk, config.trunk.hidden
         self.trunk = Trunk(trunk)
-        self.physics = Physics(trunk.vocabulary, width)
+        self.physics = Physics()
         self.target = nn.Linear(config.dim, TARGET_TOKENS * width)
         self.difference = nn.Linear(width + config.dim + 2, DIFFERENCE_TOKENS * width)
         self.missing = nn.Linear(width, width)
@@ -91,18 +80,12 @@ class EditNetwork(nn.Module):
         self.inserted = WordHead(2 * width, width)
         self.bias = nn.Parameter(torch.zeros(trunk.vocabulary))
         self.scale = nn.Parameter(torch.tensor(0.2))
-        self._initialise()
-
-    def _initialise(self) -> None:
-        width = self.config.trunk.hidden
         for reader in (self.read_state, self.read_wanted, self.read_residual, self.read_product):
             nn.init.normal_(reader.weight, 0, 0.01)
         self.read_nearest.weight.data.copy_(0.3 * torch.eye(width))
         nn.init.normal_(self.read_features.weight, 0, 0.1)
 
-    def unique_weights(self) -> dict[str, Tensor]:
-        """Every weight under its name; none is shared."""
-        return dict(self.state_dict())
+    unique_weights = nn.Module.state_dict  # none is shared
 
     def read_dictionary(self, dictionary: Dictionary, dtype: torch.dtype | None = None) -> None:
         """Take the dictionary; products over the vocabulary are made in `dtype`, by default that of
@@ -114,15 +97,9 @@ class EditNetwork(nn.Module):
     def forward(
         self, targets: Tensor, ids: Tensor, states: Tensor, vectors: Tensor, mask: Tensor
     ) -> Edits:
-        """Score the edits of n drafts.
-
-        Args:
-            targets: float32 [n, dim], unit vectors of the texts.
-            ids: long [n, t], the drafts with their special tokens, padded.
-            states: [n, t, hidden], the embedder's last states of the drafts.
-            vectors: float32 [n, dim], the drafts' unit vectors.
-            mask: bool [n, t].
-        """
+        """Score the edits of n drafts, given as in :meth:`Physics.forward
+        <nanov2t.models.dictionary.Physics.forward>` and by their unit vectors, float32
+        [n, dim]."""
         dtype = self.target.weight.dtype
         found = self.physics(targets, ids, states, mask)
         prefix = self._prefix(targets, vectors, found)
@@ -154,15 +131,8 @@ class EditNetwork(nn.Module):
         length = difference.norm(dim=1, keepdim=True)
         size = (found.residual.norm(dim=1, keepdim=True) + 1).log()
         scale = self.config.dim**0.5
-        facts = torch.cat(
-            [
-                _unit(found.residual),
-                difference / (length + 1e-3) * scale,
-                size,
-                (length + 1e-3).log(),
-            ],
-            1,
-        )
+        direction = difference / (length + 1e-3) * scale
+        facts = torch.cat([_unit(found.residual), direction, size, (length + 1e-3).log()], 1)
         words = self.trunk.words[found.inserted[:, :MISSING_TOKENS]]
         parts = [
             self.target((targets * scale).to(dtype)).view(n, TARGET_TOKENS, width),

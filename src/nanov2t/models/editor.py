@@ -1,11 +1,14 @@
-"""Drafts to scored edits, by an edit network or by a dictionary alone."""
+"""Edits of a draft: scored by an edit network or by a dictionary alone, and made."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,18 +17,71 @@ from torch import Tensor
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
 from nanov2t.fast import packed, search_dtype
-from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork, Edits
-from nanov2t.models.edits import Edit, Kind, ScoredDraft
-from nanov2t.models.physics import Findings, Physics
+from nanov2t.models.dictionary import Dictionary, Physics
+from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork
 
-ROWS = {"cpu": 32, "cuda": 512}
-"""Drafts scored together."""
-WORDS = 24
-"""Words considered at each place."""
+ROWS = {"cpu": 32, "cuda": 512}  # drafts scored together
+WORDS = 24  # words considered at each place
 MOVED, DOUBT = 0.5, 3.0
 """Weight of a nat of the order against the log odds of other edits, and nats taken off every move:
 moves are many, and would crowd the other edits out."""
+
+
+class Kind(IntEnum):
+    REPLACE = 0
+    INSERT = 1
+    DELETE = 2
+    MOVE = 3
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of a draft's token ids."""
+
+    kind: Kind
+    place: int
+    """Index of the token that is replaced, deleted or moved, or before which one is inserted."""
+    word: int  # id of the new token; for a move, the index of the token before which the word goes
+
+
+@dataclass(frozen=True)
+class ScoredDraft:
+    """A draft and its likeliest edits, best first."""
+
+    ids: tuple[int, ...]
+    edits: list[Edit]
+    odds: np.ndarray  # float32 [edits], log odds of each edit against no edit, in nats
+    order: np.ndarray | None = None
+    """float32 [tokens + 2, tokens + 2], log probability of each token, special ones included, to
+    follow each other one; None if unknown."""
+
+
+def apply(ids: Sequence[int], edits: Sequence[Edit]) -> list[int]:
+    """The token ids with edits made that do not conflict."""
+    replaced = {e.place: e.word for e in edits if e.kind == Kind.REPLACE}
+    gone = {e.place for e in edits if e.kind in (Kind.DELETE, Kind.MOVE)}
+    inserted = {e.place: e.word for e in edits if e.kind == Kind.INSERT}
+    inserted |= {e.word: ids[e.place] for e in edits if e.kind == Kind.MOVE}
+    result = []
+    for i in range(len(ids) + 1):
+        if i in inserted:
+            result.append(inserted[i])
+        if i < len(ids) and i not in gone:
+            result.append(replaced.get(i, ids[i]))
+    return result
+
+
+def conflict(a: Edit, b: Edit) -> bool:
+    """Whether two edits touch the same word or fill the same gap."""
+    filling = [e for e in (a, b) if e.kind in (Kind.INSERT, Kind.MOVE)]
+    gaps = [e.word if e.kind == Kind.MOVE else e.place for e in filling]
+    one_word = a.place == b.place and Kind.INSERT not in (a.kind, b.kind)
+    return one_word or (len(gaps) == 2 and gaps[0] == gaps[1])
+
+
+def exchanged(ids: tuple[int, ...], i: int, j: int, k: int, m: int) -> tuple[int, ...]:
+    """The tokens with the spans i to j and k to m exchanged; i <= j <= k <= m."""
+    return (*ids[:i], *ids[k:m], *ids[j:k], *ids[i:j], *ids[m:])
 
 
 class Editor(ABC):
@@ -36,7 +92,6 @@ class Editor(ABC):
     def __init__(self, embedder: Embedder):
         self.embedder = embedder
         self.device = embedder.model.device
-        self.rows = ROWS.get(self.device.type, ROWS["cpu"])
         self.longest = embedder.max_tokens
         """Tokens of the longest draft it can read, with special ones."""
 
@@ -61,10 +116,14 @@ class Editor(ABC):
         [n, t, hidden]."""
         if ids.shape[1] > self.longest:
             return
-        for start in range(0, len(ids), self.rows):
-            part = slice(start, start + self.rows)
+        rows = ROWS.get(self.device.type, ROWS["cpu"])
+        for start in range(0, len(ids), rows):
+            part = slice(start, start + rows)
             goal = torch.from_numpy(np.stack(targets[part])).to(self.device)
-            yield from self._score(goal, ids[part], states[part], count)
+            odds, order = self._odds(goal, ids[part], states[part])
+            orders = itertools.repeat(None) if order is None else order.cpu().numpy()
+            for draft, own in zip(odds.best(ids[part, 1:-1], count), orders, strict=False):
+                yield replace(draft, order=own)
 
     @property
     def frequent_words(self) -> list[int]:
@@ -77,19 +136,14 @@ class Editor(ABC):
         """The dictionary's average states, float32 [vocabulary, hidden]."""
         return self.physics.states
 
-    def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Token ids of texts, without special tokens."""
-        return [tuple(ids[1:-1]) for ids in self.embedder.tokenize(texts)]
-
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Token ids to texts as the embedder sees them."""
         return decode_texts(rows, self.embedder.tokenizer, self.embedder) if rows else []
 
     @abstractmethod
-    def _score(
-        self, targets: Tensor, ids: Tensor, states: Tensor, count: int
-    ) -> Iterator[ScoredDraft]:
-        """Takes targets [n, dim], ids [n, t] with special tokens, and states [n, t, hidden]."""
+    def _odds(self, targets: Tensor, ids: Tensor, states: Tensor) -> tuple[Odds, Tensor | None]:
+        """The odds, and the order [n, t, t] if it is known, of targets [n, dim], ids [n, t] with
+        special tokens, and states [n, t, hidden]."""
 
 
 class NetworkEditor(Editor):
@@ -103,44 +157,36 @@ class NetworkEditor(Editor):
         self.physics = self.network.physics
         self.longest = min(self.longest, network.config.trunk.positions)
 
-    def _score(
-        self, targets: Tensor, ids: Tensor, states: Tensor, count: int
-    ) -> Iterator[ScoredDraft]:
+    def _odds(self, targets: Tensor, ids: Tensor, states: Tensor) -> tuple[Odds, Tensor | None]:
         mask = torch.ones_like(ids, dtype=torch.bool)
         vectors = self.embedder.of_mean(states.float().mean(1))
         edits = self.network(targets, ids, states, vectors, mask)
         action, insertion = edits.action.log_softmax(-1), edits.insertion.log_softmax(-1)
-        odds = Odds(
-            *self._replacements(edits, ids, action[..., REPLACE] - action[..., KEEP]),
-            *self._insertions(edits, ids, insertion[..., 1] - insertion[..., 0]),
-            _moves(edits.order),
-            (action[..., DELETE] - action[..., KEEP])[:, 1:-1],
-        )
-        order = edits.order.cpu().numpy()
-        for draft, row in zip(odds.best(ids[:, 1:-1], count), order, strict=True):
-            yield replace(draft, order=row)
+        n, t = ids.shape
+        inner, gaps = _places(n, 1, t - 1, ids.device), _places(n, 0, t - 1, ids.device)
 
-    def _replacements(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds [n, t - 2, WORDS] and ids of the likeliest replacements."""
-        n, inner = len(ids), ids.shape[1] - 2
-        rows = torch.arange(n, device=ids.device).repeat_interleave(inner)
-        places = torch.arange(1, inner + 1, device=ids.device).repeat(n)
-        logits = self.network.replacements(edits, rows, places)
+        logits = self.network.replacements(edits, *inner)
         total = logits.logsumexp(-1, keepdim=True)
-        logits.scatter_(1, ids[:, 1:-1].reshape(-1, 1), -torch.inf)  # its own word is no edit
-        best, words = logits.topk(WORDS, -1)
-        best = best - total + odds[:, 1:-1].reshape(-1, 1)
-        return best.view(n, inner, WORDS), words.view(n, inner, WORDS)
+        logits.scatter_(1, ids[inner][:, None], -torch.inf)  # its own word is no edit
+        replaced, replacements = logits.topk(WORDS, -1)
+        odds = action[..., REPLACE] - action[..., KEEP]
+        replaced = replaced - total + odds[inner][:, None]
 
-    def _insertions(self, edits: Edits, ids: Tensor, odds: Tensor) -> tuple[Tensor, Tensor]:
-        """Log odds [n, t - 1, WORDS] and ids of the likeliest insertions."""
-        n, gaps = odds.shape
-        rows = torch.arange(n, device=ids.device).repeat_interleave(gaps)
-        places = torch.arange(gaps, device=ids.device).repeat(n)
-        logits = self.network.insertions(edits, rows, places)
+        logits = self.network.insertions(edits, *gaps)
+        odds = insertion[..., 1] - insertion[..., 0]
         logits = logits - logits.logsumexp(-1, keepdim=True) + odds.reshape(-1, 1)
-        best, words = logits.topk(WORDS, -1)
-        return best.view(n, gaps, WORDS), words.view(n, gaps, WORDS)
+        inserted, insertions = logits.topk(WORDS, -1)
+        deleted = (action[..., DELETE] - action[..., KEEP])[:, 1:-1]
+        replaced, replacements = (x.view(n, t - 2, WORDS) for x in (replaced, replacements))
+        inserted, insertions = (x.view(n, t - 1, WORDS) for x in (inserted, insertions))
+        moved = _moves(edits.order)
+        return Odds(replaced, replacements, inserted, insertions, moved, deleted), edits.order
+
+
+def _places(n: int, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows and places, long [n * places] each, of the places from `first` on in each of n rows."""
+    places = torch.arange(first, last, device=device)
+    return torch.arange(n, device=device).repeat_interleave(len(places)), places.repeat(n)
 
 
 def _moves(order: Tensor) -> Tensor:
@@ -157,76 +203,60 @@ class DictionaryEditor(Editor):
 
     def __init__(self, dictionary: Dictionary, embedder: Embedder):
         super().__init__(embedder)
-        tokenizer = embedder.tokenizer
-        self.physics = Physics(*dictionary.states.shape).to(self.device)
-        self.physics.read(dictionary, tokenizer.all_special_ids, search_dtype(self.device))
+        special = embedder.tokenizer.all_special_ids
+        self.physics = Physics().to(self.device)
+        self.physics.read(dictionary, special, search_dtype(self.device))
         self.log_frequency = dictionary.log_frequency.to(self.device)
 
-    def _score(
-        self, targets: Tensor, ids: Tensor, states: Tensor, count: int
-    ) -> Iterator[ScoredDraft]:
-        found: Findings = self.physics(targets, ids, states, torch.ones_like(ids) > 0, WORDS)
-        prior = self.log_frequency
+    def _odds(self, targets: Tensor, ids: Tensor, states: Tensor) -> tuple[Odds, Tensor | None]:
+        found = self.physics(targets, ids, states, torch.ones_like(ids) > 0, WORDS)
+        prior, gaps = self.log_frequency, ids.shape[1] - 1
         own = prior[ids][:, 1:-1]  # [n, t - 2]
-        n, gaps = len(ids), ids.shape[1] - 1
-        replaced = found.gains[:, 1:-1] + prior[found.nearest[:, 1:-1]] - own[..., None]
+        nearest = found.nearest[:, 1:-1]
+        replaced = found.gains[:, 1:-1] + prior[nearest] - own[..., None]
         inserted = found.insertion_gains + prior[found.inserted]
         likely = torch.isin(ids[:, 1:-1], found.inserted)
         moved = torch.where(likely, inserted[:, -1:], -torch.inf)
         deleted = found.deletion_gains[:, 1:-1] - own
-        odds = Odds(
-            replaced,
-            found.nearest[:, 1:-1],
-            inserted[:, None].expand(n, gaps, WORDS),
-            found.inserted[:, None].expand(n, gaps, WORDS),
-            (moved + deleted)[:, None].repeat(1, gaps, 1),
-            deleted,
+        inserted, insertions, moved = (
+            x[:, None].repeat(1, gaps, 1) for x in (inserted, found.inserted, moved + deleted)
         )
-        return odds.best(ids[:, 1:-1], count)
+        return Odds(replaced, nearest, inserted, insertions, moved, deleted), None
 
 
-@dataclass(frozen=True)
-class Odds:
+class Odds(NamedTuple):
     """Log odds of the edits of n drafts of m words."""
 
-    replaced: Tensor
-    """[n, m, WORDS]."""
+    replaced: Tensor  # [n, m, WORDS]
     replacements: Tensor
-    inserted: Tensor
-    """[n, m + 1, WORDS]."""
+    inserted: Tensor  # [n, m + 1, WORDS]
     insertions: Tensor
-    moved: Tensor
-    """[n, m + 1, m], of each word to each gap."""
-    deleted: Tensor
-    """[n, m]."""
+    moved: Tensor  # [n, m + 1, m], of each word to each gap
+    deleted: Tensor  # [n, m]
 
     def best(self, ids: Tensor, count: int) -> Iterator[ScoredDraft]:
         """The `count` likeliest edits of each draft, ids long [n, m]."""
-        n, m = ids.shape
+        m = ids.shape[1]
         moved, words = self.moved, torch.arange(m, device=ids.device)
         moved[:, words, words] = moved[:, words + 1, words] = -torch.inf  # where it stands already
         deleted = self.deleted if m > 1 else torch.full_like(self.deleted, -torch.inf)
         flat = torch.cat([x.flatten(1) for x in (self.replaced, self.inserted, deleted, moved)], 1)
         best, places = flat.topk(min(count, flat.shape[1]), -1)
-        sizes = (m * WORDS, (m + 1) * WORDS, m)
-        replacements = self.replacements.flatten(1).tolist()
-        insertions = self.insertions.flatten(1).tolist()
+        written = torch.cat([self.replacements.flatten(1), self.insertions.flatten(1)], 1).tolist()
+        inserted, deletions, moves = m * WORDS, (2 * m + 1) * WORDS, (2 * m + 1) * WORDS + m
 
         def edit(row: int, place: int) -> Edit:
             """The edit at a place of the flattened odds."""
-            if place < sizes[0]:
-                return Edit(Kind.REPLACE, place // WORDS, replacements[row][place])
-            place -= sizes[0]
-            if place < sizes[1]:
-                return Edit(Kind.INSERT, place // WORDS, insertions[row][place])
-            place -= sizes[1]
-            if place < sizes[2]:
-                return Edit(Kind.DELETE, place, 0)
-            gap, word = divmod(place - sizes[2], m)
+            if place < inserted:
+                return Edit(Kind.REPLACE, place // WORDS, written[row][place])
+            if place < deletions:
+                return Edit(Kind.INSERT, (place - inserted) // WORDS, written[row][place])
+            if place < moves:
+                return Edit(Kind.DELETE, place - deletions, 0)
+            gap, word = divmod(place - moves, m)
             return Edit(Kind.MOVE, word, gap)
 
-        for i in range(n):
-            edits = [edit(i, place) for place in places[i].tolist()]
+        for i, row in enumerate(ids.tolist()):
             finite = int(best[i].isfinite().sum())
-            odds = best[i, :finite].float().cpu().numpy()
-            yield ScoredDraft(tuple(ids[i].tolist()), edits[:finite], odds)
+            edits = [edit(i, place) for place in places[i, :finite].tolist()]
+            yield ScoredDraft(tuple(row), edits, best[i, :finite].float().cpu().numpy())

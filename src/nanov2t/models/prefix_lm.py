@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,8 @@ from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.trunk import Cache, Trunk, TrunkConfig, attention_mask
 
-PREFIX = 8
-"""Pseudo-tokens of the vector."""
-ENOUGH = 0.75
-"""Share of the beams that must have ended; the others are then cut off."""
+PREFIX = 8  # pseudo-tokens of the vector
+ENOUGH = 0.75  # share of the beams that must have ended; the others are then cut off
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,14 @@ class PrefixConfig:
     """The shape of a PrefixLM; saved as its config.json."""
 
     trunk: TrunkConfig
-    dim: int
-    """Dimension of the vectors."""
+    dim: int  # dimension of the vectors
     embedder: EmbedderInfo
-    max_tokens: int = 32
-    """Longest text it was trained on."""
+    max_tokens: int = 32  # longest text it was trained on
     kind: str = "prefix_lm"
 
 
 class PrefixLM(nn.Module):
-    """See the module. The embedder's words and the dictionary's entries are not part of its
-    weights."""
+    """See the module. Its weights are without the embedder's words and dictionary entries."""
 
     entries: Tensor
 
@@ -67,9 +63,7 @@ class PrefixLM(nn.Module):
         self.scale = nn.Parameter(torch.tensor(0.2))
         self.lexical = LexicalGuess(config.dim, width, config.trunk.vocabulary)
 
-    def unique_weights(self) -> dict[str, Tensor]:
-        """Every weight under its name; none is shared."""
-        return dict(self.state_dict())
+    unique_weights = nn.Module.state_dict  # none is shared
 
     def read_dictionary(self, dictionary: Dictionary) -> None:
         """Take the entries of the embedder's dictionary."""
@@ -81,7 +75,7 @@ class PrefixLM(nn.Module):
         """The lexical guess of vectors [n, dim]: log odds, float32 [n, words or vocabulary], zero
         for special tokens."""
         trunk = self.config.trunk
-        odds: Tensor = self.lexical(targets, self.trunk.words, self.entries, words).float()
+        odds: Tensor = self.lexical(targets, self.rows_of(words, self.lexical.bias)).float()
         special = torch.tensor([trunk.cls, trunk.sep, trunk.pad], device=odds.device)
         if words is None:
             return odds.index_fill(1, special, 0.0)
@@ -96,69 +90,66 @@ class PrefixLM(nn.Module):
     def hidden(self, targets: Tensor, written: Tensor) -> Tensor:
         """States [n, t, hidden] after each of the ids `written`, long [n, t], the opening token
         first."""
-        t = written.shape[1]
         x = torch.cat([self.embed_prefix(targets), self.trunk.embed(written)], 1)
-        seen = torch.ones(PREFIX + t, PREFIX + t, dtype=torch.bool, device=x.device).tril()
+        seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
         seen[:, :PREFIX] = True
         states: Tensor = self.trunk(x, attention_mask(seen[None], x.dtype))
         return states[:, PREFIX:]
 
-    def logits(self, states: Tensor, words: Tensor | None = None) -> Tensor:
-        """Logits of the next word without the lexical guess, of states [..., hidden]."""
-        tables = (self.trunk.words, self.entries, self.bias)
-        return self.score_words(states, *(t if words is None else t[words] for t in tables))
+    def rows_of(self, words: Tensor | None = None, bias: Tensor | None = None) -> WordRows:
+        """The output rows of words, long [m]; of the whole vocabulary if it is None."""
+        every = (self.trunk.words, self.entries, self.bias if bias is None else bias)
+        return WordRows(*(rows if words is None else rows[words] for rows in every))
 
-    def score_words(
-        self, states: Tensor, embeddings: Tensor, entries: Tensor, bias: Tensor
-    ) -> Tensor:
-        """As :meth:`logits`, of m words given by their rows, [m, hidden] and [m]."""
+    def logits(self, states: Tensor, words: Tensor | WordRows | None = None) -> Tensor:
+        """Logits [..., words or vocabulary] of the next word without the lexical guess, of states
+        [..., hidden]."""
+        rows = words if isinstance(words, WordRows) else self.rows_of(words)
         language = self.next_norm(F.gelu(self.next(states)))
-        logits = F.linear(language * self.scale, embeddings, bias)
-        return logits + F.linear(self.next_entry(states), entries)
+        logits = F.linear(language * self.scale, rows.embeddings, rows.bias)
+        return logits + F.linear(self.next_entry(states), rows.entries)
 
     def step(
         self,
         last: Tensor,
-        place: int,
+        place: int | Tensor,
         caches: Sequence[Cache],
         guess: Tensor,
-        tables: tuple[Tensor, Tensor, Tensor] | None = None,
+        rows: WordRows | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """One step of every decoding loop: logits, float32 [n, words], of the words that follow the
         ids `last`, long [n], which stand at a place of their texts. No text is empty.
 
         Args:
+            place: one for all rows, or long [n, 1].
             guess: float32 [n, words], the lexical guess, zero for words that were written.
-            tables: embeddings, entries and bias of the words, of which the first then closes a
-                text; by default the whole vocabulary's.
+            rows: of the words, of which the first then closes a text; by default the vocabulary's.
         """
-        x = self.trunk(self.trunk.embed(last[:, None], place), None, caches)[:, 0]
-        logits = self.score_words(x, *(tables or (self.trunk.words, self.entries, self.bias)))
-        logits = logits.float() + guess
-        if place == 0:
-            logits[:, 0 if tables else self.config.trunk.sep] = -torch.inf
+        x = self.trunk(self.trunk.embed(last[:, None], place), mask, caches)[:, 0]
+        logits = self.logits(x, rows).float() + guess
+        if isinstance(place, int) and place == 0:
+            logits[:, 0 if rows else self.config.trunk.sep] = -torch.inf
         return logits
 
     @torch.inference_mode()
     def generate(
-        self, targets: Tensor, beams: int, max_tokens: int, evidence: Tensor | None = None
-    ) -> list[list[list[int]]]:
-        """The `beams` likeliest texts of each vector [n, dim], best first, by beam search, as ids
-        without special tokens."""
-        n, trunk = len(targets), self.config.trunk
-        caches = [Cache() for _ in self.trunk.layers]
-        self.trunk(self.embed_prefix(targets), None, caches)
-        guess = self.guess(targets)
+        self, target: Tensor, beams: int, max_tokens: int, evidence: Tensor | None = None
+    ) -> list[list[int]]:
+        """The `beams` likeliest texts of a vector [dim], best first, by beam search, as ids without
+        special tokens. `evidence` is added to the lexical guess."""
+        trunk, device = self.config.trunk, target.device
+        guess = self.guess(target[None])
         if evidence is not None:
             guess = guess + evidence
-        every = torch.arange(n, device=targets.device).repeat_interleave(beams)
-        guess = guess[every]
+        caches = self.trunk.begin(self.embed_prefix(target[None]))
         for cache in caches:
-            cache.select(every)
-        ids = torch.full((n * beams, 1), trunk.cls, device=targets.device)
-        scores = torch.full((n, beams), -torch.inf, device=targets.device)
-        scores[:, 0] = 0  # the beams of an input are equal until they have written a word
-        ended = torch.zeros(n * beams, dtype=torch.bool, device=targets.device)
+            cache.select(torch.zeros(beams, dtype=torch.long, device=device))
+        guess = guess.repeat(beams, 1)
+        ids = torch.full((beams, 1), trunk.cls, device=device)
+        scores = torch.full((beams,), -torch.inf, device=device)
+        scores[0] = 0  # the beams are equal until they have written a word
+        ended = torch.zeros(beams, dtype=torch.bool, device=device)
         for step in range(max_tokens + 1):
             logits = self.step(ids[:, -1], step, caches, guess)
             best, words = logits.topk(beams + 1, -1)
@@ -168,20 +159,24 @@ class PrefixLM(nn.Module):
                 gained[:, 0] = 0
             gained[ended], words[ended, 0] = -torch.inf, trunk.pad
             gained[ended, 0] = 0
-            total = (scores.flatten()[:, None] + gained).view(n, -1)
-            scores, places = total.topk(beams, -1)
-            parents = torch.arange(n, device=ids.device)[:, None] * beams + places // (beams + 1)
-            parents = parents.flatten()
-            chosen = words.view(n, -1).gather(1, places).flatten()
+            scores, places = (scores[:, None] + gained).flatten().topk(beams)
+            parents, chosen = places // (beams + 1), words.flatten()[places]
             ids = torch.cat([ids[parents], chosen[:, None]], 1)
             ended = ended[parents] | (chosen == trunk.sep)
             guess = guess[parents].scatter(1, chosen[:, None], 0.0)
             for cache in caches:
                 cache.select(parents)
-            if ended.view(n, beams).float().mean(1).min() >= ENOUGH:
+            if ended.float().mean() >= ENOUGH:
                 break
-        texts = [text_of(row, trunk) for row in ids[:, 1:].tolist()]
-        return [texts[i : i + beams] for i in range(0, len(texts), beams)]
+        return [text_of(row, trunk) for row in ids[:, 1:].tolist()]
+
+
+class WordRows(NamedTuple):
+    """Output rows of m words."""
+
+    embeddings: Tensor  # [m, hidden]
+    entries: Tensor  # [m, hidden], of the dictionary
+    bias: Tensor  # [m]
 
 
 class LexicalGuess(nn.Module):
@@ -198,16 +193,13 @@ class LexicalGuess(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(
-        self, targets: Tensor, words: Tensor, entries: Tensor, chosen: Tensor | None
-    ) -> Tensor:
-        """[n, vocabulary] or [n, chosen] of vectors [n, dim]."""
-        tables = (words, entries, self.bias)
-        words, entries, bias = (t if chosen is None else t[chosen] for t in tables)
+    def forward(self, targets: Tensor, rows: WordRows) -> Tensor:
+        """Vectors [n, dim] to [n, words of the rows]."""
         scaled = (targets * targets.shape[1] ** 0.5).to(self.bias.dtype)
         read = F.gelu(self.read(scaled))
         state = self.entry(read) + self.direct(scaled)
-        return F.linear(self.embedding(read), words, bias) + F.linear(state, entries)
+        words = F.linear(self.embedding(read), rows.embeddings, rows.bias)
+        return words + F.linear(state, rows.entries)
 
 
 def cover(logits: Tensor, guess: Tensor, written: Tensor) -> Tensor:
@@ -215,8 +207,7 @@ def cover(logits: Tensor, guess: Tensor, written: Tensor) -> Tensor:
     before, long [n, t]."""
     t = written.shape[1]
     until = torch.ones(t, t, dtype=torch.bool, device=written.device).tril()
-    earlier = until.tril(-1)
-    repeated = ((written[:, :, None] == written[:, None, :]) & earlier).any(2)
+    repeated = ((written[:, :, None] == written[:, None, :]) & until.tril(-1)).any(2)
     spent = -guess.gather(1, written).masked_fill(repeated, 0.0)  # [n, t]
     places = written[:, None, :].expand(-1, t, -1)
     return (logits + guess[:, None]).scatter_add(2, places, spent[:, None] * until)

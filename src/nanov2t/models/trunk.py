@@ -18,8 +18,7 @@ from torch.nn import functional as F
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 
-MASKED = -30000.0
-"""Added to masked logits; representable in bfloat16 and float16."""
+MASKED = -30000.0  # added to masked logits; representable in bfloat16 and float16
 
 
 @dataclass(frozen=True)
@@ -68,107 +67,90 @@ class Layer(nn.Module):
 
 
 class Cache:
-    """Keys and values of a layer so far, [n, heads, t, width]."""
+    """Keys and values of a layer so far, [n, heads, t, width] each.
 
-    def __init__(self) -> None:
-        self.key: Tensor | None = None
-        self.value: Tensor | None = None
+    Args:
+        begun: keys and values [1, heads, s, width] of a beginning that all rows share. It is kept
+            once, and masks cover it first.
+    """
 
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        if self.key is not None and self.value is not None:
-            key, value = torch.cat([self.key, key], 2), torch.cat([self.value, value], 2)
-        self.key, self.value = key, value
-        return key, value
+    def __init__(self, begun: tuple[Tensor, Tensor] | None = None):
+        self.begun = begun
+        self.kept: tuple[Tensor, Tensor] | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Add keys and values, then attend to all of them with scaled queries; all are [n, heads,
         t, width]."""
-        key, value = self.extend(key, value)
-        logits = query @ key.transpose(-1, -2)
+        if self.kept is not None:
+            key, value = torch.cat([self.kept[0], key], 2), torch.cat([self.kept[1], value], 2)
+        self.kept = key, value
+        logits = query @ key.mT
+        if self.begun is not None:
+            logits = torch.cat([_by_head(query, self.begun[0].mT), logits], -1)
         if mask is not None:
             logits = logits + mask
-        mixed: Tensor = logits.softmax(-1) @ value
-        return mixed
+        shares = logits.softmax(-1)
+        own = shares[..., -key.shape[2] :]
+        if self.begun is None:
+            return own @ value
+        return _by_head(shares[..., : -key.shape[2]], self.begun[1]) + own @ value
 
     def select(self, rows: Tensor) -> None:
         """Keep, repeat or reorder rows, long [m]."""
-        if self.key is not None and self.value is not None:
-            self.key, self.value = self.key[rows], self.value[rows]
+        if self.kept is not None:
+            self.kept = self.kept[0][rows], self.kept[1][rows]
+
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """Keys and values [1, heads, t, width] of the shared beginning and the first row."""
+        assert self.begun is not None and self.kept is not None
+        key, value = (
+            torch.cat([begun, kept[:1]], 2)
+            for begun, kept in zip(self.begun, self.kept, strict=True)
+        )
+        return key, value
 
 
-class Branches(Cache):
-    """A cache whose rows share a beginning, whose keys and values [1, heads, s, width] are kept
-    once."""
-
-    def __init__(self, begun: Cache):
-        super().__init__()
-        assert begun.key is not None and begun.value is not None
-        self.begun = begun.key[0], begun.value[0]
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """See :meth:`Cache.attend`; the mask covers the beginning's keys, then the row's own."""
-        key, value = self.extend(key, value)
-        first_key, first_value = self.begun
-        n, t = query.shape[0], query.shape[2]
-
-        def all_rows(x: Tensor) -> Tensor:  # [heads, n t, ...]
-            return x.transpose(0, 1).flatten(1, 2)
-
-        def each_row(x: Tensor) -> Tensor:  # [n, heads, t, ...]
-            rows: Tensor = x.unflatten(1, (n, t))
-            return rows.transpose(0, 1)
-
-        first: Tensor = each_row(all_rows(query) @ first_key.transpose(-1, -2))
-        logits = torch.cat([first, query @ key.transpose(-1, -2)], -1)
-        if mask is not None:
-            logits = logits + mask
-        first, own = logits.softmax(-1).split([first_key.shape[1], key.shape[2]], -1)
-        mixed: Tensor = each_row(all_rows(first) @ first_value) + own @ value
-        return mixed
-
-    def joined(self) -> Cache:
-        """The first row as a plain cache."""
-        seen = Cache()
-        assert self.key is not None and self.value is not None
-        first_key, first_value = self.begun
-        seen.extend(first_key[None], first_value[None])
-        seen.extend(self.key[:1], self.value[:1])
-        return seen
+def _by_head(rows: Tensor, matrices: Tensor) -> Tensor:
+    """Rows [n, heads, t, a] times matrices [1, heads, a, b], in one product a head."""
+    made: Tensor = rows.transpose(0, 1).flatten(1, 2) @ matrices[0]
+    return made.view(len(made), len(rows), -1, made.shape[-1]).transpose(0, 1)
 
 
 class Trunk(nn.Module):
-    """Embeddings and layers.
-
-    Attributes:
-        words: float [vocabulary, hidden], the embedder's word embeddings, which are not in the
-            state dict.
-    """
+    """Embeddings and layers."""
 
     words: Tensor
+    """float [vocabulary, hidden], the embedder's word embeddings; not in the state dict."""
 
     def __init__(self, config: TrunkConfig):
         super().__init__()
         self.config = config
-        empty = torch.zeros(config.vocabulary, config.hidden)
-        self.register_buffer("words", empty, persistent=False)
+        words = torch.zeros(config.vocabulary, config.hidden)
+        self.register_buffer("words", words, persistent=False)
         self.places = nn.Parameter(torch.zeros(config.positions, config.hidden))
         self.norm = nn.LayerNorm(config.hidden, eps=config.eps)
-        layers = [Layer(config) for _ in range(config.layers)]
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
-    def embed(self, ids: Tensor, first: int = 0) -> Tensor:
-        """Input states [n, t, hidden] of ids [n, t] that begin at place `first` of their texts."""
-        words = F.embedding(ids, self.words)
-        states: Tensor = self.norm(words + self.places[first : first + ids.shape[1]])
+    def embed(self, ids: Tensor, first: int | Tensor = 0) -> Tensor:
+        """Input states [n, t, hidden] of ids [n, t] that begin at place `first` of their texts, or
+        of ids [n, 1] at places long [n, 1]."""
+        places = slice(first, first + ids.shape[1]) if isinstance(first, int) else first
+        states: Tensor = self.norm(F.embedding(ids, self.words) + self.places[places])
         return states
 
     def forward(
         self, x: Tensor, mask: Tensor | None, caches: Sequence[Cache] | None = None
     ) -> Tensor:
-        """Input states [n, t, hidden] through all layers; see :meth:`Layer.forward`."""
+        """Input states [n, t, hidden] through all layers; see :class:`Layer`."""
         for i, layer in enumerate(self.layers):
             x = layer(x, mask, caches[i] if caches else None)
         return x
+
+    def begin(self, x: Tensor) -> list[Cache]:
+        """Caches of all layers that have read input states [n, t, hidden] without a mask."""
+        caches = [Cache() for _ in self.layers]
+        self(x, None, caches)
+        return caches
 
     def read_words(self, embedder: Embedder) -> None:
         self.words = bert_of(embedder).embeddings.word_embeddings.weight.detach().to(self.words)
@@ -183,26 +165,19 @@ class Trunk(nn.Module):
         self.norm.load_state_dict(bert.embeddings.LayerNorm.state_dict())
         for ours, theirs in zip(self.layers, bert.encoder.layer, strict=True):
             assert isinstance(ours, Layer)
-            attention = theirs.attention.self
+            attention, after = theirs.attention.self, theirs.attention.output
             qkv = (attention.query, attention.key, attention.value)
             ours.qkv.weight.copy_(torch.cat([part.weight for part in qkv]))
             ours.qkv.bias.copy_(torch.cat([part.bias for part in qkv]))
-            for mine, its in (
-                (ours.out, theirs.attention.output.dense),
-                (ours.attention_norm, theirs.attention.output.LayerNorm),
-                (ours.up, theirs.intermediate.dense),
-                (ours.down, theirs.output.dense),
-                (ours.norm, theirs.output.LayerNorm),
-            ):
-                mine.load_state_dict(its.state_dict())
+            ours.out.load_state_dict(after.dense.state_dict())
+            ours.attention_norm.load_state_dict(after.LayerNorm.state_dict())
+            ours.up.load_state_dict(theirs.intermediate.dense.state_dict())
+            ours.down.load_state_dict(theirs.output.dense.state_dict())
+            ours.norm.load_state_dict(theirs.output.LayerNorm.state_dict())
 
 
 def bert_of(embedder: Embedder) -> Any:
-    """The BERT inside an embedder.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The BERT inside an embedder; a UserError if there is none."""
     model = embedder.model[0].model if embedder.model is not None else None
     if model is None or model.config.model_type != "bert":
         raise UserError(f"{embedder.name}: not a BERT, whose weights the networks start from")

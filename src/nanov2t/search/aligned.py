@@ -77,9 +77,9 @@ class AlignedPopulation(Population):
         assert alignment is not None and vector is not None and state.nearest is not None
         place = alignment.learn(vector, state.nearest)
         state.target = replace(state.target, vector=place)
-        if self.guesser is None:
+        if self.hypothesizer is None:
             return
         for name in ("population", "former", "elite"):
             members = [replace(member, fluency=None) for member in getattr(state, name)]
-            read = self._read(self.guesser, state, members)
+            read = self._read(self.hypothesizer, state, members)
             setattr(state, name, sorted(read, key=fittest_first))

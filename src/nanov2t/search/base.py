@@ -10,7 +10,7 @@ import numpy as np
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
-from nanov2t.models.guesser import Guesser
+from nanov2t.models.reading import Hypothesizer
 from nanov2t.search.options import UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.search.state import Inversion, Round, SearchState
 from nanov2t.targets import Target
@@ -26,22 +26,22 @@ class Engine:
     Attributes:
         reader: judges the texts, unless the target names another judge.
         editor: scores the edits of a text.
-        guesser: writes the first guesses; None if searches start from drafts.
+        hypothesizer: writes the first guesses; None if searches start from drafts.
         effort: how much is spent on a vector.
         aligned: whether another embedder than the reader judges.
     """
 
     reader: Embedder
     editor: Editor
-    guesser: Guesser | None
+    hypothesizer: Hypothesizer | None
     effort: Effort = "default"
     aligned: bool = False
 
     def hypothesize(self, targets: Sequence[np.ndarray]) -> list[str]:
-        """The greedy first guess of each target, float32 [dim]; none without a guesser."""
-        if self.guesser is None:
+        """The greedy first guess of each target, float32 [dim]; none without a hypothesizer."""
+        if self.hypothesizer is None:
             return []
-        return [self.guesser.hypothesize(target, 1)[0] for target in targets]
+        return [self.hypothesizer.hypothesize(target, 1)[0] for target in targets]
 
 
 class Search(ABC):

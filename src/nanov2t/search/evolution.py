@@ -102,17 +102,17 @@ def evolution_search(engine: Engine) -> RoundSearch:
     effort = (ALIGNED if engine.aligned else EFFORTS)[engine.effort]
     scored = Scored(engine.editor)
     proposers: list[Proposer] = [
-        FirstGuesses(engine.guesser, engine.editor, effort.guesses, PATIENCE),
+        FirstGuesses(engine.hypothesizer, engine.editor, effort.guesses, PATIENCE),
         Children(scored, effort.parents, effort.edits, effort.combinations),
-        Splices(engine.guesser, engine.editor, 2 * effort.parents, effort.splices),
-        Words(engine.guesser, engine.editor, max(1, effort.parents // 2), effort.words),
-        Moves(engine.guesser, scored, effort.parents, effort.moves),
+        Splices(engine.hypothesizer, engine.editor, 2 * effort.parents, effort.splices),
+        Words(engine.hypothesizer, engine.editor, max(1, effort.parents // 2), effort.words),
+        Moves(engine.hypothesizer, scored, effort.parents, effort.moves),
     ]
     if engine.aligned:
         proposers += [Variants(), Neighbours(engine.editor, engine.reader)]
-    if engine.guesser is not None:
+    if engine.hypothesizer is not None:
         proposers.append(
-            Phrases(engine.guesser, engine.editor, max(1, effort.parents // 4), effort.phrases)
+            Phrases(engine.hypothesizer, engine.editor, max(1, effort.parents // 4), effort.phrases)
         )
 
     def stop(state: SearchState, exhausted: bool) -> Stopped | None:
@@ -121,12 +121,12 @@ def evolution_search(engine: Engine) -> RoundSearch:
             return "exact"
         if used := state.used_up():
             return used
-        over = engine.guesser is None and stalled(state) >= PATIENCE
+        over = engine.hypothesizer is None and stalled(state) >= PATIENCE
         return "converged" if exhausted or over else None
 
     return RoundSearch(
         [proposers],
-        (AlignedPopulation if engine.aligned else Population)(engine.reader, engine.guesser),
+        (AlignedPopulation if engine.aligned else Population)(engine.reader, engine.hypothesizer),
         stop,
         effort.rounds,
         BATCH,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor
-from nanov2t.models.guesser import Guesser
+from nanov2t.models.reading import Hypothesizer
 from nanov2t.search.base import Proposer
 from nanov2t.search.ranking import Ranking, best, judge
 from nanov2t.search.state import EmbeddedHypothesis, Hypothesis, Member, SearchState
@@ -45,12 +45,12 @@ class Population(Ranking):
 
     Args:
         embedder: judges.
-        guesser: says how likely a text is; without one, fitness is the cosine alone.
+        hypothesizer: says how likely a text is; without one, fitness is the cosine alone.
     """
 
-    def __init__(self, embedder: Embedder, guesser: Guesser | None = None):
+    def __init__(self, embedder: Embedder, hypothesizer: Hypothesizer | None = None):
         super().__init__(embedder)
-        self.guesser = guesser
+        self.hypothesizer = hypothesizer
 
     def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
         for state, texts in zip(states, suggested, strict=True):
@@ -97,13 +97,13 @@ class Population(Ranking):
     def _fittest(self, state: SearchState, members: Sequence[Member]) -> list[Member]:
         """The fittest, fittest first, and the one of the highest cosine."""
         listed = best(members, SHORTLIST)
-        if self.guesser is not None:
-            listed = self._read(self.guesser, state, _hopeful(listed))
+        if self.hypothesizer is not None:
+            listed = self._read(self.hypothesizer, state, _hopeful(listed))
         ranked = sorted(listed, key=fittest_first)
         return ranked[:SIZE] if listed[0] in ranked[:SIZE] else [*ranked[: SIZE - 1], listed[0]]
 
     def _read(
-        self, guesser: Guesser, state: SearchState, members: Sequence[Member]
+        self, hypothesizer: Hypothesizer, state: SearchState, members: Sequence[Member]
     ) -> list[Member]:
         """The same members, all of them read."""
         unread = defaultdict(list)
@@ -112,7 +112,7 @@ class Population(Ranking):
                 unread[len(member.ids)].append(i)
         result = list(members)
         for places in unread.values():
-            fluencies = guesser.read(state.target.vector, state.target.evidence).read(
+            fluencies = hypothesizer.read(state.target.vector, state.target.evidence).read(
                 [members[i].ids for i in places]
             )
             for i, fluency in zip(places, fluencies, strict=True):

@@ -8,23 +8,18 @@ is never needed.
 
 from __future__ import annotations
 
-import json
 import pickle
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import dacite
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import T5Config
+from transformers import AutoTokenizer, T5Config
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import EmbedderInfo
-from nanov2t.models.checkpoint import read_weights
+from nanov2t.models.checkpoint import read_values, read_weights, to_config
 from nanov2t.models.hub import PICKLED, WEIGHTS, locate
 from nanov2t.t5.config import GeneratorConfig
 
@@ -36,39 +31,36 @@ NAMES = {
         "proj_ln.": "norm.",
         "": "t5.",
     },
-    "InversionModel": {"encoder_decoder.": "t5.", "embedding_transform.": "target_projector."},
+    "InversionModel": {
+        "encoder_decoder.": "t5.",
+        "embedding_transform.": "target_projector.",
+        "": "",
+    },
     "CorrectorEncoderModel": {
         "encoder_decoder.": "t5.",
         "embedding_transform_1.": "target_projector.",
         "embedding_transform_2.": "difference_projector.",
         "embedding_transform_3.": "draft_projector.",
         "layernorm.": "norm.",
+        "": "",
     },
 }
 """For each format the prefixes of its weights' names, and ours."""
 
-
-def _info(name: str, dim: int, max_tokens: int, normalized: bool) -> EmbedderInfo:
-    # The published checkpoints name their embedder, but hold no fingerprint of it.
-    return EmbedderInfo(name, dim, max_tokens, normalized, lowercase=False, fingerprint="")
-
-
-GTR_MEAN = _info("sentence-transformers/gtr-t5-base#mean", 768, 512, normalized=False)
-GTR = _info("sentence-transformers/gtr-t5-base", 768, 512, normalized=True)
-ADA = _info("openai:text-embedding-ada-002", 1536, 8191, normalized=True)
-
+# Not lower-cased, and without a fingerprint, which the published checkpoints do not hold.
+GTR_MEAN = EmbedderInfo("sentence-transformers/gtr-t5-base#mean", 768, 512, False, False, "")
+GTR = EmbedderInfo("sentence-transformers/gtr-t5-base", 768, 512, True, False, "")
+ADA = EmbedderInfo("openai:text-embedding-ada-002", 1536, 8191, True, False, "")
 EMBEDDERS = {"gtr_base": GTR_MEAN, "gtr_base_st": GTR, GTR.name: GTR, "text-embedding-ada-002": ADA}
 """By the names in published configs. vec2text's `gtr_base` is GTR without its last two modules;
 its vectors are unrelated to those of `gtr_base_st`."""
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """Published checkpoints that belong together."""
 
     corrector: str
-    hypothesizer: str | None
-    """None where none was published: searches then start from an empty draft."""
+    hypothesizer: str | None  # None if none was published: searches start from an empty draft
     embedder: EmbedderInfo
 
 
@@ -86,49 +78,34 @@ RELEASES = {
 
 def release_of(name: str) -> Release | None:
     """The release of that name, or with a checkpoint of that name."""
-    return next(
-        (r for short, r in RELEASES.items() if name in (short, r.corrector, r.hypothesizer)), None
-    )
+    found = (r for short, r in RELEASES.items() if name in (short, r.corrector, r.hypothesizer))
+    return next(found, None)
 
 
 def read_checkpoint(path: str | Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """The config and the float32 weights of a generator, float or int8, ours or published.
-
-    Args:
-        path: its folder, or its name on the Hub.
-
-    Raises:
-        UserError: the folder is missing, incomplete or damaged.
-    """
+    """The config and the float32 weights of a generator by its folder or Hub name; a UserError if
+    it is missing, incomplete or damaged."""
     path = locate(path)
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path}: not a generator: config.json is missing")
-    try:
-        values = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        if format_ := _published_format(values):
-            return _read_published(path, values, format_)
-        if values.pop("lexical", False):  # older checkpoints say whether they have one
-            raise UserError(f"{path}: its lexical head is no longer supported")
-        config = dacite.from_dict(GeneratorConfig, values, dacite.Config(strict=True))
-    except (dacite.DaciteError, ValueError, OSError) as error:
-        raise UserError(f"{path}: damaged or not a generator: {first_line(error)}") from None
-    return config, read_weights(path)
+    values = read_values(path, "generator")
+    if format_ := _published_format(values):
+        return _read_published(path, values, format_)
+    if values.pop("lexical", False):  # older checkpoints say whether they have one
+        raise UserError(f"{path}: its lexical head is no longer supported")
+    config = to_config(GeneratorConfig, values, path, "generator")
+    return config, read_weights(path, "generator")
 
 
 def load_tokenizer(path: str | Path) -> Any:
-    """The tokenizer saved beside a generator, or that of the T5 that a published generator names.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
-    from transformers import AutoTokenizer
-
+    """The tokenizer saved beside a generator, or that of the T5 that a published generator names; a
+    UserError if there is none."""
     path = locate(path)
     names, config = [str(path)], path / "config.json"
     saved = any((path / name).is_file() for name in ("tokenizer.json", "spiece.model"))
-    if config.is_file() and not saved:
-        values = json.loads(config.read_text(encoding="utf-8"))
-        names = _tokenizer_names(path, values) if _published_format(values) else names
+    if not saved and config.is_file() and _published_format(read_values(path, "generator")):
+        name = read_values(path, "generator").get("model_name_or_path") or "google-t5/t5-base"
+        names = [name] if "/" in name else [name, f"google-t5/{name}"]
+        if (path.parent / name).is_dir():
+            names = [str(path.parent / name)]
     reason = ""
     for name in names:
         try:
@@ -146,14 +123,10 @@ def _read_published(
     folder: Path, values: dict[str, Any], format_: str
 ) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     weights = _read_weights(folder, NAMES[format_])
-    _untie(weights)
     try:
-        width, dim = weights["target_projector.0.weight"].shape
         t5 = _t5_config(weights)
-        corrects = "draft_projector.0.weight" in weights
-        # vec2text counts the closing token among a text's tokens. nanoV2T does not, and always
-        # takes 32.
-        max_tokens = 32 if format_ == "T5Generator" else int(values["max_seq_length"]) - 1
+        width, dim = weights["target_projector.0.weight"].shape
+        corrects, theirs = "draft_projector.0.weight" in weights, format_ == "T5Generator"
         config = GeneratorConfig(
             t5=t5.to_diff_dict(),
             dim=dim,
@@ -165,8 +138,9 @@ def _read_published(
             corrects=corrects,
             feedback=not values.get("corrector_ignore_hypothesis_embedding", False),
             sep_token_id=t5.eos_token_id,
-            max_tokens=max_tokens,
-            reads_written=format_ != "T5Generator",
+            # vec2text counts the closing token. nanoV2T does not, and always takes 32.
+            max_tokens=32 if theirs else int(values["max_seq_length"]) - 1,
+            reads_written=not theirs,
             embedder=_embedder(values, dim),
         )
     except KeyError as error:
@@ -174,14 +148,6 @@ def _read_published(
     except (TypeError, ValueError) as error:
         raise UserError(f"{folder}: damaged or not a {format_}: {error}") from None
     return config, weights
-
-
-def _tokenizer_names(folder: Path, values: dict[str, Any]) -> list[str]:
-    name = values.get("model_name_or_path") or "google-t5/t5-base"
-    beside = folder.parent / name
-    return (
-        [str(beside)] if beside.is_dir() else [name] if "/" in name else [name, f"google-t5/{name}"]
-    )
 
 
 def _embedder(values: dict[str, Any], dim: int) -> EmbedderInfo | None:
@@ -195,46 +161,32 @@ def _embedder(values: dict[str, Any], dim: int) -> EmbedderInfo | None:
 
 
 def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
+    paths = sorted(folder.glob(WEIGHTS)) or sorted(folder.glob(PICKLED))
+    if not paths:
+        raise UserError(f"{folder}: not a generator: model.safetensors is missing")
     weights: dict[str, Tensor] = {}
-
-    def take(name: str, read: Callable[[str], Any]) -> None:
-        if not name.startswith("embedder."):
-            old = next((old for old in names if name.startswith(old)), None)
-            ours = name if old is None else names[old] + name.removeprefix(old)
-            weights[ours] = read(name).float()
-
     try:
-        for path in sorted(folder.glob(WEIGHTS)):
-            with safe_open(path, "pt") as file:
-                for name in list(file.keys()):
-                    take(name, file.get_tensor)
-        for path in [] if weights else sorted(folder.glob(PICKLED)):
-            pickled = torch.load(path, map_location="cpu", weights_only=True)
-            for name in pickled:
-                take(name, pickled.get)
+        for path in paths:
+            pickled = path.suffix == ".bin"
+            read = torch.load(path, "cpu", weights_only=True) if pickled else load_file(path)
+            for name, weight in read.items():
+                if not name.startswith("embedder."):
+                    old = next(old for old in names if name.startswith(old))
+                    weights[names[old] + name.removeprefix(old)] = weight.float()
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: holds more than weights, which would run as code: not read"
         ) from None
     except Exception as error:  # safetensors and torch raise whatever a damaged file leads them to
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
-    if not weights:
-        raise UserError(f"{folder}: not a generator: model.safetensors is missing")
+    # Words that are tied may be stored under any of their names, or several.
+    tied = ("shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head")
+    found = [weights.pop(f"t5.{name}.weight", None) for name in tied]
+    if words := [weight for weight in found if weight is not None]:
+        weights["t5.shared.weight"] = words[0]
+        if found[-1] is not None and not torch.equal(found[-1], words[0]):
+            weights["t5.lm_head.weight"] = found[-1]
     return weights
-
-
-def _untie(weights: dict[str, Tensor]) -> None:
-    names = [
-        f"t5.{name}.weight"
-        for name in ("shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head")
-    ]
-    present = [name for name in names if name in weights]
-    if not present:
-        return
-    words = weights["t5.shared.weight"] = weights[present[0]]
-    for name in names[1:]:
-        if name in weights and (name != names[-1] or torch.equal(weights[name], words)):
-            del weights[name]
 
 
 def _t5_config(weights: dict[str, Tensor]) -> T5Config:
@@ -242,12 +194,9 @@ def _t5_config(weights: dict[str, Tensor]) -> T5Config:
     vocabulary, d_model = weights["t5.shared.weight"].shape
     buckets, heads = weights[attention + "relative_attention_bias.weight"].shape
     gated = "t5.encoder.block.0.layer.1.DenseReluDense.wi_0.weight" in weights
-    untied = "t5.lm_head.weight" in weights
 
     def layers(part: str) -> int:
-        return 1 + max(
-            int(m[1]) for m in map(re.compile(rf"t5\.{part}\.block\.(\d+)\.").match, weights) if m
-        )
+        return 1 + max(int(n.split(".")[3]) for n in weights if n.startswith(f"t5.{part}.block."))
 
     return T5Config(
         vocab_size=vocabulary,
@@ -260,5 +209,5 @@ def _t5_config(weights: dict[str, Tensor]) -> T5Config:
         relative_attention_num_buckets=buckets,
         feed_forward_proj="gated-gelu" if gated else "relu",
         decoder_start_token_id=0,
-        tie_word_embeddings=not untied,
+        tie_word_embeddings="t5.lm_head.weight" not in weights,
     )

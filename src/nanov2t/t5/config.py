@@ -7,41 +7,26 @@ from typing import Any, Literal
 
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import EmbedderInfo
-from nanov2t.train.config import (
-    DataConfig,
-    RunConfig,
-    StepConfig,
-    check_counts,
-    check_shares,
-)
+from nanov2t.train.config import DataConfig, RunConfig, StepConfig, check_counts, check_shares
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
     """The shape of a Generator; saved as its config.json."""
 
-    t5: dict[str, Any]
-    """A transformers T5Config as a dictionary."""
-    dim: int
-    """Dimension of the vectors it inverts."""
-    pseudo_tokens: int = 16
-    """Encoder positions that one projected vector fills."""
-    projector_width: int = 0
-    """Hidden width of the projectors; 0 is the T5's d_model."""
+    t5: dict[str, Any]  # a transformers T5Config as a dictionary
+    dim: int  # dimension of the vectors it inverts
+    pseudo_tokens: int = 16  # encoder positions that one projected vector fills
+    projector_width: int = 0  # hidden width of the projectors; 0 is the T5's d_model
     projector_dropout: float = 0.0
-    vector_scale: float = 1.0
-    """Factor on the vectors before they are projected."""
-    layer_norm: bool = True
-    """Normalise the whole encoder input."""
-    hypothesizes: bool = True
-    """Can write from the vector alone."""
-    corrects: bool = False
-    """Can rewrite a draft."""
+    vector_scale: float = 1.0  # factor on the vectors before they are projected
+    layer_norm: bool = True  # normalise the whole encoder input
+    hypothesizes: bool = True  # can write from the vector alone
+    corrects: bool = False  # can rewrite a draft
     feedback: bool = True
     """Sees the vectors of drafts. Without, it sees the target's in the place of each."""
     sep_token_id: int = 1
-    max_tokens: int = 32
-    """Longest text it writes, in its own tokens, special tokens not counted."""
+    max_tokens: int = 32  # longest text it writes, in its own tokens, special tokens not counted
     reads_written: bool = False
     """As in vec2text's loop, read drafts as they were written, behind the masked start token, and
     write a text of `max_tokens` without a closing token."""
@@ -128,7 +113,7 @@ class T5Recipe(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        drafts, optim = self.drafts, self.optim
+        drafts, optim, model = self.drafts, self.optim, self.model
         check_counts({"optim.batch": optim.batch, "optim.micro_batch": optim.micro_batch})
         check_shares({"data.short_share": self.data.short_share})
         if drafts.share not in (0, 1):
@@ -139,7 +124,5 @@ class T5Recipe(RunConfig):
             raise UserError("drafts.share=1 needs drafts.hypothesizer or drafts.files")
         if drafts.share and self.data.crop != "start":
             raise UserError("drafts.share=1 needs data.crop=start")
-        if self.model.tokenizer == "embedder" and self.model.t5 != "scratch" and not self.init:
-            raise UserError(
-                "model.tokenizer=embedder needs model.t5=scratch: a pretrained T5 has its own words"
-            )
+        if model.tokenizer == "embedder" and model.t5 != "scratch" and not self.init:
+            raise UserError("model.tokenizer=embedder needs model.t5=scratch")

@@ -11,12 +11,10 @@ s encoder positions, h heads of width d.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -24,8 +22,7 @@ from nanov2t.fast import WORDS, PackedWords
 
 GROUPS = 32
 """Groups of a block of `WORDS` words. The best words are in the groups with the best maxima."""
-NEVER = -1e9
-"""Added to the score of a beam that must not be chosen."""
+NEVER = -1e9  # added to the score of a beam that must not be chosen
 
 
 def by_transformers(
@@ -47,12 +44,10 @@ def by_transformers(
 
 def greedy(stepper: Stepper) -> Tensor:
     """The likeliest token at every step: ids, long [n, t]."""
-    stepper.widen(1)
-    device = stepper.mask.device
-    ids = torch.full((stepper.inputs, stepper.max_length), stepper.pad, device=device)
+    n, device, length = stepper.inputs, stepper.mask.device, 1
+    ids = torch.full((n, stepper.max_length), stepper.pad, device=device)
     ids[:, 0] = stepper.start
-    alive = torch.arange(stepper.inputs, device=device)
-    length = 1
+    alive = torch.arange(n, device=device)
     while length < stepper.max_length and len(alive):
         chosen = stepper.step(ids[alive, length - 1], 1)[1][:, 0]
         ids[alive, length] = chosen
@@ -67,24 +62,18 @@ def greedy(stepper: Stepper) -> Tensor:
 class Beams(NamedTuple):
     """The beams of the inputs still searched; -1 marks places never written."""
 
-    ids: Tensor
-    """long [n, b, max_length], open"""
-    scores: Tensor
-    """float32 [n, b], log probabilities of the open ones"""
-    done_ids: Tensor
-    """long [n, b, max_length], finished, best first"""
-    done_scores: Tensor
-    """float32 [n, b], log probabilities over lengths"""
+    ids: Tensor  # long [n, b, max_length], open
+    scores: Tensor  # float32 [n, b], log probabilities of the open ones
+    done_ids: Tensor  # long [n, b, max_length], finished, best first
+    done_scores: Tensor  # float32 [n, b], log probabilities over lengths
 
 
-def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
-    """Beam search: ids, long [n * returned, t], those of an input adjacent, best first.
-
-    A text's score is its log probability over its length. An input is done when its best open beam,
-    scored as if it ended here, is no better than its worst finished one.
-    """
-    stepper.widen(beams)
-    n, device, limit = stepper.inputs, stepper.mask.device, stepper.max_length
+def beam(stepper: Stepper, returned: int) -> Tensor:
+    """Beam search: ids, long [n * returned, t], those of an input adjacent, best first. A text's
+    score is its log probability over its length. An input is done when its best open beam, scored
+    as if it ended here, is no better than its worst finished one."""
+    n, beams, limit = stepper.inputs, stepper.beams, stepper.max_length
+    device = stepper.mask.device
     result = torch.full((n, beams, limit), -1, device=device)
     alive = torch.arange(n, device=device)
     ids = result[:, :1].clone()
@@ -93,7 +82,7 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
     done_scores = torch.full((n, beams), NEVER, device=device)
     state = Beams(ids, scores, result.clone(), done_scores)
     for length in range(1, limit):
-        state, parents = _extend(stepper, state, length, beams)
+        state, parents = _extend(stepper, state, length)
         stepper.reorder(parents)
         result[alive] = state.done_ids
         worst = state.done_scores.min(1).values
@@ -109,10 +98,10 @@ def beam(stepper: Stepper, beams: int, returned: int) -> Tensor:
     return result.masked_fill(result < 0, stepper.pad)
 
 
-def _extend(stepper: Stepper, state: Beams, length: int, beams: int) -> tuple[Beams, Tensor]:
+def _extend(stepper: Stepper, state: Beams, length: int) -> tuple[Beams, Tensor]:
     """Write the token at place `length` of every beam; also the parents of the new, long [n, b]."""
     ids, scores, done_ids, done_scores = state
-    limit, width = stepper.max_length, 2 * beams
+    beams, width = stepper.beams, 2 * stepper.beams
     # The best `width` continuations of an input are among the best `width` of each of its beams,
     # and are enough to continue with if half of them end here.
     top, tokens = stepper.step(ids[:, :, length - 1].flatten(), width)
@@ -122,7 +111,7 @@ def _extend(stepper: Stepper, state: Beams, length: int, beams: int) -> tuple[Be
     token = tokens.view(len(ids), -1).gather(1, chosen)
     candidates = _rows(ids, parents)
     candidates[:, :, length] = token
-    ends = (token == stepper.eos) | (length + 1 == limit)
+    ends = (token == stepper.eos) | (length + 1 == stepper.max_length)
 
     # Only the better half may finish.
     finished = ends.clone()
@@ -142,23 +131,19 @@ def _rows(texts: Tensor, index: Tensor) -> Tensor:
 
 class Stepper:
     """One decoder step for all beams of all inputs still searched, and the caches it needs. The
-    first step, after :meth:`widen`, has one row an input, whose beams would be equal.
+    first step has one row an input, whose beams would be equal. The T5's layers may be packed;
+    `states` [n, s, d_model] and `mask` [n, s] are its encoder's; `max_length` counts the start
+    token."""
 
-    Args:
-        t5: a T5ForConditionalGeneration, its layers packed or not.
-        states: [n, s, d_model], of the encoder.
-        mask: [n, s], theirs.
-        max_length: tokens at most, the start token counted in.
-    """
-
-    def __init__(self, t5: Any, states: Tensor, mask: Tensor, max_length: int):
-        self.t5, self.max_length = t5, max_length
-        self.start: int = t5.config.decoder_start_token_id
-        self.pad: int = t5.config.pad_token_id
-        self.eos: int = t5.config.eos_token_id
-        self.blocks, self.heads = t5.decoder.block, t5.config.num_heads
-        self.inputs, self.length = len(states), 0
-        self.mask = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)  # [n, s]
+    def __init__(self, t5: Any, states: Tensor, mask: Tensor, max_length: int, beams: int):
+        config, n, device = t5.config, len(states), states.device
+        self.t5, self.max_length, self.beams = t5, max_length, beams
+        self.start: int = config.decoder_start_token_id
+        self.pad: int = config.pad_token_id
+        self.eos: int = config.eos_token_id
+        self.blocks, self.heads = t5.decoder.block, config.num_heads
+        self.inputs, self.length = n, 0
+        self.mask = torch.zeros(mask.shape, dtype=states.dtype, device=device)  # [n, s]
         self.mask.masked_fill_(mask == 0, torch.finfo(states.dtype).min)
         attention = self.blocks[0].layer[0].SelfAttention
         bias = attention.compute_bias(max_length, max_length)[0]
@@ -167,15 +152,11 @@ class Stepper:
             (self._split_heads(attention.k(states)), self._split_heads(attention.v(states)))
             for attention in (block.layer[1].EncDecAttention for block in self.blocks)
         ]
-        self.head = _output_words(t5.lm_head)
-        words = t5.config.vocab_size if len(self.head) == 1 else WORDS
+        # Functions from states to the logits of `WORDS` words each, or of all.
+        self.head = list(t5.lm_head) if isinstance(t5.lm_head, PackedWords) else [t5.lm_head]
+        words = config.vocab_size if len(self.head) == 1 else WORDS
         self.words = -(-words // GROUPS) * GROUPS
-
-    def widen(self, beams: int) -> None:
-        """Set the number of beams an input has and make their caches."""
-        self.beams = beams
-        n, device, states = self.inputs, self.mask.device, self.cross[0][0]
-        cache = (n, self.heads, self.max_length * beams, states.shape[-1])
+        cache = (n, self.heads, max_length * beams, self.cross[0][0].shape[-1])
         self.past = [(states.new_empty(cache), states.new_empty(cache)) for _ in self.blocks]
         # Allocated once: allocating at every step would cost more than the arithmetic. Past the
         # last word it stays -inf.
@@ -183,7 +164,7 @@ class Stepper:
         self.logits = torch.full(table, -torch.inf, device=device)
         self.shifted = torch.empty(n * beams * self.words, device=device)
         # Which of the beams wrote what each has at every place: [n, b, max_length].
-        self.authors = torch.zeros((n, 1, self.max_length), dtype=torch.long, device=device)
+        self.authors = torch.zeros((n, 1, max_length), dtype=torch.long, device=device)
 
     def step(self, ids: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Feed the last ids, long [rows]. Returns the log probabilities, float32, and ids of the
@@ -230,9 +211,8 @@ class Stepper:
         t, device = self.length, self.mask.device
         self.authors[:, :, t] = torch.arange(rows // self.inputs, device=device)
         own = self.authors[:, :, : t + 1, None] == torch.arange(self.beams, device=device)
-        bias: Tensor = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)[
-            None, :, None
-        ]
+        places = self.position_bias[:, t, : t + 1].repeat_interleave(self.beams, 1)
+        bias: Tensor = places[None, :, None]
         return bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
 
     def _likeliest(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -272,16 +252,6 @@ def _attend(attention: Any, query: Tensor, keys: Tensor, values: Tensor, bias: T
     mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=1.0)
     made: Tensor = attention.o(mixed.transpose(1, 2).flatten(0, 1).flatten(1))
     return made
-
-
-def _output_words(head: nn.Module) -> Sequence[Callable[[Tensor], Tensor]]:
-    """The output layer, packed or not, as functions from states [rows, d_model] to the logits of
-    `WORDS` words each; in one piece if it is small or not on a CPU."""
-    if isinstance(head, PackedWords):
-        return list(head)
-    if isinstance(head, nn.Linear) and head.weight.device.type == "cpu":
-        return [partial(F.linear, weight=block) for block in head.weight.split(WORDS)]
-    return [head]
 
 
 def scaled(t5: Any, hidden: Tensor) -> Tensor:

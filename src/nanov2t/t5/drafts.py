@@ -16,8 +16,9 @@ from accelerate import PartialState
 
 from nanov2t.core.drafts import drafts_of
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import file_fingerprint, replacing, write_whole
+from nanov2t.core.files import file_fingerprint, make_folder, replacing, write_whole
 from nanov2t.core.manifest import check_same_run
+from nanov2t.core.parts import Parts
 from nanov2t.core.passages import read_rows
 from nanov2t.core.progress import progress
 from nanov2t.embedders.base import Embedder
@@ -26,55 +27,48 @@ from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
 from nanov2t.train.data import PASSAGES, VECTORS, Corpus
 
-PART = 1024
-"""Rows drafted together: what a kill may cost."""
+PART = 1024  # rows drafted together: what a kill may cost
 IDS = "ids.npy"
-NOTHING = -1
-"""Fills up rows of ids behind the closing token."""
+NOTHING = -1  # fills up rows of ids behind the closing token
 
 
 def write_drafts(
     inverter: Inverter, source: str, split: str, folder: Path, column: str = ""
 ) -> Path:
-    """Write greedy first guesses of a text's rows, or resume; rows without text get none. The
-    processes of torchrun share the rows, and all return once the file is whole.
-
-    Args:
-        source, split, column: see :func:`~nanov2t.core.passages.read_rows`.
-
-    Raises:
-        UserError: the text cannot be had, the inverter has no hypothesizer, or the folder holds
-            other drafts or cannot be written.
-    """
+    """Write a greedy first hypothesis of each row with text, or resume; see
+    :func:`~nanov2t.core.passages.read_rows`. The processes of torchrun share the rows, and all
+    return once the file is whole. A UserError if the text cannot be had, the inverter has no
+    hypothesizer, or the folder holds other drafts or cannot be written."""
     state = PartialState(cpu=not torch.cuda.is_available())
-    path, parts = folder / f"{split}.hyps.jsonl", folder / f".{split}"
-    try:
-        if state.is_main_process:
-            _claim(path, _facts(inverter, source, column))
-        state.wait_for_everyone()
-        if path.exists():
-            return path
-        parts.mkdir(exist_ok=True)
-        total = sum(1 for _ in read_rows(source, split, column)) if state.is_main_process else 0
-        done = {int(file.stem) for file in parts.glob("[0-9]*.jsonl")}
-        before, shown = min(total, PART * len(done)), state.is_main_process
-        rows = enumerate(read_rows(source, split, column))
-        with progress(f"drafting {split}", total, before, shown) as tick:
-            for number in itertools.count():
-                part = list(itertools.islice(rows, PART))
-                if not part:
-                    break
-                if number in done:
-                    continue
-                if number % state.num_processes == state.process_index:
-                    write_whole(parts / f"{number:08d}.jsonl", _draft(inverter, part).encode())
+    path, own = folder / f"{split}.hyps.jsonl", state.is_main_process
+    if own:
+        _claim(path, inverter, source, column)
+    state.wait_for_everyone()
+    if path.exists():
+        return path
+    count = sum(1 for _ in read_rows(source, split, column))
+    parts = Parts(folder / f".{split}", -(-count // PART), ".jsonl")
+    rows, done = enumerate(read_rows(source, split, column)), set(parts.parts)
+    with progress(f"drafting {split}", count, min(count, PART * len(done)), own) as tick:
+        for number in range(-(-count // PART)):
+            part = list(itertools.islice(rows, PART))
+            with parts.claim(number) as mine:
+                if mine:
+                    parts.write(number, _draft(inverter, part).encode())
+            if number not in done:
                 tick(len(part))
-        state.wait_for_everyone()
-        if state.is_main_process:
-            _join(parts, path)
-        state.wait_for_everyone()
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}") from None
+    state.wait_for_everyone()
+    if own and parts.missing:
+        raise UserError(f"{folder}: another command is writing these drafts: wait until it ends")
+    if own:
+        with parts.writing():
+            whole = parts.out / path.name
+            with open(whole, "wb") as out:
+                for finished in parts.parts.values():
+                    out.write(finished.read_bytes())
+            whole.rename(path)
+            shutil.rmtree(parts.out)
+    state.wait_for_everyone()
     return path
 
 
@@ -93,11 +87,8 @@ def draft_arrays(
     path: Path, corpus: Corpus, embedder: Embedder, tokenizer: Any, max_tokens: int, eos: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The drafts of a corpus's passages, memory-mapped and cached beside it: ids, int32 [passages,
-    max_tokens + 1], and vectors, float32 [passages, dim].
-
-    Raises:
-        UserError: the file cannot be read, or lacks a passage.
-    """
+    max_tokens + 1], and vectors, float32 [passages, dim]. A UserError if the file cannot be read or
+    lacks a passage."""
     digest = hashlib.sha256(f"{tokenization(tokenizer)}{eos}".encode())
     try:
         with open(path, "rb") as file:
@@ -108,29 +99,23 @@ def draft_arrays(
     folder = corpus.folder / f"drafts-{key}"
     if not folder.is_dir():
         drafts = drafts_of(path, range(corpus.row_count), corpus.rows.tolist())
+        count, new = len(drafts), np.lib.format.open_memmap
+        cut = {"add_special_tokens": False, "truncation": True, "max_length": max_tokens}
         with replacing(folder) as aside:
-            _write_arrays(aside, drafts, embedder, tokenizer, max_tokens, eos)
+            vectors = new(aside / VECTORS, "w+", np.float32, (count, embedder.dim))
+            ids = new(aside / IDS, "w+", np.int32, (count, max_tokens + 1))
+            for start in range(0, count, PASSAGES):
+                part = drafts[start : start + PASSAGES]
+                for i, row in enumerate(tokenizer(part, **cut)["input_ids"], start):
+                    ids[i] = [*row, eos, *itertools.repeat(NOTHING, max_tokens - len(row))]
+                vectors[start : start + len(part)] = embedder.encode(part)
+            ids.flush()
+            vectors.flush()
     return np.load(folder / IDS, mmap_mode="r"), np.load(folder / VECTORS, mmap_mode="r")
 
 
-def _write_arrays(
-    folder: Path, drafts: list[str], embedder: Embedder, tokenizer: Any, max_tokens: int, eos: int
-) -> None:
-    count, new = len(drafts), np.lib.format.open_memmap
-    vectors = new(folder / VECTORS, "w+", np.float32, (count, embedder.dim))
-    ids = new(folder / IDS, "w+", np.int32, (count, max_tokens + 1))
-    cut = {"add_special_tokens": False, "truncation": True, "max_length": max_tokens}
-    for start in range(0, count, PASSAGES):
-        part = drafts[start : start + PASSAGES]
-        for i, row in enumerate(tokenizer(part, **cut)["input_ids"], start):
-            ids[i] = [*row, eos, *itertools.repeat(NOTHING, max_tokens - len(row))]
-        vectors[start : start + len(part)] = embedder.encode(part)
-    ids.flush()
-    vectors.flush()
-
-
 def _read_facts(path: Path) -> dict[str, Any] | None:
-    facts = _facts_file(path)
+    facts = path.with_suffix(".json")
     if not facts.is_file():
         return None
     try:
@@ -139,32 +124,27 @@ def _read_facts(path: Path) -> dict[str, Any] | None:
         raise UserError(f"{facts}: damaged: {error}") from None
 
 
-def _facts_file(path: Path) -> Path:
-    return path.with_name(path.name.replace(".hyps.jsonl", ".hyps.json"))
-
-
-def _facts(inverter: Inverter, source: str, column: str) -> dict[str, Any]:
+def _claim(path: Path, inverter: Inverter, source: str, column: str) -> None:
+    """Write what the drafts are made from, or compare it with what is written there."""
     info, text = inverter.embedder.info, Path(source)
-    return {
-        "texts": {"name": source, "fingerprint": file_fingerprint(text)}
-        if text.is_file()
-        else source,
+    named = {"name": source, "fingerprint": file_fingerprint(text)} if text.is_file() else source
+    facts = {
+        "texts": named,
         "column": column,
         "inverter": {"name": info.name, "fingerprint": inverter.fingerprint()},
         "embedder": {"name": info.name, "fingerprint": info.fingerprint},
         "max_tokens": inverter.max_tokens,
     }
-
-
-def _claim(path: Path, facts: dict[str, Any]) -> None:
-    before = _read_facts(path)
-    if before is not None:
+    if (before := _read_facts(path)) is not None:
         check_same_run(path, before, facts, "--out")
     elif path.exists():
         raise UserError(f"{path} holds other drafts: choose another --out, or delete it")
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(_facts_file(path), json.dumps(facts, indent=2).encode())
+        make_folder(path.parent)
+        try:
+            write_whole(path.with_suffix(".json"), json.dumps(facts, indent=2).encode())
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
 
 
 def _draft(inverter: Inverter, rows: list[tuple[int, str]]) -> str:
@@ -177,13 +157,3 @@ def _draft(inverter: Inverter, rows: list[tuple[int, str]]) -> str:
         drafts |= zip(known, written, strict=True)
     lines = ({"idx": i, "draft": draft} for i, draft in drafts.items())
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-
-
-def _join(parts: Path, path: Path) -> None:
-    whole = parts / path.name
-    with open(whole, "wb") as out:
-        for part in sorted(parts.glob("[0-9]*.jsonl")):
-            with open(part, "rb") as file:
-                shutil.copyfileobj(file, out)
-    whole.rename(path)
-    shutil.rmtree(parts)

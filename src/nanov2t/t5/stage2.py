@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from nanov2t.core.drafts import drafts_file, drafts_of
 from nanov2t.core.errors import UserError
@@ -22,50 +21,38 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.inverter import Inverter
 from nanov2t.models.hub import locate, network_folder
 from nanov2t.t5.checkpoints import load_tokenizer
-from nanov2t.t5.config import T5Recipe
 from nanov2t.t5.drafts import NOTHING, check_facts, draft_arrays, write_drafts
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.task import DRAFTS, T5Task
-from nanov2t.t5.writer import Writer
+from nanov2t.t5.inference import Writer
+from nanov2t.t5.stage1 import DRAFTS, Stage1
 
 
-class Stage2(T5Task):
-    """Vector and draft to text."""
+class Stage2(Stage1):
+    """The same crops with a draft of each."""
 
-    def __init__(
-        self,
-        config: T5Recipe,
-        generator: Generator,
-        tokenizer: Any,
-        embedder: Embedder,
-        accelerator: Accelerator,
-    ):
-        super().__init__(config, generator, tokenizer, embedder, accelerator)
-        drafts, longest = config.drafts, config.data.max_tokens
-        if drafts.files:
-            folder = Path(drafts.files)
+    def __init__(self, *given: Any):
+        super().__init__(*given)
+        config, embedder, tokenizer = self.config, self.embedder, self.tokenizer
+        longest = config.data.max_tokens
+        if config.drafts.files:
+            folder = Path(config.drafts.files)
             path = drafts_file(folder, "dev")
             check_facts(path, embedder, longest)
             count = sum(1 for _ in read_rows(self.dev_source, "dev"))
             self.texts = drafts_of(path, range(count), list(self.dev_rows))
         else:
-            first = load_hypothesizer(drafts.hypothesizer, tokenizer, embedder)
-            inverter = Inverter(embedder, tokenizer, first.to(accelerator.device), None)
+            first = load_hypothesizer(config.drafts.hypothesizer, tokenizer, embedder)
+            inverter = Inverter(embedder, tokenizer, first.to(self.accelerator.device), None)
             self.texts = inverter.hypothesize(self.dev_vectors)
             folder = config.out / "drafts"
             write_drafts(inverter, config.data.train, "train", folder)
         path = drafts_file(folder, "train")
         check_facts(path, embedder, longest)
-        with accelerator.main_process_first():
+        with self.accelerator.main_process_first():
             arrays = draft_arrays(path, self.corpus, embedder, tokenizer, longest, self.eos)
         self.draft_ids, self.draft_vectors = arrays
 
-    def step(self, model: nn.Module, step: int, part: int) -> Tensor:
-        batch = self.batch(step, part)
-        return self.loss(model, step, batch, **self.drafts(batch.passages, step, part))
-
     def drafts(self, passages: np.ndarray, step: int, part: int) -> dict[str, Tensor]:
-        """The drafts of passages, int [n], as the generator takes them."""
         device = self.accelerator.device
         ids = torch.from_numpy(self.draft_ids[passages].astype(np.int64)).to(device)
         vectors = torch.from_numpy(self.draft_vectors[passages]).to(device)
@@ -76,19 +63,14 @@ class Stage2(T5Task):
         }
 
     def dev_drafts(self, model: Generator) -> list[Tensor]:
+        assert self.texts is not None
         vectors = torch.from_numpy(self.embedder.encode(self.texts)).to(model.device)
-        return [vectors, *Writer(model, self.tokenizer, self.embedder).encode(self.texts)]
-
-    def measure(self, model: Generator) -> dict[str, float]:
-        return self.figures(None, model, self.texts)
+        return [vectors, *Writer(model, self.tokenizer, self.embedder).read(self.texts)]
 
 
 def load_hypothesizer(path: str, tokenizer: Any, embedder: Embedder) -> Generator:
-    """The stage-1 generator of a recipe.
-
-    Raises:
-        UserError: it cannot be read, is no hypothesizer, or is of another embedder or vocabulary.
-    """
+    """The stage-1 generator of a recipe; a UserError if it cannot be read, is no hypothesizer, or
+    is of another embedder or vocabulary."""
     folder = network_folder(locate(path), "hypothesizer")
     first = Generator.from_pretrained(folder)
     known = first.config.embedder

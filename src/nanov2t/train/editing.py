@@ -19,8 +19,7 @@ from nanov2t.embedders.text import decode_texts
 from nanov2t.fast import packed, search_dtype
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
-from nanov2t.models.editor import NetworkEditor
-from nanov2t.models.edits import apply, exchanged
+from nanov2t.models.editor import NetworkEditor, apply, exchanged
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.models.trunk import Cache
 from nanov2t.train.config import EditRecipe

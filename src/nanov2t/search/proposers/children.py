@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanov2t.models.edits import Edit, Kind, ScoredDraft, apply, conflict
+from nanov2t.models.editor import Edit, Kind, ScoredDraft, apply, conflict
 from nanov2t.search.population import (
     FOREMOST,
     PopulationProposer,

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from nanov2t.models.editor import Editor
-from nanov2t.models.guesser import Guesser
-from nanov2t.models.reading import CHOICES
+from nanov2t.models.reading import CHOICES, Hypothesizer
 from nanov2t.search.population import PopulationProposer, dice, fittest_first, stalled, unseen
 from nanov2t.search.state import SearchState
 
@@ -29,7 +28,7 @@ class FirstGuesses(PopulationProposer):
     has found is often what the other lacks.
 
     Args:
-        guesser: writes the guesses.
+        hypothesizer: writes the guesses.
         editor: knows the words.
         count: guesses for each target.
         patience: rounds without gain after which a population has stalled.
@@ -37,17 +36,19 @@ class FirstGuesses(PopulationProposer):
 
     name = "hypothesizer"
 
-    def __init__(self, guesser: Guesser | None, editor: Editor, count: int, patience: int):
-        self.guesser, self.editor = guesser, editor
+    def __init__(
+        self, hypothesizer: Hypothesizer | None, editor: Editor, count: int, patience: int
+    ):
+        self.hypothesizer, self.editor = hypothesizer, editor
         self.count, self.patience = count, patience
 
     def exhausted(self, state: SearchState) -> bool:
-        return bool(state.pool) and self.guesser is None
+        return bool(state.pool) and self.hypothesizer is None
 
     def suggest(self, state: SearchState) -> list[str]:
         if not state.pool:
             return self._open(state)
-        if self.guesser is None or stalled(state) < self.patience:
+        if self.hypothesizer is None or stalled(state) < self.patience:
             return []
         state.progress = []
         known = {member.text for member in state.elite}
@@ -58,7 +59,7 @@ class FirstGuesses(PopulationProposer):
             state.population, state.former = sorted(both, key=fittest_first), []
             return []
         steps = len(state.population[0].ids) + LONGER
-        texts = self._draw(self.guesser, state, steps, self.count)
+        texts = self._draw(self.hypothesizer, state, steps, self.count)
         drawn = unseen(state, [t for t in texts if t], self.count)
         if drawn:
             state.former, state.population = state.population[:JOINED], []
@@ -67,21 +68,23 @@ class FirstGuesses(PopulationProposer):
     def _open(self, state: SearchState) -> list[str]:
         if state.target.draft is not None:
             return [state.target.draft]
-        if self.guesser is None:
+        if self.hypothesizer is None:
             return self.editor.decode([[word] for word in self.editor.frequent_words[: self.count]])
         target, count = state.target, self.count
         if target.tokens is None:
-            return self.guesser.hypothesize(target.vector, count)
+            return self.hypothesizer.hypothesize(target.vector, count)
         # The target's place is roughly known, so guesses must be many and unlike each other.
         longest = round(ROOM * target.tokens) + LONGER
-        likeliest = self.guesser.hypothesize(target.vector, count, longest, target.evidence)
-        return [*likeliest, *self._draw(self.guesser, state, longest, DRAWN * count)]
+        likeliest = self.hypothesizer.hypothesize(target.vector, count, longest, target.evidence)
+        return [*likeliest, *self._draw(self.hypothesizer, state, longest, DRAWN * count)]
 
-    def _draw(self, guesser: Guesser, state: SearchState, longest: int, count: int) -> list[str]:
+    def _draw(
+        self, hypothesizer: Hypothesizer, state: SearchState, longest: int, count: int
+    ) -> list[str]:
         """Guesses of at most `longest` tokens, drawn at random."""
-        steps = min(longest, guesser.limit)
+        steps = min(longest, hypothesizer.limit)
         noise = dice(state, self.name).gumbel(size=(count, steps, CHOICES))
         drawn = torch.from_numpy(noise.astype(np.float32))
         return self.editor.decode(
-            guesser.read(state.target.vector, state.target.evidence).draw(drawn)
+            hypothesizer.read(state.target.vector, state.target.evidence).draw(drawn)
         )

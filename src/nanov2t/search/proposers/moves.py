@@ -8,8 +8,8 @@ from operator import itemgetter
 import numpy as np
 import torch
 
-from nanov2t.models.edits import ScoredDraft, exchanged
-from nanov2t.models.guesser import Guesser
+from nanov2t.models.editor import ScoredDraft, exchanged
+from nanov2t.models.reading import Hypothesizer
 from nanov2t.search.population import (
     FOREMOST,
     PopulationProposer,
@@ -50,7 +50,7 @@ class Moves(PopulationProposer):
     made of the words where they stand. Without either, moves are drawn at random.
 
     Args:
-        guesser: reads.
+        hypothesizer: reads.
         scored: the texts' order by an edit network.
         count: parents of a round.
         moves: of a parent; of those that are looked at closely many more.
@@ -58,8 +58,8 @@ class Moves(PopulationProposer):
 
     name = "moves"
 
-    def __init__(self, guesser: Guesser | None, scored: Scored, count: int, moves: int):
-        self.guesser, self.scored, self.editor = guesser, scored, scored.editor
+    def __init__(self, hypothesizer: Hypothesizer | None, scored: Scored, count: int, moves: int):
+        self.hypothesizer, self.scored, self.editor = hypothesizer, scored, scored.editor
         self.count, self.moves = count, moves
 
     def suggest(self, state: SearchState) -> list[str]:
@@ -83,9 +83,9 @@ class Moves(PopulationProposer):
         """Log probabilities of each token, or of the end, after each token, or the beginning,
         float64 [tokens + 1, tokens + 1]."""
         after = np.zeros((len(member.ids) + 1, len(member.ids) + 1))
-        if self.guesser is not None and member.fluency is not None:
-            reading = self.guesser.read(state.target.vector, state.target.evidence)
-            words = torch.tensor([*member.ids, self.guesser.model.config.trunk.sep])
+        if self.hypothesizer is not None and member.fluency is not None:
+            reading = self.hypothesizer.read(state.target.vector, state.target.evidence)
+            words = torch.tensor([*member.ids, self.hypothesizer.model.config.trunk.sep])
             words = words.to(reading.words.device)
             [odds] = reading.continuations([(member.ids, member.fluency)], words)
             after += odds.double().cpu().numpy()

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from nanov2t.embedders.base import Embedder
-from nanov2t.models.editor import Editor
-from nanov2t.models.edits import exchanged
+from nanov2t.models.editor import Editor, exchanged
 from nanov2t.search.population import PopulationProposer, offset_of, stalled, unseen
 from nanov2t.search.proposers.moves import disorder, exchanges
 from nanov2t.search.state import Member, SearchState

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nanov2t.models.beginnings import Beginnings
 from nanov2t.models.editor import Editor
-from nanov2t.models.guesser import Guesser
+from nanov2t.models.reading import Beginnings, Hypothesizer
 from nanov2t.search.population import PopulationProposer, fresh, offset_of, parents, target_on
 from nanov2t.search.state import Member, SearchState
 
@@ -32,7 +31,7 @@ class Phrases(PopulationProposer):
     span that they replace. So a place that needs several other words at once gets them.
 
     Args:
-        guesser: writes.
+        hypothesizer: writes.
         editor: knows the words' average states, and writes token ids.
         count: parents of a round.
         texts: of a round.
@@ -40,8 +39,8 @@ class Phrases(PopulationProposer):
 
     name = "phrases"
 
-    def __init__(self, guesser: Guesser, editor: Editor, count: int, texts: int):
-        self.guesser, self.editor = guesser, editor
+    def __init__(self, hypothesizer: Hypothesizer, editor: Editor, count: int, texts: int):
+        self.hypothesizer, self.editor = hypothesizer, editor
         self.count, self.texts = count, texts
 
     def suggest(self, state: SearchState) -> list[str]:
@@ -57,7 +56,10 @@ class Phrases(PopulationProposer):
     def _fill(self, state: SearchState, member: Member) -> list[tuple[float, tuple[int, ...]]]:
         """Texts with a phrase in them, and what they may be worth."""
         assert member.fluency is not None
-        reading, ids = self.guesser.read(state.target.vector, state.target.evidence), member.ids
+        reading, ids = (
+            self.hypothesizer.read(state.target.vector, state.target.evidence),
+            member.ids,
+        )
         rows = Beginnings(reading, ids, member.fluency)
         gaps = Gaps(member, self.editor.word_states, target_on(state, self.editor.device))
         ends = torch.tensor([*ids, reading.model.config.trunk.sep], device=self.editor.device)

@@ -9,8 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from nanov2t.models.editor import Editor
-from nanov2t.models.edits import ScoredDraft
+from nanov2t.models.editor import Editor, ScoredDraft
 from nanov2t.search.state import Member, SearchState
 
 KNOWN = 128

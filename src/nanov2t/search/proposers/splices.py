@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from nanov2t.models.editor import Editor
-from nanov2t.models.guesser import Guesser
-from nanov2t.models.reading import Reading
+from nanov2t.models.reading import Hypothesizer, Reading
 from nanov2t.search.population import PopulationProposer, fresh, parents, target_on
 from nanov2t.search.state import Member, SearchState
 
@@ -47,7 +46,7 @@ class Splices(PopulationProposer):
     its two parts.
 
     Args:
-        guesser: says what is fluent; without one, vectors alone decide.
+        hypothesizer: says what is fluent; without one, vectors alone decide.
         editor: writes token ids.
         count: parents of a round.
         splices: texts of a round.
@@ -55,8 +54,8 @@ class Splices(PopulationProposer):
 
     name = "splices"
 
-    def __init__(self, guesser: Guesser | None, editor: Editor, count: int, splices: int):
-        self.guesser, self.editor = guesser, editor
+    def __init__(self, hypothesizer: Hypothesizer | None, editor: Editor, count: int, splices: int):
+        self.hypothesizer, self.editor = hypothesizer, editor
         self.count, self.splices = count, splices
 
     @torch.inference_mode()
@@ -70,9 +69,10 @@ class Splices(PopulationProposer):
         spans = _spans(donors, listed)
         target = target_on(state, spans.sums.device)
         seams = None
-        if self.guesser is not None:
+        if self.hypothesizer is not None:
             seams = Seams(
-                self.guesser.read(state.target.vector, state.target.evidence), [*donors, *hosts]
+                self.hypothesizer.read(state.target.vector, state.target.evidence),
+                [*donors, *hosts],
             )
         ranked: list[tuple[float, tuple[int, ...]]] = []
         for i, host in enumerate(hosts):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nanov2t.models.editor import Editor
-from nanov2t.models.guesser import Guesser
+from nanov2t.models.reading import Hypothesizer
 from nanov2t.search.population import PopulationProposer, fresh, offset_of, parents, target_on
 from nanov2t.search.proposers.splices import cosines_of_sums
 from nanov2t.search.state import Member, SearchState
@@ -26,7 +26,7 @@ class Words(PopulationProposer):
     stalls is often one word.
 
     Args:
-        guesser: says what is likely; without one, states alone decide.
+        hypothesizer: says what is likely; without one, states alone decide.
         editor: knows the dictionary, and writes token ids.
         count: parents of a round.
         texts: of a round.
@@ -34,8 +34,8 @@ class Words(PopulationProposer):
 
     name = "words"
 
-    def __init__(self, guesser: Guesser | None, editor: Editor, count: int, texts: int):
-        self.guesser, self.editor = guesser, editor
+    def __init__(self, hypothesizer: Hypothesizer | None, editor: Editor, count: int, texts: int):
+        self.hypothesizer, self.editor = hypothesizer, editor
         self.count, self.texts = count, texts
         self.states = editor.word_states
         self.words = torch.tensor(editor.frequent_words, device=self.states.device)
@@ -72,9 +72,9 @@ class Words(PopulationProposer):
             missing = [~torch.isin(self.words, self.words.new_tensor(m.ids)) for m in members]
             lengths = torch.tensor([2 * len(member.ids) + 1 for member in members])
             worth += NAT * (torch.stack(missing) * evidence).repeat_interleave(lengths, 0)
-        if self.guesser is None:
+        if self.hypothesizer is None:
             return worth
-        reading = self.guesser.read(state.target.vector, state.target.evidence)
+        reading = self.hypothesizer.read(state.target.vector, state.target.evidence)
         read = [(member.ids, member.fluency) for member in members if member.fluency]
         assert len(read) == len(members)
         gains = []
