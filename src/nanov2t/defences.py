@@ -31,17 +31,16 @@ class Setting:
 
     dim: int
     seed: int
-    """Seed of all random numbers: the owner's secret."""
+    """The owner's secret."""
     public: np.ndarray
     """Vectors of texts that are no secret, float32 [m, dim], for defences that are fitted."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A named defence."""
+    """A kind of defence."""
 
     make: Callable[[float, Setting], Defence]
-    """From the parameter to the defence."""
     parameter: str = ""
     """What the parameter is; empty if there is none."""
     accepts: Callable[[float, int], bool] = lambda value, dim: True
@@ -49,7 +48,9 @@ class Entry:
     secret: bool = False
     """Whether it needs a key that an attacker lacks."""
     drawn: bool = False
-    """Whether every read draws new noise, so that nobody can repeat it."""
+    """Whether every read draws new noise."""
+    source: bytes = b""
+    """The code of your own module."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,10 @@ class MadeDefence:
     spec: str
     apply: Defence
     known: Defence | None
-    """What an attacker who knows the defence can do: the same, or the same with other noise. None
-    if it needs a key."""
+    """What an attacker who knows the defence can repeat, if with other noise; None if secret."""
     reads: Callable[[int, bool], Defence] | None = None
-    """If every read has new noise: the mean of so many reads, the owner's or, if True, the
-    attacker's."""
+    """The mean of so many noisy reads, the owner's or, if True, the attacker's."""
     source: bytes = b""
-    """The code of your own module."""
 
     @property
     def repeatable(self) -> bool:
@@ -77,20 +75,11 @@ class MadeDefence:
 
 
 def make_defence(spec: str, setting: Setting) -> MadeDefence:
-    """Make the defence of a spec.
-
-    Raises:
-        UserError: there is no such defence, its parameter is wrong, or a package is missing.
-    """
-    name, _, text = spec.partition(":")
-    if name not in DEFENCES:
-        own, source = _own(spec)
-        return MadeDefence(spec, own, own, source=source)
-    entry = DEFENCES[name]
-    value = _parameter(spec, text, entry, setting.dim)
+    """Make the defence of a spec. A UserError says what is wrong with it."""
+    entry, value = check_defence(spec, setting.dim)
     if not entry.drawn:
         apply = entry.make(value, setting)
-        return MadeDefence(spec, apply, None if entry.secret else apply)
+        return MadeDefence(spec, apply, None if entry.secret else apply, source=entry.source)
 
     def reads(count: int, known: bool) -> Defence:
         seeds = range(setting.seed + known, setting.seed + known + 2 * count, 2)
@@ -100,35 +89,30 @@ def make_defence(spec: str, setting: Setting) -> MadeDefence:
     return MadeDefence(spec, reads(1, False), reads(1, True), reads)
 
 
-def check_defence(spec: str, dim: int | None) -> None:
-    """Refuse a spec as :func:`make_defence` does, without making it. None: the dimension is not
-    known yet."""
+def check_defence(spec: str, dim: int | None) -> tuple[Entry, float]:
+    """The kind of defence that a spec names, and its parameter, which is checked. `dim` is None if
+    it is not known yet."""
     name, _, text = spec.partition(":")
-    if name in DEFENCES:
-        _parameter(spec, text, DEFENCES[name], dim)
-        return
-    try:
-        _own(spec)
-    except UserError as error:
-        raise UserError(f"{error}{did_you_mean(name, DEFENCES)}") from None
-
-
-def _parameter(spec: str, text: str, entry: Entry, dim: int | None) -> float:
+    if name not in DEFENCES:
+        try:
+            return _own(spec), 0.0
+        except UserError as error:
+            raise UserError(f"{error}{did_you_mean(name, DEFENCES)}") from None
+    entry = DEFENCES[name]
     if not entry.parameter:
         if text:
             raise UserError(f"defence {spec}: takes no parameter")
-        return 0.0
+        return entry, 0.0
     try:
         value = float(text)
     except ValueError:
         raise UserError(f"defence {spec}: needs {entry.parameter} after a colon") from None
     if not (np.isfinite(value) and (dim is None or entry.accepts(value, dim))):
         raise UserError(f"defence {spec}: {text} is not {entry.parameter}, of {dim} dimensions")
-    return value
+    return entry, value
 
 
-def _own(spec: str) -> tuple[Defence, bytes]:
-    """The function that `module:function` names, and the code of its module."""
+def _own(spec: str) -> Entry:
     module, _, function = spec.partition(":")
     if not function:
         names = ", ".join(f"{n}:X" if e.parameter else n for n, e in DEFENCES.items())
@@ -144,7 +128,7 @@ def _own(spec: str) -> tuple[Defence, bytes]:
         return changed
 
     code = getattr(sys.modules[module], "__file__", None)  # None for modules built into Python
-    return apply, b"" if code is None else Path(code).read_bytes()
+    return Entry(lambda _, setting: apply, source=Path(code).read_bytes() if code else b"")
 
 
 def _noise(scale: float, setting: Setting) -> Defence:
@@ -152,22 +136,15 @@ def _noise(scale: float, setting: Setting) -> Defence:
         # A vector seeds its own noise, so the vectors beside it do not matter. Its numbers are cut
         # to a few digits before, since the last ones differ between processors.
         coarse = (COARSE * vectors / np.abs(vectors).max(1, keepdims=True)).astype(np.int8)
-        drawn = [
-            np.random.default_rng([setting.seed, zlib.crc32(row.tobytes())]).normal(size=len(row))
-            for row in coarse
-        ]
-        noisy: np.ndarray = vectors + np.float32(scale) * np.array(drawn, np.float32)
+        rngs = [np.random.default_rng([setting.seed, zlib.crc32(row.tobytes())]) for row in coarse]
+        drawn = np.array([rng.normal(size=setting.dim) for rng in rngs], np.float32)
+        noisy: np.ndarray = vectors + np.float32(scale) * drawn
         return noisy
 
     return apply
 
 
-def _int8(vectors: np.ndarray) -> np.ndarray:
-    rounded: np.ndarray = (127 * vectors / np.abs(vectors).max(1, keepdims=True)).round()
-    return rounded
-
-
-def _keep(dimensions: np.ndarray, setting: Setting) -> Defence:
+def _keep(dimensions: Any, setting: Setting) -> Defence:
     """Set all other dimensions to 0."""
     kept = np.zeros(setting.dim, np.float32)
     kept[dimensions] = 1
@@ -194,9 +171,8 @@ def _product_quantisation(parts: float, setting: Setting) -> Defence:
     quantizer.cp.min_points_per_centroid = 1  # or it warns on stderr of few vectors
     quantizer.cp.seed = setting.seed
     quantizer.train(setting.public)
-    return lambda vectors: quantizer.decode(
-        quantizer.compute_codes(np.ascontiguousarray(vectors, np.float32))
-    )
+    contiguous = np.ascontiguousarray
+    return lambda vectors: quantizer.decode(quantizer.compute_codes(contiguous(vectors, "f4")))
 
 
 DEFENCES: dict[str, Entry] = {
@@ -206,17 +182,15 @@ DEFENCES: dict[str, Entry] = {
         lambda value, dim: value >= 0,
         drawn=True,
     ),
-    "int8": Entry(lambda _, setting: _int8),
-    "bits": Entry(
-        lambda _, setting: lambda vectors: np.where(vectors < 0, -1, 1).astype(np.float32)
-    ),
+    "int8": Entry(lambda _, setting: lambda x: (127 * x / np.abs(x).max(1, keepdims=True)).round()),
+    "bits": Entry(lambda _, setting: lambda x: np.where(x < 0, -1, 1).astype(np.float32)),
     "pq": Entry(
         _product_quantisation,
         "a number of parts that divides the dimension",
         lambda value, dim: value >= 1 and dim % value == 0,
     ),
     "truncate": Entry(
-        lambda count, setting: _keep(np.arange(int(count)), setting),
+        lambda count, setting: _keep(slice(int(count)), setting),
         "a whole number of dimensions to keep",
         lambda value, dim: value == int(value) and 1 <= value <= dim,
     ),
@@ -226,7 +200,7 @@ DEFENCES: dict[str, Entry] = {
         lambda value, dim: 0 <= round(value * dim) < dim,
     ),
     "scale": Entry(
-        lambda factor, setting: lambda vectors: vectors * np.float32(factor),
+        lambda factor, setting: lambda x: x * np.float32(factor),
         "a factor other than 0",
         lambda value, dim: value != 0,
     ),

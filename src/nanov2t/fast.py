@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 M = TypeVar("M", bound=nn.Module)
-
 WORDS = 2048
 """Outputs of a vocabulary-sized layer made at a time: as many as a CPU's cache holds."""
 
@@ -24,31 +23,25 @@ def search_dtype(device: torch.device) -> torch.dtype:
     # AMX they run it at half the speed.
     cpu = torch.cpu.get_capabilities()
     fast = cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not cpu.get("avx512_fp16"))
-    # ONEDNN_MAX_CPU_ISA may keep oneDNN from using what the processor has.
     return torch.bfloat16 if fast and packs_bfloat16() else torch.float32
 
 
 def packs_bfloat16() -> bool:
-    """Whether oneDNN multiplies packed bfloat16 on this processor."""
+    """Whether oneDNN multiplies packed bfloat16 here; ONEDNN_MAX_CPU_ISA may forbid it."""
     available = torch.backends.mkldnn.is_available()
     return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def padded_rows(rows: int) -> int:
-    """The next multiple of 8, of 16 from 129 on, of 32 from 257 on, of 64 from 513 on.
-
-    oneDNN compiles a product for every number of rows it meets and caches about 1,000 of them, half
-    a MiB each. A long search would meet them all.
-    """
+    """The next multiple of 8, of 16 from 129 on, of 32 from 257 on, of 64 from 513 on. oneDNN
+    compiles and caches a product, half a MiB, for each number of rows that a search meets."""
     step = min(max(8, 1 << (rows - 1).bit_length() >> 4), 64)
     return -(-rows // step) * step
 
 
 class PackedLinear(nn.Module):
-    """A linear layer whose weight [out, in] is stored in oneDNN's own layout.
-
-    Its output for a row does not depend, to the last bit, on the other rows of the batch.
-    """
+    """A linear layer whose weight [out, in] is stored in oneDNN's own layout. Its output for a row
+    does not depend, to the last bit, on the other rows of the batch."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
         super().__init__()
@@ -57,12 +50,11 @@ class PackedLinear(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         flat = states.reshape(-1, states.shape[-1])
-        rows, padded = len(flat), padded_rows(len(flat))
-        if padded > rows:
-            flat = F.pad(flat, (0, 0, 0, padded - rows))
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(
-            flat, self.weight, self.bias, "none", [], ""
-        )
+        rows = len(flat)
+        if (padding := padded_rows(rows) - rows) > 0:
+            flat = F.pad(flat, (0, 0, 0, padding))
+        multiply = torch.ops.mkldnn._linear_pointwise
+        made: Tensor = multiply(flat, self.weight, self.bias, "none", [], "")
         return made[:rows].view(*states.shape[:-1], made.shape[1])
 
 

@@ -36,33 +36,26 @@ TOKENS = 32
 CHUNK = 64
 """Vectors prepared at a time, ahead of the search."""
 FIRST, FEW, FAR = 32, 8, 0.5
-"""The first vectors, and the fewest of them, whose first guesses tell whether they are of the
-embedder at all; and the cosine, on the reader's scale, that one of those reaches. Of MiniLM's own
-vectors each reaches .6, of another model's none .4."""
+"""The first vectors, and the fewest, whose first guesses tell whether they are the embedder's; and
+the cosine on the reader's scale that one of them reaches: MiniLM's own .6, another model's .4."""
 
 
 class Inverter:
-    """An embedder, its generators and a search.
+    """An embedder, its networks and a search. A UserError says that there is no such search.
 
     Attributes:
         embedder: what made the vectors, and judges texts.
-        reader: the embedder whose vectors the networks read, and whose states they look at; the
-            same object unless there is an alignment.
-        alignment: from the embedder's vectors to the reader's space.
+        reader: the embedder whose vectors and states the networks read; the same object unless
+            there is an alignment, from the embedder's vectors to the reader's space.
         tokenizer: the generators'.
         hypothesizer: writes the first hypotheses; None if searches start from drafts.
         corrector: rewrites or edits hypotheses; None if there is only round 0. The same object as
-            `hypothesizer` where one network is both.
-        search: the name of the search.
-        default_rounds: its corrections at most where none are asked for.
+            `hypothesizer` if one network is both.
         defence: applied to every vector before it is inverted, to study what it protects.
         effort, budget: how much is spent on a vector.
         tolerance: 1 - cosine up to which a text counts as exact; None: that of rounding and noise.
-        dictionary: of the embedder's states, where searches look inside it.
+        dictionary: of the embedder's states; None for T5 generators.
         max_tokens: of the longest text that the generators write.
-
-    Raises:
-        UserError: there is no such search.
     """
 
     def __init__(
@@ -87,22 +80,13 @@ class Inverter:
         self.search, self.defence = search, defence
         self.dictionary, self.effort, self.budget = dictionary, effort, budget
         network = hypothesizer or corrector
-        if network is None and dictionary is None:
-            raise ValueError("an inverter needs a hypothesizer, a corrector or a dictionary")
-        looking = isinstance(hypothesizer, PrefixLM) or isinstance(corrector, EditNetwork)
-        if looking and dictionary is None:
-            raise ValueError("networks that look inside an embedder need its dictionary")
         self.max_tokens = TOKENS if network is None else network.config.max_tokens
         self._networks = self._pair() if dictionary is None else self._engine(dictionary)
         self._search = self._make_search()
         self._nearest: list[float] = []
 
     def with_search(self, search: str, effort: Effort, budget: Budget | None = None) -> Inverter:
-        """The same networks, not copied, with another search, effort and budget.
-
-        Raises:
-            UserError: there is no such search, or the inverter has not what it needs.
-        """
+        """The same networks, not copied, with another search, effort and budget."""
         other = copy.copy(self)
         other.search, other.effort, other.budget = search, effort, budget or self.budget
         other._networks = replace(self._networks, effort=effort)
@@ -110,7 +94,6 @@ class Inverter:
         return other
 
     def _engine(self, dictionary: Dictionary) -> Engine:
-        """The networks that look inside the reader."""
         reader, first, second = self.reader, self.hypothesizer, self.corrector
         editor: Editor = DictionaryEditor(dictionary, reader)
         if isinstance(second, EditNetwork):
@@ -119,7 +102,6 @@ class Inverter:
         return Engine(reader, editor, hypothesizer, self.effort, self.alignment is not None)
 
     def _pair(self) -> inference.Pair:
-        """The two stages of nanoV2T."""
         writers: dict[Any, Writer] = {
             network: Writer(network, self.tokenizer, self.embedder)
             for network in (self.hypothesizer, self.corrector)
@@ -154,13 +136,11 @@ class Inverter:
         Args:
             vectors: float32 [n, dim], or as many lists of numbers.
             rounds: corrections at most, after the first guess; by default the search's.
-            beam: size of the pool, and hypotheses that a correction writes; of first guesses there
-                are four times as many, with a beam of one a greedy one.
+            beam: hypotheses kept, and written in a correction.
             drafts: start from these texts, one a vector, in place of the hypothesizer's.
-            on_round: called with the index of a vector and its best hypothesis after each of its
-                rounds.
-            knowledge: of a defence that the vectors have passed: the search goes by the defended
-                vectors of texts, and so do the cosines of what it finds.
+            on_round: called with a vector's index and its best hypothesis after each of its rounds.
+            knowledge: of a defence that the vectors have passed: texts are then compared by their
+                defended vectors, and cosines are those.
             effort, budget: how much to spend on a vector; by default the inverter's.
 
         Raises:
@@ -172,17 +152,13 @@ class Inverter:
         if drafts is not None and len(drafts) != len(vectors):
             raise UserError(f"{len(drafts)} drafts for {len(vectors)} vectors")
         inverter = self
-        if (effort or self.effort, budget or self.budget) != (self.effort, self.budget):
+        if effort or budget:
             inverter = self.with_search(self.search, effort or self.effort, budget)
         found = dict(inverter.stream(vectors, rounds, beam, drafts, on_round, knowledge=knowledge))
         return [found[i] for i in range(len(vectors))]
 
     def hypothesize(self, vectors: np.ndarray) -> list[str]:
-        """The greedy first guess of each vector, float32 [n, dim].
-
-        Raises:
-            UserError: as :meth:`invert`, or there is no model to guess with.
-        """
+        """The greedy first guess of each vector, float32 [n, dim]."""
         if self.hypothesizer is None:
             raise UserError("the inverter has no model that writes first guesses")
         return self._networks.hypothesize([t.vector for t in self._targets(vectors, None)])
@@ -197,26 +173,19 @@ class Inverter:
         return f"{self.embedder.name} judges: at most {limit} a vector, about 12 tokens each"
 
     def fingerprint(self) -> str:
-        """A hash of all that decides what it writes: its weights, its dictionary and its
-        embedder."""
+        """A hash of its weights, dictionary, embedder and alignment."""
         networks = [n for n in (self.hypothesizer, self.corrector) if n is not None]
         tensors = [weight for network in networks for weight in network.unique_weights().values()]
-        known = self.dictionary
-        if known is not None:
+        if known := self.dictionary:
             tensors += [known.states, known.whitening, known.words, known.log_frequency]
         # A single number has to be made a row before its bytes can be seen.
-        values = (x.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for x in tensors)
-        aligned = self.alignment
-        maps = [] if aligned is None else [aligned.centre.tobytes(), aligned.weights.tobytes()]
-        return digest(self.embedder.info.fingerprint, *values, *maps)
+        facts = [x.cpu().reshape(-1).view(torch.uint8).numpy().tobytes() for x in tensors]
+        if aligned := self.alignment:
+            facts += [aligned.centre.tobytes(), aligned.weights.tobytes()]
+        return digest(self.embedder.info.fingerprint, *facts)
 
     def check(self, vectors: np.ndarray) -> None:
-        """Refuse vectors [n, dim] that this inverter cannot take; the error names the first bad
-        row.
-
-        Raises:
-            UserError: a vector is of another dimension, zero, or not finite.
-        """
+        """Refuse vectors that are not [n, dim], or hold a row that is zero or not finite."""
         check_vectors(vectors, self.embedder.info)
 
     def stream(
@@ -229,9 +198,8 @@ class Inverter:
         batch: int | None = None,
         knowledge: Knowledge | None = None,
     ) -> Iterator[tuple[int, Inversion]]:
-        """Invert vectors [dim] as they come; yields each position and inversion as soon as its
-        search is over, so out of order. They are searched `batch` at a time, on which what is found
-        does not depend."""
+        """Invert vectors [dim] as they come, `batch` at a time; yields each position and inversion
+        as soon as its search is over, so out of order."""
         options = SearchOptions(rounds, beam, batch, self.budget)
         targets = self._targets(vectors, drafts, knowledge)
         if isinstance(self._networks, Engine) and not (drafts or knowledge or self.defence):
@@ -275,12 +243,10 @@ class Inverter:
         judge = Judge(knowledge=knowledge)
         if self.alignment is not None:
             judge = Judge(self.embedder, self.alignment, knowledge, self.reader)
-        for first in itertools.count(0, CHUNK):
-            chunk = list(itertools.islice(rows, CHUNK))
-            if not chunk:
-                return
-            array = np.stack([vector for vector, _ in chunk])
-            texts = [draft for _, draft in chunk]
+        first, info = 0, self.embedder.info
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            array, texts = np.stack([vector for vector, _ in chunk]), [draft for _, draft in chunk]
             yield from prepare_targets(
-                array, self.embedder.info, self.defence, texts, first, judge, self.tolerance
+                array, info, self.defence, texts, first, judge, self.tolerance
             )
+            first += CHUNK

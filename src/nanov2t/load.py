@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.pretrained import BUNDLED, DEFAULT
 from nanov2t.search.options import UNLIMITED, Budget, Effort
 from nanov2t.t5.checkpoints import release_of
-from nanov2t.t5.generator import Generator
 from nanov2t.t5.inference import load_pair
 from nanov2t.targets import Defence
 
@@ -41,31 +39,25 @@ def load_inverter(
     budget: Budget = UNLIMITED,
     tolerance: float | None = None,
 ) -> Inverter:
-    """Load an inverter with its embedder.
+    """Load an inverter with its embedder. A UserError says that there is no such inverter, that it
+    is damaged, or that it is for another embedder.
 
     Args:
         name: `minilm-exact` (bundled), a release (`gtr-nq32`, `gtr-st-nq32`, `gtr-st-nq32-ielab`,
-            `ada-002`), the folder of an alignment, or the folder or Hub name of a generator, of a
-            training run, or of a folder with the subfolders `hypothesizer` and `corrector`.
-            Generators may be ours, nanoV2T's or vec2text's.
+            `ada-002`), the folder of an alignment, or the folder or Hub name of a training run or
+            of a generator: ours, nanoV2T's or vec2text's.
         hypothesizer: another such name; its generator writes the first hypotheses for the corrector
             in `name`.
         embedder: what made the vectors: an embedder, its spec, or a function from a list of texts
             to float32 [n, dim]. By default the one that the inverter was trained for. The bundled
-            inverter reads any other embedder's vectors through an alignment, which is made at its
-            first use and kept in the cache folder.
+            inverter takes any other through an alignment, made at its first use and kept.
         device: by default a GPU if there is one.
         search: its name. T5s have `beam` (the default) and `exhaustive`, the published search.
         fast: False makes T5s decode by transformers in float32, the reference for the fast path.
         defence: applied to every vector before it is inverted, to study what it protects.
         effort, budget: how much is spent on a vector.
         tolerance: 1 - cosine up to which a text counts as exact. The default is that of rounding
-            and of the embedder's noise; .001 to .01 if another build of the embedder made the
-            vectors.
-
-    Raises:
-        UserError: there is no such inverter, it is damaged, its parts do not fit together, or it
-            was trained for another embedder.
+            and noise; give .001 to .01 if another build of the embedder made the vectors.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     options: dict[str, Any] = {"search": search, "defence": defence, "effort": effort}
@@ -82,29 +74,18 @@ def load_inverter(
         return _load_engine(folder, embedder, alignment, device, options)
     first, second, tokenizer = load_pair(name, hypothesizer)
     generators = [g.to(device) for g in (first, second) if g is not None]
-    for generator in generators:
-        generator.fast = fast
-    own = _own_embedder(name, generators, embedder, device)
-    return Inverter(own, tokenizer, first, second, **options)
-
-
-def _own_embedder(
-    name: str | Path, generators: list[Generator], embedder: Embedder | None, device: torch.device
-) -> Embedder:
     if embedder is None:
-        release = release_of(str(name))
-        recorded = (g.config.embedder for g in generators if g.config.embedder)
-        expected = release.embedder if release else next(recorded, None)
+        release, recorded = release_of(str(name)), (g.config.embedder for g in generators)
+        expected = release.embedder if release else next(filter(None, recorded), None)
         if expected is None:
             raise UserError(
                 f"inverter {name}: does not say which embedder it inverts; name it with --embedder"
             )
         embedder = load_embedder(expected.name, device)
     for generator in generators:
-        _check_dim(embedder.info, generator.config.dim)
-        if generator.config.embedder is not None:
-            _check_embedder(embedder.info, generator.config.embedder)
-    return embedder
+        generator.fast = fast
+        _check(embedder.info, generator.config.dim, generator.config.embedder)
+    return Inverter(embedder, tokenizer, first, second, **options)
 
 
 def _load_engine(
@@ -117,27 +98,24 @@ def _load_engine(
     dictionary = Dictionary.load(folder / "dictionary")
     own = judge is None or judge.info.fingerprint == dictionary.embedder.fingerprint
     reader = judge if judge and own else load_embedder(dictionary.embedder.name, device)
-    _check_embedder(reader.info, dictionary.embedder)
+    _check(reader.info, dictionary.embedder.dim, dictionary.embedder)
     if not reader.has_states:
         raise UserError(f"{reader.name}: does not show its states, which {folder} reads")
     if judge and alignment:
         alignment.check(judge)
     elif judge and not own:
         alignment = alignment_of(judge, reader)
-    parts = [
-        load_network(folder / part, reader, dictionary).to(device)
-        for part in ("hypothesizer", "corrector")
-        if (folder / part).is_dir()
-    ]
-    for part in parts:
-        _check_embedder(reader.info, part.config.embedder)
-    hypothesizer = next((part for part in parts if isinstance(part, PrefixLM)), None)
-    corrector = next((part for part in parts if isinstance(part, EditNetwork)), None)
+    networks: dict[type, Any] = {}
+    for part in ("hypothesizer", "corrector"):
+        if (folder / part).is_dir():
+            network = load_network(folder / part, reader, dictionary).to(device)
+            _check(reader.info, network.config.dim, network.config.embedder)
+            networks[type(network)] = network
     return Inverter(
         judge or reader,
         reader.tokenizer,
-        hypothesizer,
-        corrector,
+        networks.get(PrefixLM),
+        networks.get(EditNetwork),
         dictionary,
         reader=reader,
         alignment=alignment,
@@ -145,29 +123,23 @@ def _load_engine(
     )
 
 
-def _check_dim(given: EmbedderInfo, expected: int) -> None:
-    if given.dim != expected:
+def _check(given: EmbedderInfo, dim: int, expected: EmbedderInfo | None) -> None:
+    """Refuse an embedder other than the one that a network was trained for."""
+    if given.dim != dim:
         raise UserError(
-            f"the inverter was trained for vectors of dimension {expected}; "
-            f"{given.name} has {given.dim}"
+            f"the inverter was trained for vectors of dimension {dim}; {given.name} has {given.dim}"
         )
-
-
-def _check_embedder(given: EmbedderInfo, expected: EmbedderInfo) -> None:
-    _check_dim(given, expected.dim)
-    ours, theirs = dataclasses.asdict(given), dataclasses.asdict(expected)
-    # A model is identified by its weights, not its name; but published checkpoints hold no
-    # fingerprint.
-    recorded = (
-        ("normalized", "max_tokens", "lowercase", "prompt", "pools_prompt", "fingerprint")
-        if expected.fingerprint
-        else ("normalized", "prompt")
-    )
-    for key in recorded:
-        if ours[key] != theirs[key]:
+    if expected is None:
+        return
+    keys = ["normalized", "prompt"]
+    if expected.fingerprint:  # published checkpoints hold none
+        keys = ["normalized", "max_tokens", "lowercase", "prompt", "pools_prompt", "fingerprint"]
+    for key in keys:
+        ours, theirs = getattr(given, key), getattr(expected, key)
+        if ours != theirs:
             raise UserError(
-                f"the inverter was trained for {expected.name} with {key} {_show(theirs[key])}; "
-                f"{given.name} has {key} {_show(ours[key])}"
+                f"the inverter was trained for {expected.name} with {key} {_show(theirs)}; "
+                f"{given.name} has {key} {_show(ours)}"
             )
 
 

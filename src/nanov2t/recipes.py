@@ -21,29 +21,20 @@ from nanov2t.t5.config import T5Recipe
 from nanov2t.train.config import EditRecipe, PrefixRecipe, settings_of
 
 Recipe = T5Recipe | PrefixRecipe | EditRecipe
-KINDS: dict[str, type[Recipe]] = {
-    "t5": T5Recipe,
-    "prefix_lm": PrefixRecipe,
-    "edit_network": EditRecipe,
-}
+KINDS = {"t5": T5Recipe, "prefix_lm": PrefixRecipe, "edit_network": EditRecipe}
 """Settings by the `network` that a recipe trains."""
 NAMES = ("embedder", "dictionary", "init", "t5", "train", "dev", "hypothesizer", "files")
 """Settings that hold a path or a name."""
-EXPECTED = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    Path: "a path",
-    Path | None: "a path",
-    list[int]: "a list of whole numbers",
-}
+EXPECTED: dict[Any, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text",
+    Path: "a path", Path | None: "a path", list[int]: "a list of whole numbers",
+}  # fmt: skip
 """What errors call the types of values."""
 
 
 def load_config(path: Path) -> Recipe:
-    """Read a recipe. The YAML holds only what differs from the defaults; paths are relative to its
-    own folder. A UserError names an unknown setting or a wrong value."""
+    """Read a recipe, whose paths are relative to its own folder. A UserError names an unknown
+    setting or a wrong value."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if not isinstance(values, dict):
@@ -52,10 +43,11 @@ def load_config(path: Path) -> Recipe:
         if kind not in KINDS:
             near = did_you_mean(kind, KINDS)
             raise UserError(f"network {kind!r} is none of {', '.join(KINDS)}{near}")
-        folder = path.parent.resolve()
+        recipe, folder = KINDS[kind], path.parent.resolve()
         hooks = {float: _number, Path: lambda path: _beside(folder, path)}
-        settings = _located(KINDS[kind], values, folder)
-        return dacite.from_dict(KINDS[kind], settings, dacite.Config(type_hooks=hooks))
+        settings = _located(recipe, values, folder)
+        made: Recipe = dacite.from_dict(recipe, settings, dacite.Config(type_hooks=hooks))
+        return made
     except OSError as error:
         raise UserError(f"{path}: {str(error.strerror).lower()}") from None
     except dacite.WrongTypeError as error:
@@ -65,8 +57,7 @@ def load_config(path: Path) -> Recipe:
 
 
 def train(config: Recipe) -> Path:
-    """Train, or resume, the run in ``config.out``; returns the folder of the best network. A
-    UserError says why the training cannot begin."""
+    """Train, or resume, the run in ``config.out``; returns the folder of the best network."""
     check_recipe(config)
     if isinstance(config, T5Recipe):
         from nanov2t.t5.stage1 import Stage1, train_t5
@@ -92,21 +83,15 @@ def _located(
     types, located = get_type_hints(kind), {}
     for key, value in values.items():
         if key not in types:
-            known = did_you_mean(str(key), types)
-            raise UserError(f"unknown setting {prefix}{key}{known}")
+            raise UserError(f"unknown setting {prefix}{key}{did_you_mean(str(key), types)}")
         if is_dataclass(types[key]) and isinstance(value, Mapping):
             value = _located(types[key], value, folder, f"{prefix}{key}.")
         elif key in NAMES and isinstance(value, str):
-            value = _named(folder, value)
+            name, mark, query = value.partition("?")
+            if name and (_is_path(name) or (folder / name).exists()):
+                value = f"{_beside(folder, name)}{mark}{query}"
         located[key] = value
     return located
-
-
-def _named(folder: Path, value: str) -> str:
-    name, mark, settings = value.partition("?")
-    if name and (_is_path(name) or (folder / name).exists()):
-        return f"{_beside(folder, name)}{mark}{settings}"
-    return value
 
 
 def _is_path(name: str) -> bool:
@@ -128,17 +113,16 @@ def _number(value: Any) -> Any:
 
 
 def _wrong(error: dacite.WrongTypeError) -> str:
-    value, choices = error.value, [x for x in get_args(error.field_type) if isinstance(x, str)]
+    choices = [x for x in get_args(error.field_type) if isinstance(x, str)]
     expected = EXPECTED.get(error.field_type, "a group of settings")
     if choices:
         expected = f"one of {', '.join(filter(None, choices))}"
-    near = did_you_mean(str(value), choices)
-    return f"{error.field_path} must be {expected}, not {value!r}{near}"
+    near = did_you_mean(str(error.value), choices)
+    return f"{error.field_path} must be {expected}, not {error.value!r}{near}"
 
 
 def check_recipe(config: Recipe) -> None:
-    """Raise a UserError for missing files and folders, and for a run folder that cannot be written,
-    before anything is loaded."""
+    """Refuse missing files and a run folder that cannot be written, before anything is loaded."""
     if not config.data.train:
         raise UserError("data.train: name the training text")
     for setting, value in flat(settings_of(config)).items():

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from nanov2t.core.errors import UserError
+from nanov2t.embedders.function import PROBES
 from nanov2t.embedders.openai import OpenAIEmbedder
-from nanov2t.embedders.probes import PROBES
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.load import load_inverter
 from nanov2t.t5.config import ModelConfig, T5Recipe
@@ -120,7 +120,7 @@ def test_prompts_and_dimensions_are_sent(server, local):
     assert (short.dim, short.normalized) == (100, False)
     assert np.allclose(short.encode(["a cat"]), local.encode(["a cat"])[:, :100], atol=1e-5)
     server.full = True
-    with pytest.raises(UserError, match="384 dimensions instead of 100"):
+    with pytest.raises(UserError, match=r"shape \(1, 384\) instead of \(1, 100\)"):
         short.encode(["a dog"])
 
 
@@ -142,7 +142,9 @@ def test_an_api_that_goes_away_costs_the_requests_in_flight_alone(server, local,
     server.seen.clear()
     again = load_embedder(f"openai:minilm@{server.url}")  # as the same command does, run again
     assert np.allclose(again.encode(texts), local.encode(texts), atol=1e-5)
-    assert [len(texts) for texts, _ in server.seen] == [3, 10], "the probes, and what was refused"
+    assert [len(texts) for texts, _ in server.seen] == [len(PROBES), 10], (
+        "the probes, and what was refused"
+    )
 
 
 def test_requests_shrink_to_what_a_server_takes(server, local, monkeypatch):

@@ -24,7 +24,7 @@ from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import replacing
 from nanov2t.core.vectors import bad_rows, cosine, unit
 from nanov2t.embedders.base import Embedder, EmbedderInfo
-from nanov2t.embedders.probes import PROBES
+from nanov2t.embedders.function import PROBES
 
 FILES = ("config.json", "alignment.safetensors")
 SAME = 2e-3

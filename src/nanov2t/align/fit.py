@@ -12,7 +12,7 @@ from nanov2t.align.alignment import SAME, Alignment, checked, pack
 from nanov2t.core.errors import UserError
 from nanov2t.core.vectors import cosine, unit
 from nanov2t.embedders.base import Embedder
-from nanov2t.embedders.probes import PROBES
+from nanov2t.embedders.function import PROBES
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Strengths of the ridge that are tried; held-out pairs choose one."""

@@ -1,4 +1,4 @@
-"""A user's function as an embedder."""
+"""A user's function as an embedder, and what the vectors of an unknown embedder show."""
 
 from __future__ import annotations
 
@@ -9,40 +9,56 @@ import numpy as np
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import digest
 from nanov2t.embedders.base import Embedder, EmbedderInfo
-from nanov2t.embedders.probes import probe
 
 MAX_TOKENS = 8192
 """Not known; inverters write far less."""
+PROBES = (
+    "The cat sat down, 42 times.",
+    "the cat sat down, 42 times.",
+    "the cat sat down , 42 times .",
+    "the cät sat dówn , 42 times .",
+)
+"""Each differs from the one before: in case, then in blanks, then in accents."""
 
 EmbeddingFunction = Callable[[list[str]], np.ndarray]
 """From texts to vectors, float [n, dim]."""
 
 
-class FunctionEmbedder(Embedder):
-    """A function from texts to vectors, under its own name unless another is given.
+def probe(name: str, embed: Callable[[Sequence[str]], np.ndarray]) -> tuple[int, bool, bool]:
+    """Embed :data:`PROBES`; returns the dimension, whether vectors have unit length, and whether
+    case is lost. A UserError says that a vector is missing, zero or not finite."""
+    vectors, count = np.asarray(embed(PROBES)), len(PROBES)
+    shaped = vectors.ndim == 2 and len(vectors) == count
+    if not shaped or not np.issubdtype(vectors.dtype, np.number):
+        raise UserError(
+            f"embedder {name}: gave {vectors.dtype} of shape {vectors.shape} for {count} texts, "
+            f"not numbers of shape ({count}, dim)"
+        )
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise UserError(f"embedder {name}: gave a vector that is zero or not finite")
+    same = np.abs(vectors[0] - vectors[1]).max() < 1e-6 * lengths[0]
+    return vectors.shape[1], bool((np.abs(lengths - 1) < 1e-3).all()), bool(same)
 
-    Raises:
-        UserError: the function fails, or does not give a vector for each text.
-    """
+
+class FunctionEmbedder(Embedder):
+    """A function from texts to vectors, under its own name unless another is given. A UserError
+    says that it fails or does not give a vector for each text."""
 
     def __init__(self, function: EmbeddingFunction, name: str = ""):
         self.function = function
-        name = name or ":".join(
-            str(getattr(function, part, type(function).__name__))
-            for part in ("__module__", "__qualname__")
-        )
-        self._name = name
-        dim, normalized, lowercase = probe(name, self._call)
-        identity = digest(f"function {name} {dim}")
-        self.info = EmbedderInfo(name, dim, MAX_TOKENS, normalized, lowercase, identity)
+        parts = ("__module__", "__qualname__")
+        kind = type(function).__name__
+        self._name = name or ":".join(str(getattr(function, part, kind)) for part in parts)
+        dim, normalized, lowercase = probe(self._name, self._call)
+        identity = digest(f"function {self._name} {dim}")
+        self.info = EmbedderInfo(self._name, dim, MAX_TOKENS, normalized, lowercase, identity)
 
     def normalize(self, text: str) -> str:
         return (text.lower() if self.info.lowercase else text).strip()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        if not texts:
-            return np.zeros((0, self.dim), np.float32)
-        return self._call(texts)
+        return self._call(texts) if texts else np.zeros((0, self.dim), np.float32)
 
     def _call(self, texts: Sequence[str]) -> np.ndarray:
         try:

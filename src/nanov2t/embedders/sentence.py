@@ -14,15 +14,11 @@ import numpy as np
 import torch
 
 from nanov2t.core.errors import UserError
-from nanov2t.embedders.base import Embedder, EmbedderInfo
-from nanov2t.embedders.settings import UNCHANGED, EmbedderSettings
+from nanov2t.embedders.base import UNCHANGED, Embedder, EmbedderInfo, EmbedderSettings
 from nanov2t.fast import packed, search_dtype
 
-TOKENS = 2048
-"""Tokens of a batch of short texts whose hidden states are computed."""
-STATES = 64
-"""Texts of any such batch."""
-PROBE = "The cat, 42."
+TOKENS, STATES = 2048, 64
+"""Tokens of a batch of short texts whose hidden states are computed, and texts of any batch."""
 SAME = 1e-4
 """Vectors are the same below this distance, relative to their length."""
 USUAL_LIMITS = {"43c2b4586e20b8cb": 256}
@@ -31,67 +27,62 @@ all-MiniLM-L6-v2)."""
 
 
 class SentenceEmbedder(Embedder):
-    """A Sentence Transformers model.
-
-    Args:
-        model: the library's object, with its own prompt, limit and dimension unless set.
-        name: for :func:`~nanov2t.embedders.registry.load_embedder`.
-
-    Raises:
-        UserError: the model lacks the prompt, or its limit is below max_tokens.
-    """
+    """A Sentence Transformers model, with its own prompt, limit and dimension unless set. A
+    UserError says that it lacks the prompt or takes fewer than max_tokens."""
 
     def __init__(self, model: Any, name: str, settings: EmbedderSettings = UNCHANGED):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = model.tokenizer
-        prompt = _prompt_of(model, name, settings)
+        chosen = settings.prompt_name or model.default_prompt_name
+        if settings.prompt_name and chosen not in model.prompts:
+            raise UserError(f"embedder {name}: no prompt {chosen}, only {', '.join(model.prompts)}")
+        prompt, longest = settings.prompt, _longest_of(model)
+        if prompt is None:
+            prompt = (model.prompts[chosen] or "") if chosen else ""
         if settings.max_tokens is not None:
-            longest = _longest_of(model)
             if longest is not None and settings.max_tokens > longest:
                 raise UserError(
                     f"embedder {name}: takes {longest} tokens at most, not {settings.max_tokens}"
                 )
             model.max_seq_length = settings.max_tokens
+        if settings.prompt_name is not None:  # recorded as its text
+            settings = dataclasses.replace(settings, prompt=prompt, prompt_name=None)
         with model.truncate_embeddings(None):
             whole_dim = model.get_embedding_dimension()
         dim = model.get_embedding_dimension()
         truncated = whole_dim is not None and dim < whole_dim
+        kinds = [type(module).__name__ for module in model]
         info = EmbedderInfo(
-            # A prompt chosen by name is recorded as its text.
-            name=dataclasses.replace(
-                settings,
-                prompt=settings.prompt if settings.prompt_name is None else prompt,
-                prompt_name=None,
-            ).write(name),
+            name=settings.write(name),
             dim=dim,
             max_tokens=model.max_seq_length or self.tokenizer.model_max_length,
-            normalized=not truncated
-            and any(type(module).__name__ == "Normalize" for module in model),
+            normalized=not truncated and "Normalize" in kinds,
             lowercase=self.normalize("A") == "a",
             fingerprint="",
             prompt=prompt,
             pools_prompt=not prompt or all(getattr(m, "include_prompt", True) for m in model),
             truncate_dim=dim if truncated else None,
         )
-        self.info = dataclasses.replace(info, fingerprint=_fingerprint_of(model, info))
-        kinds = [type(module).__name__ for module in model]
-        pooled = len(kinds) > 1 and getattr(model[1], "pooling_mode", None) == "mean"
-        # Searches take every state for a word of the text.
-        plain = not prompt and not truncated
-        self.has_states = pooled and plain and set(kinds[2:]) <= {"Dense", "Normalize"}
+        self.info = dataclasses.replace(info, fingerprint=_fingerprint_of(model, info, longest))
+        # Searches take every state for a word of the text, so there may be no prompt.
+        plain = not prompt and not truncated and set(kinds[2:]) <= {"Dense", "Normalize"}
+        self.has_states = plain and pools_by_mean(model)
 
     def normalize(self, text: str) -> str:
-        """The text as the embedder sees it (MiniLM: lower case, no accents), stripped."""
         normalizer = self.tokenizer.backend_tokenizer.normalizer
-        seen: str = normalizer.normalize_str(text) if normalizer else text
-        return seen.strip()
+        return str(normalizer.normalize_str(text) if normalizer else text).strip()
 
     def unseen(self, text: str) -> int:
         [ids] = self.tokenize([text])
         return ids.count(self.tokenizer.unk_token_id)
 
-    def _prompted(self, texts: Sequence[str]) -> list[str]:
-        return [self.info.prompt + text for text in texts]
+    def _features(self, texts: Sequence[str], **options: Any) -> Any:
+        prompted = [self.info.prompt + text for text in texts]
+        return self.tokenizer(prompted, truncation=True, max_length=self.max_tokens, **options)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self._features(texts)["input_ids"] if texts else []
+        return ids
 
     @cached_property
     def _reader(self) -> Any:
@@ -99,22 +90,15 @@ class SentenceEmbedder(Embedder):
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         texts = list(texts)
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        if not texts:
-            return vectors
-        if self.model.device.type != "cpu":
+        if texts and self.model.device.type != "cpu":
             return self._encode(texts, 512)
-        # One length at a time: no padding, so the other texts do not change a vector, not even in
-        # its last bit. In few shapes, since oneDNN allocates for each, and in batches that fit the
-        # cache.
-        groups: dict[int, list[int]] = {}
-        for i, ids in enumerate(self.tokenizer(self._prompted(texts), verbose=False)["input_ids"]):
-            groups.setdefault(min(len(ids), self.max_tokens), []).append(i)
-        for group in groups.values():
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        # One length at a time: without padding, other texts do not change even the last bit of a
+        # vector. In few shapes, since oneDNN allocates for each, and batches that fit the cache.
+        for group in _by_length(self.tokenize(texts)):
             chosen, step = [texts[i] for i in group], min(8, 1 << (len(group) - 1).bit_length())
-            vectors[group] = self._encode(chosen + chosen[:1] * (-len(group) % step), 64)[
-                : len(group)
-            ]
+            filled = chosen + chosen[:1] * (-len(group) % step)
+            vectors[group] = self._encode(filled, 64)[: len(group)]
         return vectors
 
     def _encode(self, texts: list[str], batch: int) -> np.ndarray:
@@ -125,41 +109,34 @@ class SentenceEmbedder(Embedder):
             convert_to_tensor=True,
             show_progress_bar=False,
         )
-        made: np.ndarray = vectors.float().cpu().numpy()
-        return made
+        return np.asarray(vectors.float().cpu().numpy())
 
     def reads(self, tokenizer: Any) -> bool:
-        """Whether token ids of `tokenizer` can be embedded directly.
-
-        They can with a shared WordPiece vocabulary. It splits words greedily from the left, so the
-        tokens of a crop are those of its text, even if it ends inside a word. A Unigram vocabulary
-        (T5's) may split the rest of a word differently.
-        """
+        # WordPiece splits words greedily from the left, so the tokens of a crop are those of its
+        # text, even if it ends inside a word. Unigram (T5's) may split a part of a word otherwise.
         ours = tokenization(self.tokenizer)
         if ours["model"]["type"] != "WordPiece" or ours != tokenization(tokenizer):
             return False
         # A prompt may merge with the first word, and a model may change its texts.
-        ids = self.tokenizer(PROBE, add_special_tokens=False, return_tensors="pt")
+        text = "The cat, 42."
+        ids = self.tokenizer(text, add_special_tokens=False, return_tensors="pt")
         ids = ids["input_ids"].to(self.model.device)
         by_ids = self.encode_ids(ids, torch.ones_like(ids)).cpu().numpy()
-        by_text = self.encode([PROBE])
+        by_text = self.encode([text])
         return bool(np.linalg.norm(by_ids - by_text) < SAME * np.linalg.norm(by_text))
 
     @cached_property
-    def _prompt_ids(self) -> list[int]:
-        ids: list[int] = self.tokenizer(self.info.prompt, add_special_tokens=False)["input_ids"]
-        return ids
+    def _prompt_ids(self) -> Any:
+        return self.tokenizer(self.info.prompt, add_special_tokens=False)["input_ids"]
 
     def framed(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        prompt = torch.tensor(self._prompt_ids, dtype=torch.long, device=ids.device)
-        room = max(0, self.max_tokens - len(prompt) - 2)  # beside the two special tokens
+        first = 1 + len(self._prompt_ids)  # the place of the text's first token
+        room = max(0, self.max_tokens - first - 1)
         ids, mask = ids[:, :room], mask[:, :room]
-        n, first = len(ids), 1 + len(prompt)  # the place of the text's first token
-        ends = first + mask.sum(1)
-        pad = self.tokenizer.pad_token_id
+        n, ends, pad = len(ids), first + mask.sum(1), self.tokenizer.pad_token_id
         padded = torch.full((n, first + ids.shape[1] + 1), pad, device=ids.device)
         padded[:, 0] = self.tokenizer.cls_token_id
-        padded[:, 1:first] = prompt
+        padded[:, 1:first] = torch.tensor(self._prompt_ids, dtype=torch.long, device=ids.device)
         padded[:, first:-1] = ids.masked_fill(~mask.bool(), pad)
         padded[torch.arange(n, device=ids.device), ends] = self.tokenizer.sep_token_id
         attention = torch.arange(padded.shape[1], device=ids.device) <= ends[:, None]
@@ -176,18 +153,24 @@ class SentenceEmbedder(Embedder):
 
     @torch.no_grad()
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.tokenizer(
-            self._prompted(texts),
-            padding=True,
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        ).to(self.model.device)
+        features = self._features(texts, padding=True, return_tensors="pt").to(self.model.device)
         parts = []
         for start in range(0, len(texts), STATES):
             part = {name: value[start : start + STATES] for name, value in features.items()}
             parts.append(self._reader[0](part)["token_embeddings"].float())
         return torch.cat(parts), features["attention_mask"].bool()
+
+    @torch.no_grad()
+    def states_by_length(
+        self, texts: Sequence[str]
+    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+        rows = self.tokenize(texts)
+        for places in _by_length(rows):
+            size = max(STATES, TOKENS // len(rows[places[0]]))
+            for start in range(0, len(places), size):
+                part = places[start : start + size]
+                ids = torch.tensor([rows[i] for i in part], device=self.model.device)
+                yield part, ids, self.states_of_ids(ids, torch.ones_like(ids))
 
     @cached_property
     def _rough_reader(self) -> Any:
@@ -195,33 +178,6 @@ class SentenceEmbedder(Embedder):
         if not self.has_states or dtype == self.model.dtype:
             return self._reader
         return packed(copy.deepcopy(self.model).to(dtype))
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        rows = self.tokenizer(
-            self._prompted(texts),
-            truncation=True,
-            max_length=self.max_tokens,
-            return_attention_mask=False,
-        )
-        ids: list[list[int]] = rows["input_ids"]
-        return ids
-
-    @torch.no_grad()
-    def states_by_length(
-        self, texts: Sequence[str]
-    ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
-        groups: dict[int, list[int]] = {}
-        rows = self.tokenize(texts)
-        for i, row in enumerate(rows):
-            groups.setdefault(len(row), []).append(i)
-        for places in groups.values():
-            size = max(STATES, TOKENS // len(rows[places[0]]))
-            for start in range(0, len(places), size):
-                part = places[start : start + size]
-                ids = torch.tensor([rows[i] for i in part], device=self.model.device)
-                yield part, ids, self.states_of_ids(ids, torch.ones_like(ids))
 
     @torch.no_grad()
     def states_of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -236,39 +192,38 @@ class SentenceEmbedder(Embedder):
         return features["sentence_embedding"]
 
 
+def _by_length(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The indices of the rows of each length."""
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(len(row), []).append(i)
+    return list(groups.values())
+
+
+def pools_by_mean(model: Any) -> bool:
+    return len(model) > 1 and getattr(model[1], "pooling_mode", None) == "mean"
+
+
 def tokenization(tokenizer: Any) -> dict[str, Any]:
     """How a fast tokenizer splits text, without padding and truncation, which change in use."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     return {key: settings[key] for key in ("normalizer", "pre_tokenizer", "model")}
 
 
-def _prompt_of(model: Any, name: str, settings: EmbedderSettings) -> str:
-    if settings.prompt is not None:
-        return settings.prompt
-    chosen = settings.prompt_name or model.default_prompt_name
-    if settings.prompt_name and chosen not in model.prompts:
-        raise UserError(f"embedder {name}: no prompt {chosen}, only {', '.join(model.prompts)}")
-    return (model.prompts[chosen] or "") if chosen else ""
-
-
 def _longest_of(model: Any) -> int | None:
     """The number of positions of a transformer; None if it does not say."""
     transformer = getattr(model[0], "model", None)
     config = getattr(transformer, "config", None)
-    positions = getattr(config, "max_position_embeddings", None) or getattr(
-        config, "n_positions", None
-    )
-    if positions is None:
-        return None
+    names = ("max_position_embeddings", "n_positions")
+    positions = next(filter(None, (getattr(config, name, None) for name in names)), None)
     # RoBERTa and its kin count positions from the padding token's id plus one.
     padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
-    return int(positions) - (0 if padding is None else int(padding) + 1)
+    return positions and int(positions) - (0 if padding is None else int(padding) + 1)
 
 
-def _fingerprint_of(model: Any, info: EmbedderInfo) -> str:
-    """A hash of up to 4,096 values of each weight, the vocabulary and the modules, and of any
-    prompt, dimension and limit other than the model's own. Names and serialised settings are left
-    out, since they change with the libraries' versions."""
+def _fingerprint_of(model: Any, info: EmbedderInfo, longest: int | None) -> str:
+    """A hash of up to 4,096 values of each weight, the vocabulary, the modules, and settings other
+    than the model's own; of no names, which change with the libraries' versions."""
     digest = hashlib.sha256()
     for _, weight in sorted(model.named_parameters()):
         flat = weight.detach().flatten()
@@ -277,14 +232,12 @@ def _fingerprint_of(model: Any, info: EmbedderInfo) -> str:
     digest.update(json.dumps(sorted(model.tokenizer.get_vocab().items())).encode())
     for module in model:
         digest.update(f"{type(module).__name__} {getattr(module, 'pooling_mode', '')}".encode())
-    changes: dict[str, Any] = {}
-    if info.prompt:
-        changes["prompt"] = [info.prompt, info.pools_prompt]
-    if info.truncate_dim:
-        changes["truncate_dim"] = info.truncate_dim
-    usual_limit = USUAL_LIMITS.get(digest.hexdigest()[:16], _longest_of(model))
-    if info.max_tokens != usual_limit:
-        changes["max_tokens"] = info.max_tokens
-    if changes:
-        digest.update(json.dumps(changes, sort_keys=True).encode())
+    usual = USUAL_LIMITS.get(digest.hexdigest()[:16], longest)
+    changes = {
+        "prompt": info.prompt and [info.prompt, info.pools_prompt],
+        "truncate_dim": info.truncate_dim,
+        "max_tokens": info.max_tokens if info.max_tokens != usual else None,
+    }
+    if given := {name: value for name, value in changes.items() if value}:
+        digest.update(json.dumps(given, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -12,7 +12,9 @@ def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) ->
     """The best text that an inverter could find: cut to `max_tokens` tokens of the generator, as
     the embedder sees it."""
     row = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)
-    if not embedder.info.lowercase and _lowers(tokenizer):
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    lowers = normalizer is not None and normalizer.normalize_str("A") == "a"
+    if lowers and not embedder.info.lowercase:
         end = row.token_to_chars(len(row["input_ids"]) - 1).end if row["input_ids"] else 0
         return embedder.normalize(text[:end])
     unknown = tokenizer.unk_token
@@ -21,12 +23,6 @@ def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) ->
     # Unknown tokens move the vector, so they stay; normalize() would lower-case and break them.
     seen = tokenizer.decode(row["input_ids"]).split(unknown)
     return f" {unknown} ".join(embedder.normalize(part) for part in seen).strip()
-
-
-def _lowers(tokenizer: Any) -> bool:
-    """Whether a tokenizer loses case."""
-    normalizer = tokenizer.backend_tokenizer.normalizer
-    return normalizer is not None and normalizer.normalize_str("A") == "a"
 
 
 def decode_texts(rows: Sequence[Sequence[int]], tokenizer: Any, embedder: Embedder) -> list[str]:

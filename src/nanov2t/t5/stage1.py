@@ -23,7 +23,7 @@ from nanov2t.core.passages import read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.embedders.text import reference
-from nanov2t.evaluation.evaluate import summarize
+from nanov2t.evaluation.metrics import summarize
 from nanov2t.inverter import Inverter
 from nanov2t.models.hub import locate, network_folder
 from nanov2t.t5.checkpoints import load_tokenizer
