@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import invert_source
+from nanov2t.bulk.run import BulkRun
 from nanov2t.stores.registry import open_source
 
 
@@ -36,9 +36,8 @@ class Throughput:
             inverter.invert(vectors, self.rounds, self.beam)
             between = time.process_time()
             out = folder / str(i)
-            invert_source(
-                inverter, open_source(self.vectors), out, self.rounds, self.beam, self.rows
-            )
+            source = open_source(self.vectors)
+            BulkRun(inverter, source, out, self.rounds, self.beam, self.rows).finish()
             seconds["in memory"].append(between - began)
             seconds["bulk"].append(time.process_time() - between)
         best = {name: min(spent[1:]) for name, spent in seconds.items()}

@@ -3,9 +3,20 @@
 import re
 from pathlib import Path
 
-from nanov2t.stores.registry import sources_table
+from nanov2t.stores.registry import STORES
 
 PAGE = Path(__file__).with_name("stores.md")
+
+
+def sources_table() -> str:
+    """The forms, extras and ids of all stores."""
+    forms: dict[str, list[str]] = {}
+    for store in STORES:
+        needs = f"`pip install '.[{store.extra}]'` " if store.extra else ""
+        ids = f"`--ids COLUMN`, or {store.own_ids}" if store.takes_ids else store.own_ids
+        forms.setdefault(f"{needs}| {ids}", []).extend(f"`{form}`" for form in store.forms)
+    rows = [f"| {', '.join(alike)} | {others} |" for others, alike in forms.items()]
+    return "\n".join(["| SOURCE | needs | ids |", "|---|---|---|", *rows])
 
 
 def generated() -> str:

@@ -19,7 +19,7 @@ import tiny
 from support import vectors_with_bad_rows
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import invert_source
+from nanov2t.bulk.run import BulkRun
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.stores.registry import open_source
@@ -43,7 +43,9 @@ def folder(tmp_path_factory) -> Path:
     tiny.inverter(folder / "inverter", tokens=3)
     vectors_with_bad_rows(folder / "vectors.npy")
     source = open_source(str(folder / "vectors.npy"))
-    invert_source(load_inverter(folder / "inverter", device="cpu"), source, folder / "local", 0, 1)
+    BulkRun(
+        load_inverter(folder / "inverter", device="cpu"), source, folder / "local", 0, 1
+    ).finish()
     return folder
 
 

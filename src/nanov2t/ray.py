@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nanov2t.bulk.folder import PART_ROWS
-from nanov2t.bulk.run import SAVE_SECONDS, BulkRun
-from nanov2t.bulk.summary import show_folder
-from nanov2t.bulk.table import OpenRows
+from nanov2t.bulk.run import SAVE_SECONDS, BulkRun, OpenRows
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.imports import import_client
 from nanov2t.core.progress import progress
@@ -31,8 +29,7 @@ from nanov2t.stores.registry import open_source
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-PATIENCE = 10
-"""Seconds to wait for a cluster to answer."""
+PATIENCE = 10  # seconds to wait for a cluster to answer
 
 
 def invert_to_folder(
@@ -40,11 +37,8 @@ def invert_to_folder(
     vectors: str,
     ids: str | None,
     out: Path,
-    rounds: int | None,
-    beam: int,
-    limit: int | None,
+    *settings: Any,
     address: str | None = None,
-    request: str = "",
 ) -> None:
     """Invert a store into a folder, or continue such a run, with an actor for each GPU of a
     cluster, or for each CPU if it has no GPU. Every machine must see the same files and folder.
@@ -52,43 +46,44 @@ def invert_to_folder(
     Args:
         load: makes the inverter, on each machine.
         vectors, ids: as in :func:`nanov2t.stores.registry.open_source`.
+        settings: the other arguments of :class:`nanov2t.bulk.run.BulkRun`.
         address: of the cluster; None: start one on this machine.
-        others: as in :func:`nanov2t.bulk.run.invert_source`.
 
     Raises:
-        UserError: as :func:`nanov2t.bulk.run.invert_source`; or Ray is not installed, or the
-            cluster does not answer.
+        UserError: as :class:`nanov2t.bulk.run.BulkRun`; or Ray is not installed, or the cluster
+            does not answer.
     """
     ray = import_client("ray", "ray")
     from ray.util import ActorPool
 
-    begin = partial(_begin, load, vectors, ids, out.absolute(), rounds, beam, limit, request)
+    begin = partial(_begin, load, vectors, ids, out.absolute(), *settings)
     run = begin()
+    folder = run.folder
     _connect(ray, address)
     try:
         known = ray.cluster_resources()
         gpus = int(known.get("GPU", 0))
-        count = max(1, min(gpus or int(known["CPU"]), len(run.folder.missing)))
+        count = max(1, min(gpus or int(known["CPU"]), len(folder.missing)))
         actor = ray.remote(_Worker).options(
             num_cpus=1, num_gpus=1 if gpus else 0, max_restarts=-1, max_task_retries=-1
         )
         workers = ActorPool([actor.remote(begin) for _ in range(count)])
-        for part in run.folder.missing:
+        for part in folder.missing:
             workers.submit(lambda worker, part: worker.invert.remote(part), part)
-        with progress("inverting", run.count, run.folder.finished_rows) as tick:
+        with progress("inverting", run.count, folder.finished_rows) as tick:
             tick.say(f"{vectors.rpartition('@')[2]}: {', '.join(run.remarks)}")
             tick.say(f"{count} workers of Ray")
             while workers.has_next():
                 with suppress(TimeoutError):  # to count the rows that workers have saved
                     workers.get_next_unordered(timeout=SAVE_SECONDS)
-                tick(run.folder.finished_rows - tick.done)
+                tick(folder.finished_rows - tick.done)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise UserError(f"a worker of Ray failed: {first_line(cause)}") from None
     finally:
         ray.shutdown()
-    run.folder.tidy()
-    show_folder(run.folder)
+    folder.tidy()
+    folder.show()
 
 
 def invert_dataset(
@@ -149,6 +144,10 @@ class _Batches:
         return table
 
 
+def _begin(load: Callable[[], Inverter], vectors: str, ids: str | None, *settings: Any) -> BulkRun:
+    return BulkRun(load(), open_source(vectors, ids), *settings)
+
+
 def _connect(ray: Any, address: str | None) -> None:
     try:
         host, _, port = (address or "").rpartition("/")[2].rpartition(":")
@@ -158,7 +157,3 @@ def _connect(ray: Any, address: str | None) -> None:
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         place = f"--address {address}" if address else "Ray"
         raise UserError(f"{place}: {first_line(error)}") from None
-
-
-def _begin(load: Callable[[], Inverter], vectors: str, ids: str | None, *settings: Any) -> BulkRun:
-    return BulkRun(load(), open_source(vectors, ids), *settings)

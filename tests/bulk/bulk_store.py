@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import invert_source
+from nanov2t.bulk.run import BulkRun
 from nanov2t.stores.registry import open_source
 
 
@@ -19,12 +19,8 @@ class Store:
 
     def invert(self, out: Path, **settings) -> None:
         settings = {"rounds": 0, "beam": 1} | settings
-        invert_source(
-            load_inverter(self.inverter, device="cpu"),
-            open_source(str(self.vectors)),
-            out,
-            **settings,
-        )
+        inverter = load_inverter(self.inverter, device="cpu")
+        BulkRun(inverter, open_source(str(self.vectors)), out, **settings).finish()
 
 
 def read(out: Path):

@@ -17,8 +17,7 @@ from support import BAD, VECTORS
 from nanov2t import load_inverter
 from nanov2t.bulk import run as bulk
 from nanov2t.bulk.folder import PART_ROWS, RunFolder
-from nanov2t.bulk.run import invert_source
-from nanov2t.bulk.table import OpenRows
+from nanov2t.bulk.run import BulkRun, OpenRows
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import Budget
@@ -94,7 +93,7 @@ def test_effort_budget_and_defence_are_part_of_a_run(bundled, minilm, tmp_path):
 
     def run(inverter):
         source = open_source(str(tmp_path / "v.npy"))
-        invert_source(inverter, source, tmp_path / "out", rounds=1, beam=2)
+        BulkRun(inverter, source, tmp_path / "out", rounds=1, beam=2).finish()
 
     first = inverter(effort="fast")
     run(first)

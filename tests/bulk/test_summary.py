@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nanov2t.bulk.folder import RunFolder
-from nanov2t.bulk.summary import BINS, SAMPLES, show_folder
+from nanov2t.bulk.folder import BINS, SAMPLES, RunFolder
 
 
 def test_the_summary_is_that_of_the_rows(tmp_path, capsys):
@@ -22,7 +21,7 @@ def test_the_summary_is_that_of_the_rows(tmp_path, capsys):
     ]
     for i, part in enumerate((rows[:64], rows[64:])):
         pq.write_table(pa.Table.from_pylist(part), tmp_path / f"part-{i:08}.parquet")
-    show_folder(RunFolder(tmp_path, len(rows), {}))
+    RunFolder(tmp_path, len(rows), {}).show()
     said = capsys.readouterr().out
     assert "100 rows: 2 exact (2.0 %), 1 with a bad vector" in said
     for low, high, count in zip(BINS, BINS[1:], np.histogram(cosines[1:], BINS)[0], strict=False):

@@ -12,7 +12,7 @@ from every_kind import KINDS, Postgres
 from kinds import DIM, NAMES, File, Kind, N, installed, random_vectors
 
 from nanov2t.core.errors import UserError
-from nanov2t.stores.registry import STORES, open_source
+from nanov2t.stores.registry import STORES, _marks, open_source
 
 SLICES = [(0, 10), (1000, 1100), (N - 5, N), (3, 4), (900, 2200)]
 BAD = {
@@ -57,7 +57,7 @@ def refused(source: str) -> str:
 
 
 def test_every_kind_is_here():
-    assert len(STORES) == len({s.suffixes + s.schemes for s in STORES})
+    assert len(STORES) == len({store.forms for store in STORES})
     tested = {k.suffix for k in KINDS if isinstance(k, File)} | {
         "chroma",
         "delta",
@@ -67,7 +67,7 @@ def test_every_kind_is_here():
         "milvus",
         ".zarr",
     }
-    assert all(tested & {*store.suffixes, *store.schemes} for store in STORES)
+    assert all(tested & {*_marks(store)} for store in STORES)
 
 
 def test_rows_in_order_with_their_ids(kind, source, vectors):

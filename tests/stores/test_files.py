@@ -171,10 +171,7 @@ def write_what_cannot_be_read(folder: Path) -> None:
         ("table", "a .parquet file under another name: rename it"),
         ("usage.json", "holds no vectors, only model, usage"),
         ("cut.json", "cannot be read"),
-        (
-            "array.jsonl",
-            "its first line is not JSON; one value over many lines is read from a .json",
-        ),
+        ("array.jsonl", "its first line is not JSON: if it is one value, name it .json"),
         ("numbers.jsonl", "holds no vectors"),
         ("cut.jsonl", "its last line is not JSON: it may have been cut off"),
         ("cut.csv", "its last line has no end: it may have been cut off"),

@@ -77,7 +77,7 @@ def test_sparse_vectors_are_passed_over(tmp_path, vectors):
 
 
 def test_a_list_far_into_a_large_file(tmp_path, vectors, monkeypatch):
-    monkeypatch.setattr("nanov2t.stores.json_files.EVENTS", 100)
+    monkeypatch.setattr("nanov2t.stores.text_files.EVENTS", 100)
     texts = [f"text {i}" for i in range(999)]
     value = {"query": [0.5] * 384, "texts": texts, "data": [{"e": row} for row in vectors.tolist()]}
     (tmp_path / "a.json").write_text(json.dumps(value))

@@ -59,6 +59,7 @@ def database(server):
 def test_columns(database, column):
     store = open_source(f"{database}#docs.{column}", "id")
     rows = store.read(0, 5)
+    assert store.integer_ids and (store.kind == "float16") == (column in ("half", "halves"))
     assert rows.ids == list(range(5)) and not rows.errors
     assert np.allclose(rows.vectors, VECTORS, atol=2e-3 if "hal" in column else 1e-6)
 

@@ -1,6 +1,4 @@
-"""The folder of a bulk run: a manifest of its settings, and its parts."""
-
-from __future__ import annotations
+"""The folder of a bulk run: its manifest, its parts, and a summary of its rows."""
 
 import json
 import re
@@ -8,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from nanov2t.bulk.table import FOUND
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import digest, file_fingerprint, write_whole
 from nanov2t.core.manifest import check_same_run
@@ -23,8 +24,18 @@ from nanov2t.search.options import Budget
 from nanov2t.stores.base import Store
 
 MANIFEST = "_manifest.json"
-PART_ROWS = 1024
-"""Rows of a part; enough that the smaller batches at its end cost little."""
+PART_ROWS = 1024  # enough that the smaller batches at the end of a part cost little
+FOUND = {
+    "inverted": pa.string(),
+    "cosine": pa.float64(),
+    "stopped": pa.string(),
+    "rounds": pa.int32(),
+    "embedder_calls": pa.int32(),
+}
+"""Columns of an inversion."""
+BINS = (-1.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)  # of the cosines
+SAMPLES = 10
+BAR = 40  # characters of the longest bar
 
 
 class RunFolder(Parts):
@@ -44,13 +55,14 @@ class RunFolder(Parts):
         super().__init__(out, -(-count // PART_ROWS), ".parquet")
         self.count = count
         path = out / MANIFEST
-        with self.writing():
-            if not path.exists():
-                with FileLock(out / "._manifest.lock"):
-                    if not path.exists():
-                        content = json.dumps(manifest | {"request": request}, indent=2)
-                        write_whole(path, content.encode())
-        check_same_run(out, _read_manifest(out), manifest, "--out")
+        if not path.exists():
+            with self.writing(), FileLock(out / "._manifest.lock"):
+                if not path.exists():
+                    write_whole(
+                        path, json.dumps(manifest | {"request": request}, indent=2).encode()
+                    )
+        self.manifest = _read_manifest(path)
+        check_same_run(out, self.manifest, manifest, "--out")
 
     @property
     def finished_rows(self) -> int:
@@ -69,6 +81,51 @@ class RunFolder(Parts):
         except (OSError, pa.ArrowException):
             return {}
         return {i: row for i, row in enumerate(table.to_pylist()) if row["inverted"] is not None}
+
+    def save_rows(self, part: int, table: pa.Table, complete: bool = False) -> None:
+        """Save what is done of a part.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer)
+        (self.write if complete else self.save)(part, memoryview(buffer.getvalue()))
+
+    def show(self) -> None:
+        """Print the share of exact texts, the cosines, and rows at even distances.
+
+        Raises:
+            UserError: a part is damaged.
+        """
+        count = exact = good = 0
+        histogram = np.zeros(len(BINS) - 1, int)
+        samples: list[dict[str, Any]] = []
+        for path in self.parts.values():
+            try:
+                table = pq.read_table(path)
+            except (OSError, pa.ArrowException) as error:
+                said = f"damaged, delete it and run again: {first_line(error)}"
+                raise UserError(f"{path}: {said}") from None
+            cosines = table["cosine"].drop_null().to_numpy()
+            exact += table["stopped"].to_pylist().count("exact")
+            good += len(cosines)
+            histogram += np.histogram(np.clip(cosines, -1, 1), BINS)[0]
+            for place in sorted({self.count * i // SAMPLES - count for i in range(SAMPLES)}):
+                samples += table.slice(place, 1).to_pylist() if place >= 0 else []
+            count += len(table)
+        console, shown = Console(highlight=False), max(1, good)
+        share = f"{exact:,} exact ({100 * exact / shown:.1f} %)"
+        console.print(f"{count:,} rows: {share}, {count - good:,} with a bad vector")
+        bars = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("cosine", "rows", ""):
+            bars.add_column(name, justify="right" if name else "left")
+        for low, high, rows in zip(BINS, BINS[1:], histogram.tolist(), strict=False):
+            bars.add_row(f"{low:g} to {high:g}", f"{rows:,}", "█" * round(BAR * rows / shown))
+        console.print(bars)
+        for row in samples:
+            fact = f"[dim]{escape(str(row['id']))}  {row['cosine'] or 0:.4f}[/dim]"
+            console.print(f"{fact}  {escape(row['error'] or row['inverted'])}", soft_wrap=True)
 
 
 def settings_of(
@@ -99,7 +156,7 @@ def finished_folder(out: Path, settings: dict[str, Any], request: str) -> RunFol
     if not (out / MANIFEST).is_file():
         return None
     folder = RunFolder(out, settings["rows"], settings)
-    same = request and _read_manifest(out).get("request") == request
+    same = request and folder.manifest.get("request") == request
     return None if folder.missing or not same else folder
 
 
@@ -122,8 +179,7 @@ def request_of(options: Mapping[str, Any], models: Sequence[str | None]) -> str:
     return digest(*facts)
 
 
-def _read_manifest(out: Path) -> dict[str, Any]:
-    path = out / MANIFEST
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:

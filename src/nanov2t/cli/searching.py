@@ -209,7 +209,6 @@ class Invert(SearchArguments):
 
     def _to_folder(self, dim: int | None, vectors: str, out: Path) -> None:
         from nanov2t.bulk.folder import finished_folder, request_of, settings_of
-        from nanov2t.bulk.summary import show_folder
         from nanov2t.core.imports import import_client
         from nanov2t.evaluation.shared import is_first
         from nanov2t.stores.registry import open_source
@@ -227,7 +226,7 @@ class Invert(SearchArguments):
             known["rounds"] = self.rounds
         if folder := finished_folder(out, known, request):
             if is_first():
-                show_folder(folder)
+                folder.show()
             return
         self._fit(source, dim)
         check_writable(out)
@@ -235,12 +234,13 @@ class Invert(SearchArguments):
         if self.engine == "ray":
             from nanov2t.ray import invert_to_folder
 
-            invert_to_folder(self.load, vectors, self.ids, *settings, self.address, request)
+            given = (self.load, vectors, self.ids, *settings, request)
+            invert_to_folder(*given, address=self.address)
             return
         with loading(self.inverter):
-            from nanov2t.bulk.run import invert_source
+            from nanov2t.bulk.run import BulkRun
             from nanov2t.evaluation.shared import local_device
-        invert_source(self.load(local_device()), source, *settings, request)
+        BulkRun(self.load(local_device()), source, *settings, request).finish()
 
 
 @dataclass(kw_only=True)

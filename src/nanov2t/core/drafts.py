@@ -1,7 +1,5 @@
 """Draft files as nanoV2T writes them: JSON lines with `idx`, a row number from 0, and `draft`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -12,20 +10,15 @@ FOLDERS = ("", "drafts", "hyps")
 
 
 def drafts_file(path: Path, split: str) -> Path:
-    """The draft file of a split: `path` itself, or `{split}.hyps.jsonl` in that folder.
-
-    Raises:
-        UserError: it does not exist.
-    """
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise UserError(f"{path}: no such file")
+    """The draft file of a split: `path` itself, or `{split}.hyps.jsonl` in that folder. Raises a
+    :class:`UserError` if there is none."""
     name = f"{split}.hyps.jsonl"
-    for folder in FOLDERS:
-        if (path / folder / name).is_file():
-            return path / folder / name
-    raise UserError(f"{path}: a folder without {name}")
+    for file in (path, *(path / folder / name for folder in FOLDERS)):
+        if file.is_file():
+            return file
+    raise UserError(
+        f"{path}: a folder without {name}" if path.is_dir() else f"{path}: no such file"
+    )
 
 
 def drafts_of(path: Path, rows: range, wanted: list[int]) -> list[str]:
@@ -35,16 +28,6 @@ def drafts_of(path: Path, rows: range, wanted: list[int]) -> list[str]:
         UserError: the file cannot be read, repeats an `idx`, lacks a wanted draft, or has drafts of
             other rows.
     """
-    drafts = _read_drafts(path)
-    held = f"{len(drafts)} drafts, {len(rows)} rows"
-    if missing := [row for row in wanted if row not in drafts]:
-        raise UserError(f"{path}: no draft for idx {missing[0]}; {held}")
-    if other := [row for row in drafts if row not in rows]:
-        raise UserError(f"{path}: a draft for idx {other[0]}; {held}")
-    return [drafts[row] for row in wanted]
-
-
-def _read_drafts(path: Path) -> dict[int, str]:
     drafts: dict[int, str] = {}
     number = 0
     try:
@@ -58,7 +41,11 @@ def _read_drafts(path: Path) -> dict[int, str]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}, line {number}: not a JSON object with idx and draft ({error})"
-        ) from None
-    return drafts
+        said = f"not a JSON object with idx and draft ({error})"
+        raise UserError(f"{path}, line {number}: {said}") from None
+    held = f"{len(drafts)} drafts, {len(rows)} rows"
+    if missing := [row for row in wanted if row not in drafts]:
+        raise UserError(f"{path}: no draft for idx {missing[0]}; {held}")
+    if other := [row for row in drafts if row not in rows]:
+        raise UserError(f"{path}: a draft for idx {other[0]}; {held}")
+    return [drafts[row] for row in wanted]

@@ -1,7 +1,5 @@
 """Errors that a user can fix."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 
@@ -16,11 +14,11 @@ def one_line(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its type if it has none. An OSError gives only
-    its reason, without number and file."""
+    """The first line of an exception's message, or its type if it has none. Of an OSError it is
+    the reason, without number and file."""
     said = (isinstance(error, OSError) and error.strerror) or str(error)
-    lines = [" ".join(line.split()) for line in str(said).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    return next(filter(None, lines), type(error).__name__)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,8 +1,5 @@
 """Writing files and folders whole or not at all (aside first, then renamed), and hashing them."""
 
-from __future__ import annotations
-
-import errno
 import hashlib
 import os
 import shutil
@@ -17,11 +14,9 @@ from nanov2t.core.errors import UserError
 
 
 def cache_folder() -> Path:
-    """The folder for files that can be made again: NANOV2T_CACHE, or nanov2t in the user's cache
-    folder."""
-    if own := os.environ.get("NANOV2T_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nanov2t"
+    """Where files are kept that can be made again: NANOV2T_CACHE, or in the user's cache folder."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("NANOV2T_CACHE") or users / "nanov2t")
 
 
 def digest(*facts: Any) -> str:
@@ -31,11 +26,8 @@ def digest(*facts: Any) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """A hash of a file's size, its modification time, and 4 KiB at each of 64 places.
-
-    An edit changes the time; another file copied over it with the same time almost certainly
-    differs at one of the places.
-    """
+    """A hash of a file's size, its modification time, and 4 KiB at each of 64 places. An edit
+    changes the time; another file with the same time almost certainly differs at a place."""
     facts = path.stat()
     samples = []
     with open(path, "rb") as file:
@@ -45,42 +37,33 @@ def file_fingerprint(path: Path) -> str:
     return digest(facts.st_size, facts.st_mtime_ns, *samples)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder unless it exists.
-
-    Raises:
-        UserError: it cannot be made.
-    """
+@contextmanager
+def _refusing(path: Path, said: str = "cannot be written") -> Iterator[None]:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise UserError(f"{path}: cannot be made: {error.strerror}") from None
+        raise UserError(f"{path}: {said}: {error.strerror}") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it exists; if it cannot be made, raise a :class:`UserError`."""
+    with _refusing(path, "cannot be made"):
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def check_writable(folder: Path) -> None:
-    """Check that a folder can be made and written, and leave nothing behind.
-
-    Raises:
-        UserError: it cannot.
-    """
-    try:
+    """Raise a :class:`UserError` if a folder cannot be made or written. Leaves nothing behind."""
+    with _refusing(folder):
         with suppress(FileNotFoundError):
             folder.stat()  # fails if a file is in the way, or the name is too long
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         with tempfile.TemporaryDirectory(prefix=".nanov2t-", dir=there):
             pass
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a name unique to this process, then rename it to `path`.
-
-    Raises:
-        OSError: it cannot be written; the previous file stays.
-    """
+    """Write a file under a name unique to this process, then rename it to `path`. If it cannot be
+    written, raise an OSError; the previous file stays."""
     aside = path.with_name(f".{path.name}-{socket.gethostname()}-{os.getpid()}")
     try:
         with open(aside, "wb") as file:
@@ -95,26 +78,19 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A new folder that replaces `path` if the block ends without an error.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """A new folder that replaces `path` if the block ends without an error; if it cannot be
+    written, raise a :class:`UserError`."""
     path = Path(path)
-    try:
+    with _refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    try:
-        aside.chmod(0o755)
-        yield aside
-        old = aside.with_name(aside.name + "-old")
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            aside.chmod(0o755)
+            yield aside
+            old = aside.with_name(aside.name + "-old")
+            if path.exists():
+                path.rename(old)
+            aside.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)

@@ -1,7 +1,5 @@
 """Code that is imported by name: the user's own functions, and optional packages."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable
@@ -12,11 +10,7 @@ from nanov2t.core.errors import UserError, first_line
 
 
 def import_client(module: str, extra: str) -> Any:
-    """Import a package that one of our extras installs.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Import a package that one of our extras installs, or raise a :class:`UserError`."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -26,14 +20,8 @@ def import_client(module: str, extra: str) -> Any:
 
 
 def load_function(spec: str, what: str) -> Callable[..., Any]:
-    """Import the function `module:function`; the current folder is searched too.
-
-    Args:
-        what: the word for it in errors, such as "defence".
-
-    Raises:
-        UserError: the module or function does not exist, or the import fails.
-    """
+    """Import the function `module:function`, also from the current folder, or raise a
+    :class:`UserError` that names `what` it should be, such as "defence"."""
     module, _, name = spec.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing there hides a library

@@ -1,7 +1,5 @@
 """Comparing the settings of the run in a folder with those of the run about to start."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,11 @@ def check_same_run(
 ) -> None:
     """Refuse to continue a run that was started with other settings.
 
-    Nested settings are compared one by one, under names such as `optim.lr`. A file or model is
-    given as `{"name": ..., "fingerprint": ...}` and may move: only its fingerprint is compared.
+    Settings that `before` lacks are taken for None; those that only it has are not compared. A file
+    or model is `{"name": ..., "fingerprint": ...}` and may move: only its fingerprint is compared.
 
     Args:
-        folder: of the run.
-        before: settings of the run in the folder; those that `now` lacks are not compared.
-        now: settings of the run about to start.
+        before: settings of the run in the folder, as those of the run about to start are in `now`.
         option: the one that chooses the folder, such as `--out`.
 
     Raises:
@@ -37,7 +33,7 @@ def check_same_run(
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their full names."""
+    """Nested settings by their full names, such as `optim.lr`."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and "fingerprint" not in value:

@@ -1,7 +1,5 @@
 """Passages of text from files and data sets."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,24 +7,19 @@ from typing import Any
 
 from nanov2t.core.errors import UserError, first_line
 
-HELD_BACK = 1000
-"""Rows of the dev split, and of the test split, cut from a data set that has none."""
+HELD_BACK = 1000  # rows of the dev split, and of the test split, cut from a data set that has none
 FORMATS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 BEIR = re.compile(r"(^|/)BeIR/[^/]+/?$", re.IGNORECASE)
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
 def read_passages(source: str, split: str = "train", column: str = "") -> Iterator[str]:
-    """Stream the rows of :func:`read_rows` that hold text.
-
-    Raises:
-        UserError: as :func:`read_rows`; or no row holds text.
-    """
+    """Stream the rows of :func:`read_rows` that hold text; if none does, raise a
+    :class:`UserError`."""
     empty = True
-    for text in read_rows(source, split, column):
-        if text:
-            empty = False
-            yield text
+    for text in filter(None, read_rows(source, split, column)):
+        empty = False
+        yield text
     if empty:
         raise UserError(f"{source}: holds no text")
 
@@ -51,7 +44,7 @@ def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[s
             if missing := [name for name in columns if name not in row]:
                 raise UserError(f"{source}: no column `{missing[0]}`, only {', '.join(row)}")
             values = (str(row[name] or "").strip() for name in columns)
-            yield " ".join(value for value in values if value)
+            yield " ".join(filter(None, values))
     except UserError:
         raise
     except ConnectionError:
@@ -61,11 +54,7 @@ def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[s
 
 
 def check_source(source: str) -> None:
-    """Check that a source exists, or could be the name of a data set.
-
-    Raises:
-        UserError: it is neither.
-    """
+    """Raise a :class:`UserError` if a source neither exists nor could be a data set's name."""
     path = Path(source)
     if not source:
         raise UserError("the texts: their file's name is empty")
@@ -89,28 +78,19 @@ def _open(source: str, split: str) -> Any:
     if kind and not Path(source).is_dir():
         return datasets.load_dataset(kind, data_files=source, split="train", streaming=True)
     if BEIR.search(source):
-        return _split_rows(source, datasets.load_dataset(source, "corpus"), "corpus")
-    return _split_rows(source, datasets.load_dataset(source), split)
-
-
-def _split_rows(source: str, data: Any, split: str) -> Any:
-    if set(data) == {"train"}:
-        rows, ends = data["train"], {"train": -2 * HELD_BACK, "dev": -HELD_BACK, "test": 0}
-        if split in ends and len(rows) > 2 * HELD_BACK:
-            end = len(rows) + ends[split]
-            return rows.select(range(0 if split == "train" else end - HELD_BACK, end))
-        if split in ends:
-            raise UserError(
-                f"{source}: {len(rows)} rows are too few to hold {HELD_BACK} back for each of dev "
-                "and test"
-            )
-    if "test" not in data and "dev" in data and split in ("dev", "test"):
-        rows, start = data["dev"], 0 if split == "test" else HELD_BACK
-        if len(rows) < 2 * HELD_BACK:
-            raise UserError(f"{source}: {len(rows)} rows of dev are too few for dev and test")
-        return rows.select(range(start, start + HELD_BACK))
-    if split == "dev" and split not in data and "validation" in data:
-        return data["validation"]
-    if split not in data:
-        raise UserError(f"{source}: no split {split}, only {', '.join(data)}")
-    return data[split]
+        return datasets.load_dataset(source, "corpus")["corpus"]
+    data = datasets.load_dataset(source)
+    if set(data) == {"train"} and split in ("train", "dev", "test"):
+        rows, end = data["train"], len(data["train"]) - 2 * HELD_BACK
+        start = {"train": 0, "dev": end, "test": end + HELD_BACK}[split]
+    elif "test" not in data and "dev" in data and split in ("dev", "test"):
+        rows, end = data["dev"], len(data["dev"]) - 2 * HELD_BACK + 1
+        start = 0 if split == "test" else HELD_BACK
+    else:
+        name = "validation" if split == "dev" and split not in data else split
+        if name not in data:
+            raise UserError(f"{source}: no split {split}, only {', '.join(data)}")
+        return data[name]
+    if end <= 0:
+        raise UserError(f"{source}: {len(rows)} rows are too few for dev and test of {HELD_BACK}")
+    return rows.select(range(start, end if split == "train" else start + HELD_BACK))

@@ -18,8 +18,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
-LOG_SECONDS = 60
-"""Seconds between two lines without a terminal."""
+LOG_SECONDS = 60  # seconds between two lines without a terminal
 
 
 @cache
@@ -33,14 +32,13 @@ def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iter
     """Show progress until the block ends.
 
     Args:
-        what: the work, such as "inverting".
         total: number of all items.
         before: items done earlier; they do not count for the speed.
         shown: False is silent, as in all processes but the first.
     """
     console = terminal() if shown else Console(stderr=True, quiet=True)
     tick = Tick(what, total, before, console)
-    columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), _State(tick)]
+    columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), bars.RenderableColumn(tick)]
     hidden = not shown or not console.is_terminal
     # redirect_stdout would send what goes to a pipe to the terminal.
     with bars.Progress(*columns, console=console, redirect_stdout=False, disable=hidden) as bar:
@@ -50,11 +48,7 @@ def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iter
 
 
 class Tick:
-    """Counts items: call it with the number just done.
-
-    Attributes:
-        done: number of items done, including earlier ones.
-    """
+    """Counts items, from those done `before`: call it with the number just done."""
 
     def __init__(self, what: str, total: int, before: int, console: Console):
         self.what, self.total, self.done = what, total, before
@@ -67,6 +61,9 @@ class Tick:
         self.done += items
         self._last = time.monotonic()
         self._update()
+
+    def __rich__(self) -> Text:
+        return Text(self.state())
 
     def expect(self, seconds: float) -> None:
         """Set the most that an item can take, for an estimate before the first is done."""
@@ -96,15 +93,6 @@ class Tick:
         if not self._console.is_terminal and now - self._logged >= LOG_SECONDS:
             self._logged = now
             self.say(f"{self.what}: {self.state()}")
-
-
-class _State(bars.ProgressColumn):
-    def __init__(self, tick: Tick):
-        super().__init__()
-        self._tick = tick
-
-    def render(self, task: bars.Task) -> Text:
-        return Text(self._tick.state())
 
 
 def _clock(seconds: float) -> str:

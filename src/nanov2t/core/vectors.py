@@ -1,7 +1,5 @@
 """Arithmetic of vectors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +9,8 @@ from nanov2t.core.errors import UserError
 
 
 def as_rows(vectors: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Vectors as an array [n, dim]. Arrays pass unchanged; lists become float32.
-
-    Raises:
-        UserError: the rows differ in length, or do not hold numbers.
-    """
+    """Vectors as an array [n, dim]. Arrays pass unchanged; lists become float32, or raise a
+    :class:`UserError`."""
     if isinstance(vectors, np.ndarray):
         return vectors
     try:

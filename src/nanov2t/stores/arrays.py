@@ -1,14 +1,11 @@
 """Files of named arrays: NumPy, raw arrays of benchmarks, torch, safetensors, HDF5 and Zarr."""
 
-from __future__ import annotations
-
 import pickle
+import re
 import zipfile
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -16,9 +13,8 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, file_fingerprint
 from nanov2t.core.imports import import_client
 from nanov2t.stores.base import Fetched, NoRows, Store
-from nanov2t.stores.choosing import pick
+from nanov2t.stores.values import pick
 
-NUMBERS = ("float", "bfloat", "int", "uint")
 RAW = {".fbin": "<f4", ".ibin": "<i4", ".u8bin": "u1", ".i8bin": "i1"}
 
 Arrays = Mapping[str, Any]
@@ -28,14 +24,18 @@ Arrays = Mapping[str, Any]
 class ArrayStore(Store):
     """An array [n, dim], or one vector [dim], or many vectors whose names are their ids."""
 
+    forms: ClassVar[tuple[str, ...]] = (
+        *("x.npy", "x.fbin", "x.ibin", "x.u8bin", "x.i8bin"),
+        *("x.pt#KEY", "x.pth#KEY", "x.safetensors#KEY"),
+    )
     own_ids = "the names of single vectors, or row numbers"
 
     def __init__(self, where: str, key: str, ids: str | None):
         self.path = Path(where)
-        with self.arrays() as arrays:
-            shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-            kinds = {name: _kind(array) for name, array in arrays.items()}
-        numbers = [n for n, kind in kinds.items() if kind.startswith(NUMBERS) and shapes[n]]
+        arrays = self.arrays()
+        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        kinds = {name: _kind(array) for name, array in arrays.items()}
+        numbers = [n for n, k in kinds.items() if re.match("b?float|u?int", k) and shapes[n]]
         tables = [n for n in numbers if len(shapes[n]) == 2]
         vectors = [n for n in numbers if len(shapes[n]) == 1 and "float" in kinds[n]]
         if key or tables or len({shapes[n] for n in vectors}) != 1:
@@ -49,172 +49,142 @@ class ArrayStore(Store):
         self.names, self.is_table = vectors, len(shape) == 2
         count = shape[0] if self.is_table else len(vectors)
         numbered = len(vectors) == 1 or vectors == [str(i) for i in range(count)]
-        self.describe(name, kinds[vectors[0]], count, self.fingerprint_of_files(), numbered)
+        self.describe(name, kinds[vectors[0]], count, self.contents(), numbered)
 
-    @abstractmethod
-    def arrays(self, names: Sequence[str] = ()) -> AbstractContextManager[Arrays]:
+    def arrays(self, names: Sequence[str] = ()) -> Arrays:
         """The file's arrays: at least these, or all. Opened anew for each chunk, since what was
         read of a mapped file counts as memory until it is closed."""
+        return READERS.get(self.path.suffix.lower(), _raw)(self.path, names)
+
+    def contents(self) -> str:
+        """The fingerprint."""
+        return file_fingerprint(self.path)
 
     def fetch(self, start: int, stop: int) -> Fetched:
         names = self.names if self.is_table else self.names[start:stop]
-        with self.arrays(names) as arrays:
-            if self.is_table:
-                return range(start, stop), _numbers(arrays[names[0]][start:stop])
-            vectors = [_numbers(arrays[name][:]) for name in names]
-        return range(start, stop) if self.integer_ids else names, vectors
-
-    def fingerprint_of_files(self) -> str:
-        return file_fingerprint(self.path)
+        arrays = self.arrays(names)
+        if self.is_table:
+            return range(start, stop), _numbers(arrays[names[0]][start:stop])
+        ids = range(start, stop) if self.integer_ids else names
+        return ids, [_numbers(arrays[name][:]) for name in names]
 
 
-class NpyStore(ArrayStore):
-    suffixes = (".npy",)
-    forms = ("x.npy",)
-    own_ids = "row numbers"
-
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
-        if not self.path.stat().st_size:
-            raise ValueError("the file is empty")
-        array = np.lib.format.open_memmap(self.path, mode="r")
-        if array.offset + array.nbytes != self.path.stat().st_size:
-            raise ValueError("its size is not what its header says")
-        yield {"": array}
+def _npy(path: Path, names: Sequence[str]) -> Arrays:
+    size = path.stat().st_size
+    if not size:
+        raise ValueError("the file is empty")
+    array = np.lib.format.open_memmap(path, mode="r")
+    if array.offset + array.nbytes != size:
+        raise ValueError("its size is not what its header says")
+    return {"": array}
 
 
-class RawStore(ArrayStore):
+def _raw(path: Path, names: Sequence[str]) -> Arrays:
     """An array after two int32: its numbers of rows and dimensions."""
+    rows, dim = (int(n) for n in np.fromfile(path, "<i4", 2))
+    kind = np.dtype(RAW[path.suffix.lower()])
+    if 8 + rows * dim * kind.itemsize != path.stat().st_size:
+        raise ValueError(f"its size is not that of {rows} rows of {dim} {kind.name}")
+    return {"": np.memmap(path, kind, "r", offset=8, shape=(rows, dim))}
 
-    suffixes = tuple(RAW)
-    forms = ("x.fbin",)
-    own_ids = "row numbers"
 
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
-        rows, dim = (int(n) for n in np.fromfile(self.path, "<i4", 2))
-        kind = np.dtype(RAW[self.path.suffix.lower()])
-        if 8 + rows * dim * kind.itemsize != self.path.stat().st_size:
-            raise ValueError(f"its size is not that of {rows} rows of {dim} {kind.name}")
-        yield {"": np.memmap(self.path, kind, "r", offset=8, shape=(rows, dim))}
+def _torch(path: Path, names: Sequence[str]) -> Arrays:
+    """Tensors, alone or in dicts and lists. Files that could run code are refused."""
+    import torch
+
+    mapped = zipfile.is_zipfile(path)  # files of old versions cannot be mapped
+    try:
+        return _tensors(torch.load(path, "cpu", weights_only=True, mmap=mapped), "")
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path}: damaged, or a pickle of more than tensors, which may run code: save the "
+            "tensor alone"
+        ) from None
+
+
+def _safetensors(path: Path, names: Sequence[str]) -> Arrays:
+    """Tensors, read by torch since NumPy has no bfloat16."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in names or file.keys()}
+
+
+READERS = {".npy": _npy, ".pt": _torch, ".pth": _torch, ".safetensors": _safetensors}
 
 
 class NpzStore(ArrayStore):
-    suffixes = (".npz",)
     forms = ("x.npz#KEY",)
     _members: Arrays | None = None
 
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
+    def arrays(self, names: Sequence[str] = ()) -> Arrays:
         if self._members is None:  # they stay open, so that each chunk goes on where one ended
             archive = zipfile.ZipFile(self.path)
             members = archive.namelist()
             self._members = {n.removesuffix(".npy"): _NpzArray(archive, n) for n in members}
-        yield self._members
+        return self._members
 
 
 class _NpzArray:
     """An array in an archive. Its rows are read as a stream, since it may be compressed."""
 
-    _file: IO[bytes] | None = None
     _whole: np.ndarray | None = None
 
     def __init__(self, archive: zipfile.ZipFile, name: str):
         self._archive, self._name = archive, name
-        with archive.open(name) as file:
-            self.shape, self._by_column, self.dtype = _read_header(file)
+        self._open().close()
+
+    def _open(self) -> IO[bytes]:
+        self._file = self._archive.open(self._name)
+        old = np.lib.format.read_magic(self._file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        self.shape, self._by_column, self.dtype = read(self._file)
+        self._start = self._file.tell()
+        return self._file
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        if len(self.shape) == 1:
-            return self._read_whole()
-        if self._by_column:  # a row is all over the file
-            self._whole = self._read_whole() if self._whole is None else self._whole
+        if len(self.shape) == 1 or (self._by_column and self._whole is None):
+            with self._archive.open(self._name) as file:
+                whole: np.ndarray = np.lib.format.read_array(file)
+            if len(self.shape) == 1:
+                return whole
+            self._whole = whole
+        if self._whole is not None:  # a row is all over the file
             return self._whole[rows]
-        if self._file is None:
-            self._file = self._archive.open(self._name)
-            _read_header(self._file)
-            self._start = self._file.tell()
+        file = self._open() if self._file.closed else self._file
         size = self.shape[1] * self.dtype.itemsize
-        self._file.seek(self._start + rows.start * size)
-        content = self._file.read((rows.stop - rows.start) * size)
+        file.seek(self._start + rows.start * size)
+        content = file.read((rows.stop - rows.start) * size)
         return np.frombuffer(content, self.dtype).reshape(-1, self.shape[1])
-
-    def _read_whole(self) -> np.ndarray:
-        with self._archive.open(self._name) as file:
-            return np.lib.format.read_array(file)
-
-
-class TorchStore(ArrayStore):
-    """Tensors, alone or in dicts and lists. Files that could run code are refused."""
-
-    suffixes = (".pt", ".pth")
-    forms = ("x.pt#KEY",)
-
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
-        import torch
-
-        mapped = zipfile.is_zipfile(self.path)  # files of old versions cannot be mapped
-        try:
-            found = torch.load(self.path, "cpu", weights_only=True, mmap=mapped)
-        except pickle.UnpicklingError:
-            raise UserError(
-                f"{self.path}: damaged, or a pickle of more than tensors, which may run code and "
-                "is not opened: save the tensor alone"
-            ) from None
-        yield _tensors(found, "")
-
-
-class SafetensorsStore(ArrayStore):
-    """Tensors, read by torch since NumPy has no bfloat16."""
-
-    suffixes = (".safetensors",)
-    forms = ("x.safetensors#KEY",)
-
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
-        from safetensors import safe_open
-
-        with safe_open(self.path, "pt") as file:
-            yield {name: file.get_tensor(name) for name in names or file.keys()}
 
 
 class Hdf5Store(ArrayStore):
     """Data sets, also within groups."""
 
-    suffixes = (".h5", ".hdf5")
-    forms = ("x.h5#KEY",)
+    forms = ("x.h5#KEY", "x.hdf5#KEY")
     extra = "hdf5"
 
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
-        with import_client("h5py", self.extra).File(self.path, "r") as file:
-            found = list(names)
-            if not found:
-                file.visit(found.append)
-            arrays = {name: file[name] for name in found}
-            yield {n: array for n, array in arrays.items() if getattr(array, "shape", None)}
+    def arrays(self, names: Sequence[str] = ()) -> Arrays:
+        file, found = import_client("h5py", self.extra).File(self.path, "r"), list(names)
+        if not found:
+            file.visit(found.append)
+        return {n: file[n] for n in found if getattr(file[n], "shape", None)}
 
 
 class ZarrStore(ArrayStore):
     """An array or a group of them, in a folder whose name ends with .zarr."""
 
-    suffixes = (".zarr",)
     forms = ("x.zarr", "x.zarr#KEY")
     extra = "zarr"
 
-    @contextmanager
-    def arrays(self, names: Sequence[str] = ()) -> Iterator[Arrays]:
+    def arrays(self, names: Sequence[str] = ()) -> Arrays:
         found = import_client("zarr", self.extra).open(str(self.path), mode="r")
         if hasattr(found, "shape"):
-            yield {"": found}
-        elif names:
-            yield {name: found[name] for name in names}
-        else:
-            members = found.members(max_depth=None)
-            yield {name: array for name, array in members if hasattr(array, "shape")}
+            return {"": found}
+        members = [(n, found[n]) for n in names] or found.members(max_depth=None)
+        return {name: array for name, array in members if hasattr(array, "shape")}
 
-    def fingerprint_of_files(self) -> str:
+    def contents(self) -> str:
         files = sorted(path for path in self.path.rglob("*") if path.is_file())
         facts = [(path.relative_to(self.path), path.stat()) for path in files]
         return digest(*((path, stat.st_size, stat.st_mtime_ns) for path, stat in facts))
@@ -227,13 +197,6 @@ def _kind(array: Any) -> str:
 
 def _numbers(rows: Any) -> np.ndarray:
     return np.array(rows.float() if hasattr(rows, "float") else rows)
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """The shape of an array of NumPy's, whether it is stored by columns, and its type."""
-    if np.lib.format.read_magic(file) == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)
 
 
 def _tensors(value: Any, name: str) -> dict[str, Any]:

@@ -1,95 +1,79 @@
-"""Arrow tables: Parquet, Feather, Delta and LanceDB.
+"""Arrow tables: Parquet, Feather, CSV, Delta and LanceDB.
 
 Vectors are lists of numbers (also within structs), any other value that
 :mod:`nanov2t.stores.values` decodes, or one column for each dimension.
 """
 
-from __future__ import annotations
-
-from abc import abstractmethod
+import csv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 from pyarrow import types
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, file_fingerprint
 from nanov2t.core.imports import import_client
-from nanov2t.stores.base import HEAD, ForwardStore, NoRows
-from nanov2t.stores.choosing import (
+from nanov2t.stores.base import HEAD, NoRows, Store
+from nanov2t.stores.text_files import check_encoding
+from nanov2t.stores.values import (
+    LOOKED_AT,
+    Decoder,
     Way,
     check_ids,
     choose,
-    path_name,
     pick,
     split_key,
     values_at,
-    vector_paths,
+    vectors_in,
 )
-from nanov2t.stores.values import Decoder
 
 COUNTING = ("", "id", "index", "Unnamed: 0", "__index_level_0__")
 """Columns of numbers that usually count the rows when the others are dimensions."""
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
-DECIMAL_COMMA = r"^\s*-?\d*,?\d+([eE][-+]?\d+)?\s*$"
+BLOCK = 2**20  # bytes of a CSV file read at once; a row must be shorter
 
 
 @dataclass(frozen=True)
 class Vectors:
     """Where a table keeps its vectors."""
 
-    name: str
-    """What users write after the `#`."""
-    columns: tuple[str, ...]
-    """One column, or one for each dimension."""
-    kind: str
-    """The type of the numbers, or `text`."""
-    way: Way = ()
-    """From the row to the vector."""
-    decode: Decoder | None = None
-    """Decodes values that are not Arrow's lists of numbers."""
+    name: str  # what users write after the `#`
+    columns: tuple[str, ...]  # one column, or one for each dimension
+    kind: str  # the type of the numbers, or `text`
+    way: Way = ()  # from the row to the vector
+    decode: Decoder | None = None  # decodes values that are not Arrow's lists of numbers
 
-    def of(self, batch: pa.RecordBatch) -> Sequence[Any] | np.ndarray:
-        """A vector for each row: [n, dim], or a list with None or a reason for a missing one."""
-        if len(self.columns) > 1:
-            return _side_by_side([batch.column(name) for name in self.columns])
-        if self.decode is not None:
-            rows = self.each(batch)
-            return [row[0] if len(row) == 1 else f"{len(row)} vectors, not one" for row in rows]
-        values = _plain(batch.column(self.columns[0]))
-        for field in self.way[1:]:
-            values = _plain(pc.struct_field(values, [field]))
-        if types.is_fixed_size_list(values.type) and not values.null_count:
-            numbers = values.flatten().to_numpy(zero_copy_only=False)
-            return np.asarray(numbers.reshape(len(values), -1))
-        return [
-            row.values.to_numpy(zero_copy_only=False) if row.is_valid else None for row in values
-        ]
+    def of(self, batch: pa.RecordBatch) -> Sequence[Any]:
+        """A vector for each row; None or a reason if it has none or several."""
+        rows = self.each(batch)
+        return [row[0] if len(row) == 1 else f"{len(row)} vectors, not one" for row in rows]
 
-    @property
-    def several(self) -> bool:
-        """Whether a row may hold a list of vectors."""
-        return None in self.way
-
-    def each(self, batch: pa.RecordBatch) -> list[list[Any]]:
+    def each(self, batch: pa.RecordBatch) -> Iterator[list[Any]]:
         """All vectors of each row; [None] if it has none."""
-        assert self.decode is not None
-        values = _plain(batch.column(self.columns[0])).to_pylist()
-        return [[*map(self.decode, values_at(v, self.way[1:]))] or [None] for v in values]
+        if len(self.columns) > 1:
+            return ([row] for row in _side_by_side([batch.column(name) for name in self.columns]))
+        if decode := self.decode:
+            values = _plain(batch.column(self.columns[0])).to_pylist()
+            found = (values_at(value, self.way[1:]) for value in values)
+            return ([*map(decode, cells)] or [None] for cells in found)
+        rows = _lists(batch, self.way)
+        return ([r.values.to_numpy(zero_copy_only=False) if r.is_valid else None] for r in rows)
 
 
-class ArrowRows(ForwardStore):
+class ArrowRows(Store):
     """A table that is read batch by batch."""
 
     takes_ids = True
-    mark = "#"
-    """Between the source and the name of its vectors."""
+    mark = "#"  # between the source and the name of its vectors
 
     def __init__(self, where: str, key: str, ids: str | None):
         self.path, self.ids = Path(where), ids
@@ -98,39 +82,33 @@ class ArrowRows(ForwardStore):
             raise NoRows(where)
         head = next(batch for batch in self.batches(schema.names) if len(batch))
         self.vectors = choose_vectors(where, head, key, ids)
-        if self.vectors.several:
-            count = sum(map(len, (row for b in self._batches() for row in self.vectors.each(b))))
+        if None in self.vectors.way:
+            batches = self.batches(list(self.vectors.columns))
+            count = sum(len(row) for batch in batches for row in self.vectors.each(batch))
         integers = not ids or types.is_signed_integer(schema.field(ids).type)
         name = f"{where}{self.mark}{self.vectors.name}" if self.vectors.name else where
         self.describe(name, self.vectors.kind, count, self.contents(), integers)
 
-    @abstractmethod
     def open(self) -> tuple[pa.Schema, int]:
         """The columns, and the number of rows."""
+        raise NotImplementedError
 
-    @abstractmethod
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """All rows of some columns."""
+        raise NotImplementedError
 
     def contents(self) -> str:
         """The fingerprint."""
         return file_fingerprint(self.path)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        for batch in self._batches():
+        for batch in self.batches(list({*self.vectors.columns, *filter(None, [self.ids])})):
             ids = batch.column(self.ids).to_pylist() if self.ids else [None] * len(batch)
-            if self.vectors.several:
-                rows = zip(ids, self.vectors.each(batch), strict=True)
-                yield from ((id_, vector) for id_, vectors in rows for vector in vectors)
-            else:
-                yield from zip(ids, self.vectors.of(batch), strict=True)
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        return self.batches(list({*self.vectors.columns, *filter(None, [self.ids])}))
+            for id_, vectors in zip(ids, self.vectors.each(batch), strict=True):
+                yield from ((id_, vector) for vector in vectors)
 
 
 class ParquetStore(ArrowRows):
-    suffixes = (".parquet",)
     forms = ("x.parquet#COLUMN",)
 
     def open(self) -> tuple[pa.Schema, int]:
@@ -144,8 +122,7 @@ class ParquetStore(ArrowRows):
 class FeatherStore(ArrowRows):
     """Arrow files, also called Feather, and Arrow streams, the format of Hugging Face datasets."""
 
-    suffixes = (".feather", ".arrow", ".ipc")
-    forms = ("x.feather#COLUMN", "x.arrow#COLUMN")
+    forms = ("x.feather#COLUMN", "x.arrow#COLUMN", "x.ipc#COLUMN")
 
     def open(self) -> tuple[pa.Schema, int]:
         with self.path.open("rb") as file:
@@ -153,29 +130,83 @@ class FeatherStore(ArrowRows):
             file.seek(-8, 2)
             if not self.is_file and file.read() != END_OF_STREAM:
                 raise ValueError("its end is missing: it may have been cut off")
-        with pa.memory_map(str(self.path)) as file, self._reader(file) as reader:
-            return reader.schema, sum(len(batch) for batch in self._all(reader))
+        schema, found = self._read()
+        return schema, sum(map(len, found))
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        with pa.memory_map(str(self.path)) as file, self._reader(file) as reader:
-            for batch in self._all(reader):
-                chosen = batch.select(columns)
-                chosen.validate(full=True)  # a damaged batch would be read out of bounds
-                yield chosen
+        for batch in self._read()[1]:
+            chosen = batch.select(columns)
+            chosen.validate(full=True)  # a damaged batch would be read out of bounds
+            yield chosen
 
-    def _reader(self, file: pa.MemoryMappedFile) -> pa.RecordBatchReader:
-        return pa.ipc.open_file(file) if self.is_file else pa.ipc.open_stream(file)
-
-    def _all(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _read(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        file = pa.memory_map(str(self.path))
         if not self.is_file:
-            return iter(reader)
-        return map(reader.get_batch, range(reader.num_record_batches))
+            stream = pa.ipc.open_stream(file)
+            return stream.schema, iter(stream)
+        reader = pa.ipc.open_file(file)
+        return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
+
+
+class CsvStore(ArrowRows):
+    """Vectors in a column, or one column for each dimension, between commas, tabs, semicolons or
+    bars. Columns have no names if the first line is all numbers, other than 0, 1, 2 and so on.
+
+    All cells are read as text, so that one that is not a number is an error of its row alone.
+    """
+
+    forms = ("x.csv#COLUMN", "x.csv#FIRST:LAST", "x.tsv")
+
+    def open(self) -> tuple[pa.Schema, int]:
+        check_encoding(self.path)
+        with self.path.open("rb") as file:
+            if not file.read(4).removeprefix(b"\xef\xbb\xbf").strip():
+                raise NoRows(str(self.path))
+            file.seek(-1, 2)
+            if file.read() not in b'\n\r"':
+                raise ValueError("its last line has no end: it may have been cut off")
+        first = self._first_line()
+        counted = [str(i) for i in range(len(first))]
+        try:
+            self.named = first == counted or not list(map(float, first))
+        except ValueError:
+            self.named = True
+        names = [f"{n}.{first[:i].count(n)}" if n in first[:i] else n for i, n in enumerate(first)]
+        self.names = names if self.named else counted
+        schema = pa.schema([(name, pa.string()) for name in self.names])
+        return schema, sum(len(batch) for batch in self.batches(self.names[:1]))
+
+    def _first_line(self) -> list[str]:
+        """Its cells, split at the delimiter that gives the first two rows as many, else commas."""
+        csv.field_size_limit(BLOCK)
+        for self.delimiter in ";\t|,":
+            with self.path.open(newline="", encoding="utf-8-sig") as file, suppress(csv.Error):
+                rows = list(islice(csv.reader(file, delimiter=self.delimiter), 2))
+                if len(rows[0]) > 1 and len(rows[0]) == len(rows[-1]):
+                    break
+        return rows[0]
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        reader = pa.csv.open_csv(
+            self.path,
+            pa.csv.ReadOptions(
+                use_threads=False, block_size=BLOCK, column_names=self.names, skip_rows=self.named
+            ),
+            pa.csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+            pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.string()),
+                include_columns=columns,
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+        for batch in reader:
+            yield from (batch.slice(i, HEAD) for i in range(0, len(batch), HEAD))
 
 
 class DeltaStore(ArrowRows):
     """The newest version of a table: Parquet files, and a log that says which of them count."""
 
-    schemes = ("delta",)
     forms = ("delta:PATH#COLUMN",)
     extra = "delta"
 
@@ -198,7 +229,6 @@ class DeltaStore(ArrowRows):
 class LanceStore(ArrowRows):
     """A LanceDB table, read as it was when it was opened."""
 
-    schemes = ("lancedb",)
     forms = ("lancedb:PATH#TABLE", "lancedb:PATH#TABLE.COLUMN")
     extra = "lancedb"
     mark = "."
@@ -228,50 +258,32 @@ class LanceStore(ArrowRows):
 
 
 def choose_vectors(name: str, head: pa.RecordBatch, key: str, ids: str | None) -> Vectors:
-    """Find the vectors of a table from its first rows.
-
-    Raises:
-        UserError: the key names none, there are several and no key, or the column of ids is
-            missing.
-    """
+    """Find the vectors of a table from its first rows, or raise a :class:`UserError`."""
     columns = head.schema.names
     check_ids(name, ids, columns)
     head = head.slice(0, HEAD)
-    lists = {path_name(way): (way, kind) for f in head.schema for way, kind in _lists(f, ())}
     numbers = [n for n in columns if n != ids and _is_number(head.column(n))]
-    others = [n for n in columns if n not in lists and n not in numbers]
-    rows = [*_rows(head.slice(0, 1), columns), *_rows(head, others)]
-    found = vector_paths(rows[1:]) | lists
-    if key not in found and (chosen := _between(columns, key)):
-        if wrong := sorted({*chosen} - {*numbers}):
-            raise UserError(f"{name}: {', '.join(wrong)} in {key} are not columns of numbers")
-        return _dimensions(key, chosen, head)
-    dimensions = [n for n in numbers if n not in COUNTING]
-    if not key and not found and len(dimensions) > 1:
-        return _dimensions("", dimensions, head)
-    if not found and any(_has_decimal_commas(head.column(n)) for n in others):
-        raise UserError(f"{name}: numbers with decimal commas: save them with decimal points")
-    key, way, decode = choose(name, rows, key, found)
-    return Vectors(key, (str(way[0]),), decode.kind, way, None if key in lists else decode)
-
-
-def _rows(batch: pa.RecordBatch, columns: list[str]) -> list[Any]:
-    values = [_plain(batch.column(name)).to_pylist() for name in columns]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
-
-
-def _lists(field: pa.Field, above: tuple[str, ...]) -> Iterator[tuple[Way, Decoder]]:
-    """The lists of numbers in a column, and in the fields of structs."""
-    way, kind = (*above, field.name), field.type
-    if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    if types.is_struct(kind):
-        for inner in kind:
-            yield from _lists(inner, way)
-    elif (
-        types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    ) and _is_numeric(kind.value_type):
-        yield way, Decoder(_numpy_name(kind.value_type))
+    cells = [
+        _plain(head.column(n)).drop_null().slice(0, 1 if n in numbers else LOOKED_AT).to_pylist()
+        for n in columns
+    ]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip_longest(*cells)]
+    found = vectors_in(rows)
+    chosen = [n for n in numbers if n not in COUNTING] if not key and not found else []
+    for i, letter in enumerate(key if key not in found else ""):
+        # Names may hold colons.
+        if letter == ":" and {key[:i], key[i + 1 :]} <= {*columns}:
+            chosen = columns[columns.index(key[:i]) : columns.index(key[i + 1 :]) + 1]
+    if wrong := sorted({*chosen} - {*numbers}):
+        raise UserError(f"{name}: {', '.join(wrong)} in {key} are not columns of numbers")
+    if len(chosen) > 1:
+        return Vectors(key, tuple(chosen), _kind(head.schema.field(chosen[0]).type))
+    key, way, decode = choose(name, rows, key)
+    if all(isinstance(part, str) for part in way):
+        numbers_of = getattr(_lists(head, way).type, "value_type", pa.null())
+        if types.is_integer(numbers_of) or types.is_floating(numbers_of):
+            return Vectors(key, (str(way[0]),), _kind(numbers_of), way)
+    return Vectors(key, (str(way[0]),), decode.kind, way, decode)
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -279,46 +291,27 @@ def _plain(values: pa.Array) -> pa.Array:
     return values.storage if isinstance(values, pa.ExtensionArray) else values
 
 
-def _between(columns: list[str], key: str) -> list[str]:
-    """The columns that a key `FIRST:LAST` spans; their names may hold colons."""
-    for i, letter in enumerate(key):
-        if letter == ":" and {key[:i], key[i + 1 :]} <= {*columns}:
-            return columns[columns.index(key[:i]) : columns.index(key[i + 1 :]) + 1]
-    return []
+def _lists(batch: pa.RecordBatch, way: Way) -> pa.Array:
+    """The values at a way through structs."""
+    values = _plain(batch.column(way[0]))
+    for field in way[1:]:
+        values = _plain(pc.struct_field(values, [field]))
+    return values
 
 
-def _numpy_name(kind: pa.DataType) -> str:
-    return str(np.dtype(kind.to_pandas_dtype()))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _is_numeric(kind: pa.DataType) -> bool:
-    return bool(types.is_integer(kind) or types.is_floating(kind))
+def _kind(kind: pa.DataType) -> str:
+    name = np.dtype(kind.to_pandas_dtype()).name
+    return "text" if name == "object" else name
 
 
 def _is_number(values: pa.Array) -> bool:
     """Whether a column holds numbers, possibly as text."""
-    if not _is_text(values.type):
-        return _is_numeric(values.type)
     try:
         pc.cast(values, pa.float64())
-    except pa.ArrowInvalid:
+    except pa.ArrowException:
         return False
-    return bool(values.null_count < len(values))
-
-
-def _has_decimal_commas(values: pa.Array) -> bool:
-    if not _is_text(values.type) or not pc.any(pc.match_substring(values, ",")).as_py():
-        return False
-    return bool(pc.all(pc.match_substring_regex(values, DECIMAL_COMMA)).as_py())
-
-
-def _dimensions(key: str, columns: Sequence[str], head: pa.RecordBatch) -> Vectors:
-    kind = head.column(columns[0]).type
-    return Vectors(key, tuple(columns), "text" if _is_text(kind) else _numpy_name(kind))
+    empty = values.null_count == len(values) and _kind(values.type) == "text"
+    return not empty and not types.is_boolean(values.type)
 
 
 def _side_by_side(columns: Sequence[pa.Array]) -> Sequence[Any] | np.ndarray:

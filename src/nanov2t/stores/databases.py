@@ -1,31 +1,25 @@
 """Collections of vector databases: Chroma, Qdrant and Milvus."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging
 import pickle
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import digest, file_fingerprint
+from nanov2t.core.files import digest
 from nanov2t.core.imports import import_client
-from nanov2t.stores.base import HEAD, Fetched, ForwardStore, Store, rows_fingerprint
-from nanov2t.stores.choosing import pick, split_key
+from nanov2t.stores.base import HEAD, Fetched, Store
 from nanov2t.stores.sql import connect, copied
+from nanov2t.stores.values import pick, split_key
 
 SERVER = ("http://", "https://")
-MILVUS_TYPES = {
-    "FLOAT_VECTOR": "float32",
-    "FLOAT16_VECTOR": "float16",
-    "BFLOAT16_VECTOR": "bfloat16",
-    "INT8_VECTOR": "int8",
-}
+MILVUS_TYPES = {f"{kind}_VECTOR": kind.lower() for kind in ("FLOAT16", "BFLOAT16", "INT8")}
+MILVUS_TYPES |= {"FLOAT_VECTOR": "float32"}
 """Types of fields that hold vectors, and the types of their numbers."""
 CHROMA_CHANGE = (
     "SELECT max(embeddings.seq_id) FROM embeddings"
@@ -38,7 +32,6 @@ class ChromaStore(Store):
     """A collection in a folder of Chroma. Its client writes to every folder that it opens, so it
     opens a copy."""
 
-    schemes = ("chroma",)
     forms = ("chroma:PATH#COLLECTION",)
     extra = "chroma"
     own_ids = "the collection's own"
@@ -67,10 +60,9 @@ class ChromaStore(Store):
         return rows["ids"], rows["embeddings"]
 
 
-class MilvusStore(ForwardStore):
+class MilvusStore(Store):
     """A collection on a server, or in a folder of Milvus Lite, in the order of the ids."""
 
-    schemes = ("milvus",)
     forms = ("milvus:PATH#COLLECTION", "milvus:http://HOST:19530#COLLECTION.FIELD")
     extra = "milvus"
     own_ids = "the primary key"
@@ -92,14 +84,7 @@ class MilvusStore(ForwardStore):
         spec = f"milvus:{where}#{self.collection}"
         self.field = pick(spec, field, [n for n, type_ in types.items() if type_ in MILVUS_TYPES])
         [self.primary] = [f["name"] for f in fields if f.get("is_primary")]
-        [counted] = self.client.query(self.collection, filter="", output_fields=["count(*)"])
-        self.describe(
-            f"{spec}.{self.field}",
-            MILVUS_TYPES[types[self.field]],
-            int(counted["count(*)"]),
-            rows_fingerprint(self.rows()),
-            integer_ids=types[self.primary] == "INT64",
-        )
+        self.describe_by_reading(f"{spec}.{self.field}", MILVUS_TYPES[types[self.field]])
 
     def _copied(self, folder: Path) -> str:
         """A copy of a folder of Milvus Lite, which writes to every folder that it opens, and opens
@@ -121,90 +106,83 @@ class MilvusStore(ForwardStore):
         found.close()
 
 
-class QdrantStore(ForwardStore):
+class QdrantStore(Store):
     """A collection on a server, or in the folder that the client keeps without one."""
 
-    schemes = ("qdrant",)
     forms = ("qdrant:PATH#COLLECTION", "qdrant:http://HOST:6333#COLLECTION.VECTOR")
     extra = "qdrant"
     own_ids = "the points' own"
     keeps_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
-        self.collection = (_QdrantServer if where.startswith(SERVER) else _QdrantFolder)(where, key)
-        name, kinds = self.collection.name, _qdrant_kinds(self.collection.params)
-        spec = f"qdrant:{where}#{name}"
-        vector = key[len(name) + 1 :]
-        dense = [vector for vector, kind in kinds.items() if kind == "dense"]
+        opened = _qdrant_server if where.startswith(SERVER) else _qdrant_folder
+        name, params, self.points = opened(where, key)
+        spec, vector = f"qdrant:{where}#{name}", key[len(name) + 1 :]
+        named = params["vectors"] or {}
+        kinds = {
+            name: "multi" if settings.get("multivector_config") else "dense"
+            for name, settings in ({"": named} if "size" in named else named).items()
+        } | dict.fromkeys(params.get("sparse_vectors") or (), "sparse")
+        dense = [name for name, kind in kinds.items() if kind == "dense"]
         if not dense or kinds.get(vector, "dense") != "dense":
             held = ", ".join(f"{kind} vectors {name}".strip() for name, kind in kinds.items())
             raise UserError(f"{spec}: holds {held}; only dense ones, one a point, can be inverted")
         self.vector = pick(spec, vector, dense) if vector or "" not in dense else ""
-        integers = all(isinstance(id_, int) for id_, _ in self.collection.points())
-        spec += f".{self.vector}" if self.vector else ""
-        facts = self.collection.count, self.collection.fingerprint
-        self.describe(spec, "float32", *facts, integers)
+        self.describe_by_reading(spec + f".{self.vector}" * bool(self.vector), "float32")
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        for id_, vectors in self.collection.points():
+        for id_, vectors in self.points():
             yield id_, vectors.get(self.vector) if isinstance(vectors, dict) else vectors
 
 
-class _QdrantServer:
-    def __init__(self, where: str, key: str):
-        self.client = import_client("qdrant_client", QdrantStore.extra).QdrantClient(where)
-        names = [collection.name for collection in self.client.get_collections().collections]
-        self.name = pick(where, split_key(key, names)[0], names)
-        self.params = self.client.get_collection(self.name).config.params.model_dump()
-        self.count = self.client.count(self.name, exact=True).count
-        self.fingerprint = rows_fingerprint(self.points())
+Collection = tuple[str, dict[str, Any], Callable[[], Iterator[tuple[Any, Any]]]]
+"""Its name, its parameters, and a function that gives id and vector or vectors of its points."""
 
-    def points(self) -> Iterator[tuple[Any, Any]]:
-        """Id, and vector or dict of vectors, of every point, in the order of the ids."""
-        after = None
+
+def _qdrant_server(where: str, key: str) -> Collection:
+    client = import_client("qdrant_client", QdrantStore.extra).QdrantClient(where)
+    names = [collection.name for collection in client.get_collections().collections]
+    name = pick(where, split_key(key, names)[0], names)
+
+    def points() -> Iterator[tuple[Any, Any]]:
+        after: Any = None
         while True:
-            points, after = self.client.scroll(
-                self.name, limit=HEAD, offset=after, with_payload=False, with_vectors=True
+            found, after = client.scroll(
+                name, limit=HEAD, offset=after, with_payload=False, with_vectors=True
             )
-            yield from ((point.id, point.vector) for point in points)
+            yield from ((point.id, point.vector) for point in found)
             if after is None:
                 return
 
+    return name, client.get_collection(name).config.params.model_dump(), points
 
-class _QdrantFolder:
+
+def _qdrant_folder(where: str, key: str) -> Collection:
     """The client keeps pickles; :class:`_Unpickler` reads them, so that they cannot run code."""
+    folder = Path(where)
+    if not (folder / "meta.json").is_file():
+        server = (folder / "collections").is_dir()
+        hint = ", but a server's: start it, and read qdrant:http://HOST:6333" if server else ""
+        raise UserError(f"{where}: not a folder of Qdrant's client{hint}")
+    known = json.loads((folder / "meta.json").read_bytes())["collections"]
+    name = pick(where, split_key(key, known)[0], known)
+    db = connect(folder / "collection" / name / "storage.sqlite")
 
-    def __init__(self, where: str, key: str):
-        folder = Path(where)
-        if not (folder / "meta.json").is_file():
-            server = (folder / "collections").is_dir()
-            hint = ", but a server's: start it, and read qdrant:http://HOST:6333" if server else ""
-            raise UserError(f"{where}: not a folder of Qdrant's client{hint}")
-        known = json.loads((folder / "meta.json").read_bytes())["collections"]
-        self.name = pick(where, split_key(key, known)[0], known)
-        self.params = known[self.name]
-        database = folder / "collection" / self.name / "storage.sqlite"
-        self.fingerprint = file_fingerprint(database)
-        self.db = connect(database)
-        [self.count] = self.db.execute("SELECT count(*) FROM points").fetchone()
-
-    def points(self) -> Iterator[tuple[Any, Any]]:
-        """Id, and vector or dict of vectors, of every point, in the order of writing."""
+    def points() -> Iterator[tuple[Any, Any]]:
         query = f"SELECT rowid, point FROM points WHERE rowid > ? ORDER BY rowid LIMIT {HEAD}"
         last = 0
         # A chunk at once, since an open query would lock others out.
-        while found := self.db.execute(query, [last]).fetchall():
+        while found := db.execute(query, [last]).fetchall():
             for _, blob in found:
                 point = _Unpickler(io.BytesIO(blob)).load()
                 yield point.id, point.vector
             last = found[-1][0]
 
+    return name, known[name], points
+
 
 class _Point:
     """A point; or a sparse vector, without attributes."""
-
-    id: Any = None
-    vector: Any = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.id, self.vector = (state["__dict__"].get(name) for name in ("id", "vector"))
@@ -215,17 +193,7 @@ class _Unpickler(pickle._Unpickler):
     how one runs code. In C, a few damaged bytes could ask for gigabytes of memory."""
 
     def find_class(self, module: str, name: str) -> Any:
-        known = name in ("PointStruct", "SparseVector")
-        if known and module == "qdrant_client.http.models.models":
+        known = module == "qdrant_client.http.models.models"
+        if known and name in ("PointStruct", "SparseVector"):
             return _Point
         raise pickle.UnpicklingError(f"asks for {module}.{name}, which may run code")
-
-
-def _qdrant_kinds(params: dict[str, Any]) -> dict[str, str]:
-    """dense, multi or sparse, by the name of the vector; unnamed vectors have an empty one."""
-    named = params["vectors"] or {}
-    if "size" in named:
-        named = {"": named}
-    multi = {name: "multi" for name, vector in named.items() if vector.get("multivector_config")}
-    sparse = dict.fromkeys(params.get("sparse_vectors") or (), "sparse")
-    return dict.fromkeys(named, "dense") | multi | sparse

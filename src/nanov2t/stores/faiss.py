@@ -4,8 +4,6 @@
 damaged file may crash the process or use up all memory.
 """
 
-from __future__ import annotations
-
 import resource
 import subprocess
 import sys
@@ -24,7 +22,6 @@ from nanov2t.stores.base import HEAD, Fetched, Store
 class FaissStore(Store):
     """An index. Its vectors are reconstructed, so those of a quantised index are approximate."""
 
-    suffixes = (".faiss", ".index")
     forms = ("x.faiss", "x.index")
     extra = "faiss"
     own_ids = "the index's own, or row numbers"
@@ -38,24 +35,12 @@ class FaissStore(Store):
         if tried.returncode:
             said = tried.stdout.strip() if tried.returncode == 1 else ""
             raise ValueError(said or "FAISS crashes on it")
-        self.index = Index(where)
-        kind = f"float32 ({self.index.kind})"
-        self.describe(where, kind, self.index.count, file_fingerprint(Path(where)))
+        self.load(where)
+        self.describe(where, f"float32 ({self.kind})", self.count, file_fingerprint(Path(where)))
 
-    def fetch(self, start: int, stop: int) -> Fetched:
-        return self.index.fetch(start, stop)
-
-
-class Index:
-    """An index in this process.
-
-    Attributes:
-        kind: its class.
-        count: number of vectors.
-    """
-
-    def __init__(self, path: str):
-        faiss = import_client("faiss", FaissStore.extra)
+    def load(self, path: str) -> None:
+        """Open an index in this process."""
+        self._faiss = faiss = import_client("faiss", self.extra)
         # Inverted lists are mapped, the rest is loaded. IO_FLAG_MMAP_IFC would map everything, but
         # accepts a file that was cut short.
         self._owner = faiss.read_index(path, faiss.IO_FLAG_MMAP)  # keeps its parts alive
@@ -68,11 +53,11 @@ class Index:
         self._inverses: list[Callable[[np.ndarray], np.ndarray]] = []
         while isinstance(index, faiss.IndexPreTransform):
             chain = [index.chain.at(i) for i in range(index.chain.size())]
-            self._inverses += [_inverse(faiss, transform) for transform in chain]
+            self._inverses += map(self._inverse, chain)
             index = faiss.downcast_index(index.index)
-        self._index: Any = index
+        self._index = index
         if isinstance(index, faiss.IndexIVF):
-            found = _number_rows(faiss, index)
+            found = self._number_rows()
             self._ids = found if self._ids is None else self._ids[found]
         if self.count:
             # Raises errors that would end the process in reconstruct_batch, which is parallel.
@@ -84,50 +69,46 @@ class Index:
             vectors = inverse(vectors)
         return range(start, stop) if self._ids is None else self._ids[start:stop].tolist(), vectors
 
+    def _inverse(self, transform: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from transformed vectors [n, out] to the original ones [n, in]."""
+        faiss = self._faiss
+        transform = faiss.downcast_VectorTransform(transform)
+        if not isinstance(transform, faiss.LinearTransform):
+            return lambda vectors: np.asarray(transform.reverse_transform(vectors))
+        # reverse_transform takes every matrix for orthonormal, but one that whitens is not.
+        matrix = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
+        shift = faiss.vector_to_array(transform.b) if transform.have_bias else np.float32(0)
+        inverse = np.linalg.pinv(matrix).T
+        return lambda vectors: np.asarray((vectors - shift) @ inverse)
 
-def _inverse(faiss: Any, transform: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from transformed vectors [n, out] to the original ones [n, in]."""
-    transform = faiss.downcast_VectorTransform(transform)
-    if not isinstance(transform, faiss.LinearTransform):
-        return lambda vectors: np.asarray(transform.reverse_transform(vectors))
-    # reverse_transform takes every matrix from a file for orthonormal, but one that whitens is not.
-    matrix = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
-    shift = faiss.vector_to_array(transform.b) if transform.have_bias else np.float32(0)
-    inverse = np.linalg.pinv(matrix).T
-    return lambda vectors: np.asarray((vectors - shift) @ inverse)
+    def _number_rows(self) -> np.ndarray:
+        """Number the rows of an inverted file from 0 in the order of their ids, which may repeat;
+        returns the ids, int64 [n]."""
+        faiss, index = self._faiss, self._index
+        if isinstance(index, faiss.IndexIVFPQFastScan):
+            index.fine_quantizer = index.pq  # reading leaves it null, and FAISS would crash
+        lists = index.invlists
+        sizes = [lists.list_size(i) for i in range(index.nlist)]
+        if sum(sizes) != index.ntotal:
+            raise ValueError(f"its lists hold {sum(sizes):,} rows of {index.ntotal:,}")
+        ids = [faiss.rev_swig_ptr(lists.get_ids(i), n).copy() for i, n in enumerate(sizes) if n]
+        found = np.concatenate(ids) if ids else np.empty(0, np.int64)
+        places = np.concatenate([(i << 32) + np.arange(n) for i, n in enumerate(sizes)])
+        order = np.argsort(found, kind="stable")
+        index.direct_map.type = faiss.DirectMap.Array
+        faiss.copy_array_to_vector(places[order], index.direct_map.array)
+        return np.asarray(found[order])
 
 
-def _number_rows(faiss: Any, index: Any) -> np.ndarray:
-    """Number the rows of an inverted file from 0 in the order of their ids, which may repeat;
-    returns the ids, int64 [n]."""
-    if isinstance(index, faiss.IndexIVFPQFastScan):
-        index.fine_quantizer = index.pq  # reading leaves it null, and FAISS would crash
-    lists = index.invlists
-    sizes = [lists.list_size(i) for i in range(index.nlist)]
-    if sum(sizes) != index.ntotal:
-        raise ValueError(f"its lists hold {sum(sizes):,} rows of {index.ntotal:,}")
-    ids = [faiss.rev_swig_ptr(lists.get_ids(i), n).copy() for i, n in enumerate(sizes) if n]
-    found = np.concatenate(ids) if ids else np.empty(0, np.int64)
-    places = np.concatenate([(i << 32) + np.arange(n) for i, n in enumerate(sizes)])
-    order = np.argsort(found, kind="stable")
-    index.direct_map.type = faiss.DirectMap.Array
-    faiss.copy_array_to_vector(places[order], index.direct_map.array)
-    return np.asarray(found[order])
-
-
-def _probe(path: str) -> int:
-    """Read the ends of an index; returns 1 if FAISS refuses it."""
+if __name__ == "__main__":
+    path = sys.argv[1]
     limit = 8 * Path(path).stat().st_size + 2**33
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
-        index = Index(path)
+        index = FaissStore.__new__(FaissStore)
+        index.load(path)
         index.fetch(0, min(index.count, HEAD))
         index.fetch(max(0, index.count - HEAD), index.count)
     except Exception as error:
         print(first_line(error))
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_probe(sys.argv[1]))
+        sys.exit(1)

@@ -1,13 +1,10 @@
 """SQLite files and PostgreSQL databases."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,25 +14,17 @@ import numpy as np
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, file_fingerprint
 from nanov2t.core.imports import import_client
-from nanov2t.stores.base import HEAD, Fetched, ForwardStore, Store, rows_fingerprint
-from nanov2t.stores.choosing import check_ids, pick_column
-from nanov2t.stores.values import LOOKED_AT, Decoder, decoder_of, why_not
+from nanov2t.stores.base import HEAD, Fetched, Store
+from nanov2t.stores.values import LOOKED_AT, Decoder, check_ids, decoder_of, pick_column
 
-VEC0 = re.compile(r"USING\s+VEC0\b", re.IGNORECASE)
-"""In the SQL that makes a table of sqlite-vec."""
+VEC0 = re.compile(r"USING\s+VEC0\b", re.IGNORECASE)  # in the SQL that makes a table of sqlite-vec
 VEC0_COLUMN = re.compile(r"(\w+)\s+(float|int8|bit)\[(\d+)\]", re.IGNORECASE)
 VEC0_PRIMARY = re.compile(r"(\w+)\s+(?:integer|text)\s+primary\s+key", re.IGNORECASE)
-VEC0_TYPES = {"float": "float32", "int8": "int8", "bit": "uint8"}
 SHADOWS = r"_(chunks|rowids|info|auxiliary|(vector_|metadata)chunks\d\d|metadatatext\d\d)"
 """Endings of the tables in which sqlite-vec keeps the contents of one of its own."""
 
-PG_TYPES = {
-    "vector": "float32",
-    "halfvec": "float16",
-    "_float4": "float32",
-    "_float8": "float64",
-    "_numeric": "float64",
-}
+PG_TYPES = {"vector": "float32", "halfvec": "float16", "_float4": "float32"}
+PG_TYPES |= {"_float8": "float64", "_numeric": "float64"}
 """PostgreSQL types that hold vectors, and the types of their numbers."""
 PG_COLUMNS = """
 WITH RECURSIVE types (type, name) AS (
@@ -53,27 +42,28 @@ AND nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
 ORDER BY nspname, relname, attnum
 """
 """All columns of tables and views; the type of a domain is that under it."""
+PG_FACTS = """
+SELECT count(*), max(xmin::text::bigint), {name}::regclass::oid,
+    pg_relation_filenode({name}::regclass) FROM {table}
+"""
+"""A changed row has a newer transaction number, a deleted one lowers the count, and a rewritten
+table is another file."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of an SQLite table, and whether it holds vectors."""
+    """A column of an SQLite table."""
 
-    decoder: Decoder
-    cells: str
-    """SQL of a vector."""
-    source: str
-    """SQL of the rows, in their order."""
-    ids: dict[str, str]
-    """SQL of the columns that ids may come from, by name."""
-    why_not: str = ""
+    decoder: Decoder | str  # or why it holds no vectors
+    cells: str  # SQL of a vector
+    source: str  # SQL of the rows, in their order
+    ids: dict[str, str]  # SQL of the columns that ids may come from, by name
 
 
 class SqliteStore(Store):
     """A column of a table or view, also of a table of sqlite-vec; its extension is not needed."""
 
-    suffixes = (".db", ".sqlite", ".sqlite3")
-    forms = ("x.db#TABLE.COLUMN", "x.sqlite#TABLE.COLUMN")
+    forms = ("x.db#TABLE.COLUMN", "x.sqlite#TABLE.COLUMN", "x.sqlite3#TABLE.COLUMN")
     takes_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
@@ -86,56 +76,106 @@ class SqliteStore(Store):
         self._db = db = connect(path)
         self._version = self._version_now()
         columns = _sqlite_columns(db)
-        good = {name: column for name, column in columns.items() if not column.why_not}
-        if not good or (key in columns and key not in good):
+        decoders = {n: c.decoder for n, c in columns.items() if isinstance(c.decoder, Decoder)}
+        if not decoders or (key in columns and key not in decoders):
             meant = [(name, column) for name, column in columns.items() if key in ("", name)]
-            said = [f": {name} is {column.why_not}" for name, column in meant[:5]]
+            said = [f": {name} is {column.decoder}" for name, column in meant[:5]]
             raise UserError(f"{where}: holds no vectors{''.join(said)}")
-        key = pick_column(where, key, good)
-        self.column = columns[key]
-        check_ids(where, ids, self.column.ids)
-        self._id = self.column.ids[ids] if ids else "NULL"
-        [count] = db.execute(f"SELECT count(*) FROM {self.column.source}").fetchone()
-        all_ids = f"SELECT {self._id} AS id FROM {self.column.source}"
-        other = f"SELECT 1 FROM ({all_ids}) WHERE typeof(id) <> 'integer' LIMIT 1"
+        key = pick_column(where, key, decoders)
+        column, self._decoder = columns[key], decoders[key]
+        check_ids(where, ids, column.ids)
+        id_ = column.ids[ids] if ids else "NULL"
+        self._query = f"SELECT {id_} AS nanov2t_id, {column.cells} FROM {column.source}"
+        [count] = db.execute(f"SELECT count(*) FROM {column.source}").fetchone()
+        other = f"SELECT 1 FROM ({self._query}) WHERE typeof(nanov2t_id) <> 'integer' LIMIT 1"
         integers = not ids or db.execute(other).fetchone() is None
-        self.describe(f"{where}#{key}", self.column.decoder.kind, count, fingerprint, integers)
+        self.describe(f"{where}#{key}", self._decoder.kind, count, fingerprint, integers)
 
     def fetch(self, start: int, stop: int) -> Fetched:
-        query = f"SELECT {self._id}, {self.column.cells} FROM {self.column.source}"
-        rows = self._db.execute(f"{query} LIMIT ? OFFSET ?", (stop - start, start)).fetchall()
+        query = f"{self._query} LIMIT ? OFFSET ?"
+        rows = self._db.execute(query, (stop - start, start)).fetchall()
         # An open query would lock others out, so they may write, and a change is an error.
         if self._version_now() != self._version:
             raise ValueError("it changed while it was read")
         ids = [id_ for id_, _ in rows] if self.ids else range(start, start + len(rows))
-        return ids, [self.column.decoder(cell) for _, cell in rows]
+        return ids, [self._decoder(cell) for _, cell in rows]
 
     def _version_now(self) -> Any:
         [(_, _, path)] = self._db.execute("PRAGMA database_list")
         return self._db.execute("PRAGMA data_version").fetchone(), Path(path).stat().st_mtime_ns
 
 
-class PostgresStore(ForwardStore):
+def _sqlite_columns(db: sqlite3.Connection) -> dict[str, Column]:
+    """All columns, by `TABLE.COLUMN`."""
+    found: dict[str, Column] = {}
+    tables = db.execute("SELECT * FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
+    extensions = [name for _, name, _, _, sql in tables if VEC0.search(sql or "")]
+    shadows = re.compile(f"({'|'.join(map(re.escape, extensions))}){SHADOWS}")
+    for kind, table, _, _, sql in tables:
+        if table in extensions:
+            found |= _vec0_columns(table, sql)
+        elif not shadows.fullmatch(table):
+            try:
+                found |= _plain_columns(db, table, " NOT INDEXED" * (kind == "table"))
+            except sqlite3.OperationalError as error:
+                # SQLITE_ERROR: the table is gone, or needs an extension.
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                    raise
+    return found
+
+
+def _plain_columns(db: sqlite3.Connection, table: str, order: str) -> dict[str, Column]:
+    source = _quoted(table) + order
+    ids = {row[1]: _quoted(row[1]) for row in db.execute(f"PRAGMA table_info({_quoted(table)})")}
+    found = {}
+    for name, cells in ids.items():
+        query = f"SELECT {cells} FROM {source} WHERE {cells} IS NOT NULL LIMIT {LOOKED_AT}"
+        decoder = decoder_of(cell for [cell] in db.execute(query))
+        found[f"{table}.{name}"] = Column(decoder, cells, source, ids)
+    return found
+
+
+def _vec0_columns(table: str, sql: str) -> dict[str, Column]:
+    """The columns of a table of sqlite-vec, which keeps 1,024 vectors in each blob."""
+    primary = VEC0_PRIMARY.search(sql)
+    ids = {primary[1] if primary else "rowid": "coalesce(r.id, r.rowid)"}
+    found = {}
+    for i, (name, kind, dim) in enumerate(VEC0_COLUMN.findall(sql)):
+        raw = np.dtype({"float": "float32", "int8": "int8", "bit": "uint8"}[kind.lower()])
+        size = int(dim) * raw.itemsize
+        source = (
+            f"{_quoted(f'{table}_rowids')} r LEFT JOIN {_quoted(f'{table}_vector_chunks{i:02}')} v"
+            " ON v.rowid = r.chunk_id ORDER BY r.rowid"
+        )
+        cells = f"substr(v.vectors, r.chunk_offset * {size} + 1, {size})"
+        decoder = Decoder("bits" if kind.lower() == "bit" else raw.name, raw)
+        found[f"{table}.{name}"] = Column(decoder, cells, source, ids)
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class PostgresStore(Store):
     """A column of a table or view: of pgvector's types, of arrays, or of any other type that holds
     numbers. Rows come in the order of the table, from one snapshot."""
 
-    schemes = ("postgresql", "postgres")
-    forms = ("postgresql://USER@HOST/DB#TABLE.COLUMN",)
+    forms = ("postgresql://USER@HOST/DB#TABLE.COLUMN", "postgres://…")
     extra = "postgres"
     takes_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
         psycopg = import_client("psycopg", self.extra)
-        self._sql, rows = psycopg.sql, import_client("psycopg.rows", self.extra)
-        self._connection = psycopg.connect(f"postgresql:{where}")
-        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        self._connection.read_only = True
+        rows = import_client("psycopg.rows", self.extra)
+        sql, db = psycopg.sql, psycopg.connect(f"postgresql:{where}")
+        self._connection = db
+        db.isolation_level, db.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
         # Else a scan may start in the middle, or be divided among several processes.
-        self._connection.execute("SET synchronize_seqscans = off")
-        self._connection.execute("SET max_parallel_workers_per_gather = 0")
-        info = self._connection.info
-        database = f"postgresql://{info.host}/{info.dbname}"  # without the password
-        with self._connection.cursor(row_factory=rows.namedtuple_row) as cursor:
+        db.execute("SET synchronize_seqscans = off")
+        db.execute("SET max_parallel_workers_per_gather = 0")
+        database = f"postgresql://{db.info.host}/{db.info.dbname}"  # without the password
+        with db.cursor(row_factory=rows.namedtuple_row) as cursor:
             found = {c.name: c for c in cursor.execute(PG_COLUMNS)}
         if key not in found:
             for schema in {c.schema for c in found.values() if c.is_visible}:
@@ -143,61 +183,40 @@ class PostgresStore(ForwardStore):
         if key not in found:
             vectors = [name for name, c in found.items() if c.type in PG_TYPES]
             key = pick_column(database, key, vectors)
-        self._column, self.ids = found[key], ids
-        table = (self._column.schema, self._column.table)
-        self._table = self._sql.Identifier(*table)
+        self.ids, column, name = ids, found[key], f"{database}#{key}"
+        table = (column.schema, column.table)
         types = {c.column: c.type for c in found.values() if (c.schema, c.table) == table}
         check_ids(".".join(table), ids, types)
-        name = f"{database}#{key}"
-        self._decoder = self._decoder_of(name)
-        count, fingerprint = self._facts()
+        place = sql.Identifier(*table)
+        self._query = sql.SQL("SELECT {ids}, {column}{cast} FROM {table}").format(
+            ids=sql.Identifier(ids) if ids else sql.SQL("NULL"),
+            column=sql.Identifier(column.column),
+            # pgvector's types would come as text.
+            cast=sql.SQL("::real[]" * (column.type in ("vector", "halfvec"))),
+            table=place,
+        )
+        if column.type in PG_TYPES:
+            self._decoder = Decoder(PG_TYPES[column.type])
+        elif isinstance(decoder := decoder_of(cell for _, cell in self._cells()), Decoder):
+            self._decoder = decoder
+        else:
+            raise UserError(f"{name}: no vectors in it, of type {column.type}")
+        if column.relkind in "vf":  # views and foreign tables record no changes
+            self.describe_by_reading(name, self._decoder.kind)
+            return
+        facts = db.execute(sql.SQL(PG_FACTS).format(table=place, name=place.as_string(db)))
+        count, *changes = facts.fetchone()
         integers = not ids or types[ids] in ("int2", "int4", "int8")
-        self.describe(name, self._decoder.kind, count, fingerprint, integers)
-
-    def _decoder_of(self, name: str) -> Decoder:
-        type_ = self._column.type
-        if type_ in PG_TYPES:
-            return Decoder(PG_TYPES[type_])
-        decoder = decoder_of(cell for _, cell in islice(self._cells(), LOOKED_AT))
-        if decoder is None:
-            raise UserError(f"{name}: no vectors in it, of type {type_}")
-        return decoder
+        self.describe(name, self._decoder.kind, count, digest(count, *changes), integers)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for id_, cell in self._cells():
             yield id_, self._decoder(cell)
 
     def _cells(self) -> Iterator[tuple[Any, Any]]:
-        sql = self._sql
-        query = sql.SQL("SELECT {ids}, {column}{cast} FROM {table}").format(
-            ids=sql.Identifier(self.ids) if self.ids else sql.SQL("NULL"),
-            column=sql.Identifier(self._column.column),
-            # pgvector's types would come as text.
-            cast=sql.SQL("::real[]" * (self._column.type in ("vector", "halfvec"))),
-            table=self._table,
-        )
         with self._connection.cursor("nanov2t", binary=True) as cursor:
             cursor.itersize = HEAD
-            yield from cursor.execute(query)
-
-    def _facts(self) -> tuple[int, str]:
-        """The number of rows, and a fingerprint.
-
-        A row that was added or changed has a newer transaction number, a deleted one lowers the
-        count, and a rewritten table is another file. Views and foreign tables record nothing, so
-        all of their rows are read.
-        """
-        sql = self._sql
-        if self._column.relkind in "vf":
-            count = sql.SQL("SELECT count(*) FROM {table}").format(table=self._table)
-            [rows] = self._connection.execute(count).fetchone()
-            return rows, rows_fingerprint(self.rows())
-        query = sql.SQL(
-            "SELECT count(*), max(xmin::text::bigint), {name}::regclass::oid,"
-            " pg_relation_filenode({name}::regclass) FROM {table}"
-        ).format(name=sql.Literal(self._table.as_string(self._connection)), table=self._table)
-        facts = self._connection.execute(query).fetchone()
-        return facts[0], digest(*facts)
+            yield from cursor.execute(self._query)
 
 
 class _Connection(sqlite3.Connection):
@@ -207,14 +226,8 @@ class _Connection(sqlite3.Connection):
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open an SQLite file to read it, without a trace in its folder.
-
-    SQLite writes beside a database that another program has open, or had open when it was killed:
-    then a copy is opened.
-
-    Raises:
-        ValueError: the file was cut short, or is not SQLite's.
-    """
+    """Open an SQLite file to read it, without a trace in its folder. SQLite writes beside a file
+    that another program has open, or had open when it was killed: then open a copy."""
     with open(path, "rb") as file:
         header = file.read(100)
     if not header.startswith(b"SQLite format 3\0"):
@@ -235,11 +248,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def copied(paths: Iterable[Path], root: Path) -> TemporaryDirectory[str]:
-    """Copy files below `root` into a temporary folder that is deleted with the returned object.
-
-    Raises:
-        ValueError: they change meanwhile.
-    """
+    """Copy files below `root` into a temporary folder that is deleted with the returned object."""
     folder = TemporaryDirectory(prefix="nanov2t-")
     before = {path: path.stat() for path in paths if path.is_file()}
     for path in before:
@@ -257,59 +266,3 @@ def _beside(path: Path) -> list[Path]:
     """The log or journal that holds a part of a database."""
     files = [path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")]
     return [file for file in files if file.exists() and file.stat().st_size]
-
-
-def _sqlite_columns(db: sqlite3.Connection) -> dict[str, Column]:
-    """All columns, by `TABLE.COLUMN`."""
-    found: dict[str, Column] = {}
-    tables = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'view')"))
-    extensions = [name for name, sql in tables.items() if VEC0.search(sql or "")]
-    shadows = re.compile(f"({'|'.join(map(re.escape, extensions))}){SHADOWS}")
-    for table, sql in tables.items():
-        if table in extensions:
-            found |= _vec0_columns(table, sql)
-        elif not shadows.fullmatch(table):
-            try:
-                found |= _plain_columns(db, table)
-            except sqlite3.OperationalError as error:
-                # SQLITE_ERROR: the table is gone, or needs an extension.
-                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-                    raise
-    return found
-
-
-def _plain_columns(db: sqlite3.Connection, table: str) -> dict[str, Column]:
-    quoted = _quoted(table)
-    is_view = db.execute("SELECT type FROM sqlite_master WHERE name = ?", [table]).fetchone()
-    source = quoted if is_view == ("view",) else f"{quoted} NOT INDEXED"
-    ids = {row[1]: _quoted(row[1]) for row in db.execute(f"PRAGMA table_info({quoted})")}
-    found = {}
-    for name, cells in ids.items():
-        query = f"SELECT {cells} FROM {source} WHERE {cells} IS NOT NULL LIMIT {LOOKED_AT}"
-        head = [cell for [cell] in db.execute(query)]
-        decoder = decoder_of(head)
-        why = "" if decoder else why_not(head)
-        found[f"{table}.{name}"] = Column(decoder or Decoder("text"), cells, source, ids, why)
-    return found
-
-
-def _vec0_columns(table: str, sql: str) -> dict[str, Column]:
-    """The columns of a table of sqlite-vec, which keeps 1,024 vectors in each blob."""
-    primary = VEC0_PRIMARY.search(sql)
-    ids = {primary[1] if primary else "rowid": "coalesce(r.id, r.rowid)"}
-    found = {}
-    for i, (name, kind, dim) in enumerate(VEC0_COLUMN.findall(sql)):
-        raw = np.dtype(VEC0_TYPES[kind.lower()])
-        size = int(dim) * raw.itemsize
-        source = (
-            f"{_quoted(f'{table}_rowids')} r LEFT JOIN {_quoted(f'{table}_vector_chunks{i:02}')} v"
-            " ON v.rowid = r.chunk_id ORDER BY r.rowid"
-        )
-        cells = f"substr(v.vectors, r.chunk_offset * {size} + 1, {size})"
-        decoder = Decoder("bits" if kind.lower() == "bit" else raw.name, raw)
-        found[f"{table}.{name}"] = Column(decoder, cells, source, ids)
-    return found
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -1,107 +1,234 @@
-"""Text files: CSV, and vectors after their words as word2vec and GloVe write them.
+"""Text files: JSON, and vectors after their words as word2vec and GloVe write them.
 
 Also naming files that are neither text nor any known format.
 """
 
-from __future__ import annotations
-
-import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv
+import ijson
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import file_fingerprint
-from nanov2t.stores.arrow import ArrowRows
-from nanov2t.stores.base import HEAD, ForwardStore, NoRows
-from nanov2t.stores.values import NOT_NUMBERS, PICKLE
+from nanov2t.stores.base import HEAD, NoRows, Store
+from nanov2t.stores.values import (
+    NPY,
+    PICKLE,
+    USUAL_NAMES,
+    Found,
+    Way,
+    check_ids,
+    choose,
+    leaves,
+    path_name,
+    values_at,
+    vectors_in,
+    way_to,
+)
 
-BLOCK = 2**20
-"""Bytes of a CSV file read at once; a row must be shorter."""
-MAGIC = {
-    b"\x1f\x8b": "compressed by gzip: unpack it first",
-    b"BZh": "compressed by bzip2: unpack it first",
-    b"\xfd7zXZ": "compressed by xz: unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
-    b"PK\x03\x04": "a zip archive: unpack it first",
-    b"PAR1": "a .parquet file under another name: rename it",
-    b"ARROW1": "a .feather file under another name: rename it",
-    b"\x93NUMPY": "a .npy file under another name: rename it",
-    b"\x89HDF": "a .h5 file under another name: rename it",
-    b"SQLite format 3": "a .sqlite file under another name: rename it",
-}
-UTF16 = b"\xff\xfe", b"\xfe\xff"
-CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
-"""Bytes that text does not hold."""
+BOM = b"\xef\xbb\xbf"
+BROKEN = object()  # stands for a line that is not JSON
+ACTIONS = {"index", "create", "update", "delete"}
+"""Actions of Elasticsearch's bulk files, on the line before their document."""
+EVENTS = 2**17  # parts of a value that show its shape at first; doubled until they hold vectors
+KEPT = 64  # elements of each list and object that show its shape
+NOT_JSON = re.compile(rb"(?<=[\[,:\s])(NaN|-?Infinity)(?=[\s,\]}])")
+MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ", "zstd": b"\x28\xb5\x2f\xfd"}
+MAGIC |= {".parquet": b"PAR1", ".feather": b"ARROW1", ".npy": NPY, ".h5": b"\x89HDF"}
+MAGIC |= {".sqlite": b"SQLite format 3", "zip": b"PK\3\4"}  # how files of some formats begin
+CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # bytes that text does not hold
 BINARY = "a binary file of no known format"
 
 
-class CsvStore(ArrowRows):
-    """Vectors in a column, or one column for each dimension, between commas, tabs, semicolons or
-    bars. Columns have no names if the first line is all numbers, other than 0, 1, 2 and so on.
+class JsonlStore(Store):
+    """A JSON document on each line, possibly an action of Elasticsearch. A document holds a vector
+    or lists of them. Empty lines do not count."""
 
-    All cells are read as text, so that one that is not a number is an error of its row alone.
-    """
+    forms: ClassVar[tuple[str, ...]] = ("x.jsonl#KEY", "x.ndjson#KEY")
+    takes_ids = True
+    own_ids = "those of the file, or row numbers"
+    within: Way = ()  # from the value of the file to the documents
+    id_way: Way | None = None
 
-    suffixes = (".csv", ".tsv")
-    forms = ("x.csv#COLUMN", "x.csv#FIRST:LAST", "x.tsv")
-
-    def open(self) -> tuple[pa.Schema, int]:
+    def __init__(self, where: str, key: str, ids: str | None):
+        self.path, self.ids = Path(where), ids
         check_encoding(self.path)
-        with self.path.open("rb") as file:
-            if not file.read(4).removeprefix(b"\xef\xbb\xbf").strip():
-                raise NoRows(str(self.path))
-            file.seek(-1, 2)
-            if file.read() not in b'\n\r"':
-                raise ValueError("its last line has no end: it may have been cut off")
-        first = self._first_line()
-        counted = [str(i) for i in range(len(first))]
-        self.named = first == counted or not _numbers(first)  # pandas counts columns without names
-        self.names = _distinct(first) if self.named else counted
-        schema = pa.schema([(name, pa.string()) for name in self.names])
-        return schema, sum(len(batch) for batch in self.batches(self.names[:1]))
+        key, way, self.decode = self.find(key)
+        self.way = way[len(self.within) :]
+        if ids:
+            found = leaves(document for _, document in islice(self.documents(), HEAD))
+            ways = [way_to(way, ids) for way, _ in found.values()]
+            self.id_way = next((way for way in ways if way is not None), None)
+            if self.id_way is None:
+                check_ids(where, ids, filter(None, found))
+        count = sum(len(values_at(document, self.way)) or 1 for _, document in self.documents())
+        name = f"{where}#{key}" if key else where
+        # Ids are strings, since JSON does not declare that all are integers.
+        integers = not ids and not self.keeps_ids
+        self.describe(name, self.decode.kind, count, file_fingerprint(self.path), integers)
 
-    def _first_line(self) -> list[str]:
-        """Its cells, split at the delimiter that gives the first two rows as many, else commas."""
-        csv.field_size_limit(BLOCK)
-        for self.delimiter in ";\t|,":
-            with self.path.open(newline="", encoding="utf-8-sig") as file, suppress(csv.Error):
-                rows = list(islice(csv.reader(file, delimiter=self.delimiter), 2))
-                if len(rows[0]) > 1 and len(rows[0]) == len(rows[-1]):
-                    break
-        return rows[0]
+    def rows(self) -> Iterator[tuple[Any, Any]]:
+        for own, document in self.documents():
+            vectors: list[Any] = [*map(self.decode, values_at(document, self.way))] or [None]
+            if document is BROKEN:
+                vectors = ["not a JSON object"]
+            ids = [own] if self.id_way is None else values_at(document, self.id_way)
+            if len(ids) != len(vectors):
+                ids = ids * len(vectors) if len(ids) == 1 else [None] * len(vectors)
+            yield from zip(ids, vectors, strict=True)
 
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        reader = pa.csv.open_csv(
-            self.path,
-            pa.csv.ReadOptions(
-                use_threads=False, block_size=BLOCK, column_names=self.names, skip_rows=self.named
-            ),
-            pa.csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()),
-                include_columns=columns,
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
-        for batch in reader:
-            yield from (batch.slice(i, HEAD) for i in range(0, len(batch), HEAD))
+    def find(self, key: str) -> Found:
+        """The vectors that a key means."""
+        head = [document for _, document in islice(self.documents(), HEAD)]
+        if not head:
+            raise NoRows(str(self.path))
+        return choose(str(self.path), head, key)
+
+    def documents(self) -> Iterator[tuple[Any, Any]]:
+        """All documents, each after the id that the file gives it."""
+        bulk, own, value = False, None, None
+        with open(self.path, "rb") as file:
+            for i, line in enumerate(line for line in file if not line.isspace()):
+                try:
+                    value = json.loads(line if i else line.removeprefix(BOM))
+                except (ValueError, RecursionError):
+                    value = BROKEN
+                    if i == 0:
+                        said = "its first line is not JSON: if it is one value, name it .json"
+                        raise UserError(f"{self.path}: {said}") from None
+                action = _action(value) if bulk or i == 0 else None
+                if action is None:
+                    yield own, value
+                else:
+                    bulk, own = True, action.get("_id")
+                    self.keeps_ids |= own is not None
+        if value is BROKEN:
+            raise UserError(f"{self.path}: its last line is not JSON: it may have been cut off")
 
 
-class WordStore(ForwardStore):
+class JsonStore(JsonlStore):
+    """One value that holds documents or vectors: in a list; in an object, by id; or a document
+    alone. Or documents one after another."""
+
+    forms = ("x.json#KEY",)
+
+    def documents(self) -> Iterator[tuple[str | None, Any]]:
+        prefix = ".".join("item" if part is None else str(part) for part in self.within)
+        read = ijson.kvitems if self.keeps_ids else ijson.items
+        with open(self.path, "rb") as file:
+            found = read(Mended(file), prefix, multiple_values=True, use_float=True)
+            yield from found if self.keeps_ids else ((None, document) for document in found)
+
+    def find(self, key: str) -> Found:
+        failed: UserError = NoRows(str(self.path))
+        for values, is_all in self._beginnings():
+            try:
+                if len(values) > 1:
+                    return choose(str(self.path), values, key)
+                found = self._find_by_key(values[0], key) or self._find_in_list(values[0], key)
+                if self.within or is_all:
+                    return found
+            except UserError as error:  # they may come later
+                failed = error
+        raise failed
+
+    def _find_in_list(self, value: Any, key: str) -> Found:
+        """The vectors of a value, preferably those in a list."""
+        key, way, decode = choose(str(self.path), [value], key, in_lists=True)
+        within = way[: way.index(None) + 1] if None in way else ()
+        self.within = within if not any(isinstance(part, int) for part in within) else ()
+        return key, way, decode
+
+    def _find_by_key(self, value: Any, key: str) -> Found | None:
+        """The vectors of the first object whose values are vectors, or documents with vectors."""
+        for way, documents in _by_key(value, ()):
+            name = path_name(way)
+            rest = key.removeprefix(name).removeprefix(".")
+            known = not rest or rest in vectors_in(documents)
+            if not key or (key.startswith(name) and known):
+                self.within, self.keeps_ids = way, True
+                chosen, inner, decode = choose(str(self.path), documents, rest)
+                return ".".join(filter(None, (name, chosen))), (*way, *inner), decode
+        return None
+
+    def _beginnings(self) -> Iterator[tuple[list[Any], bool]]:
+        """More and more of the file's values, cut to :data:`KEPT` elements, and whether the file
+        ends there."""
+        values: list[Any] = []
+        parents: list[Any] = [values]
+        key, limit = "", EVENTS
+        with open(self.path, "rb") as file:
+            events = ijson.basic_parse(Mended(file), multiple_values=True, use_float=True)
+            for i, (event, value) in enumerate(events):
+                if event == "map_key":
+                    key = value
+                elif event.startswith("end"):
+                    parents.pop()
+                else:
+                    new = {"start_map": {}, "start_array": []}.get(event, value)
+                    if len(parents[-1]) < KEPT and isinstance(parents[-1], list):
+                        parents[-1].append(new)
+                    elif len(parents[-1]) < KEPT:
+                        parents[-1][key] = new
+                    if event.startswith("start"):
+                        parents.append(new)
+                if i == limit:
+                    yield values, False
+                    limit *= 2
+        if values:
+            yield values, True
+
+
+class Mended:
+    """A file without its byte-order mark, and with null for NaN and Infinity."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.rest = file, file.read(3).removeprefix(BOM)
+
+    def read(self, size: int) -> bytes:
+        if not size:
+            return b""
+        more = self.file.read(size)
+        content, self.rest = self.rest + more, b""
+        if more and (comma := content.rfind(b",")) > 0:  # a number may be cut in two
+            content, self.rest = content[:comma], content[comma:]
+        return NOT_JSON.sub(b"null", content) if b"N" in content or b"I" in content else content
+
+
+def _by_key(value: Any, way: Way) -> Iterator[tuple[Way, list[Any]]]:
+    """The objects whose values are all vectors, or documents with vectors at the same places."""
+    if not isinstance(value, dict):
+        return
+    values = list(value.values())
+    places = (vectors_in([v]).values() for v in values if v is not None)
+    alike = {frozenset(way for way, _ in found) for found in places}
+    if len(values) > 1 and len(alike) == 1 and not {*value} & {*USUAL_NAMES}:
+        [ways] = alike
+        if ways and not any(None in way for way in ways):
+            yield way, values
+            return
+    for key, inner in value.items():
+        yield from _by_key(inner, (*way, key))
+
+
+def _action(value: Any) -> dict[str, Any] | None:
+    """The arguments of an action on a document in a bulk file; None if a line is no action."""
+    if not isinstance(value, dict) or len(value) != 1 or not ACTIONS & {*value}:
+        return None
+    [said] = value.values()
+    plain = isinstance(said, dict) and not any(isinstance(v, dict | list) for v in said.values())
+    return ({} if "delete" in value else said) if plain else None
+
+
+class WordStore(Store):
     """Lines of numbers between spaces, after a word or alone. The first line may hold the numbers
     of rows and dimensions. The words are the ids."""
 
-    suffixes = (".vec", ".txt")
     forms = ("x.vec", "x.txt")
     own_ids = "the words, or row numbers"
 
@@ -113,30 +240,29 @@ class WordStore(ForwardStore):
         head = [line.split() for line in islice(self._lines(), HEAD)]
         if not head:
             raise NoRows(where)
-        counts = head[0]
+        counts, second = head[0], head[1:2]
         self.has_counts = (
-            len(counts) == 2 and all(map(str.isdigit, counts)) and [*map(len, head[1:2])] != [2]
+            len(counts) == 2 and all(map(str.isdigit, counts)) and [*map(len, second)] != [2]
         )
         if self.has_counts:
             head, self.numbers = head[1:], int(counts[1])
         else:
-            [(self.numbers, _)] = Counter(map(_count_last_numbers, head)).most_common(1)
+            ends = Counter(len([*takewhile(_is_number, cells[::-1])]) for cells in head)
+            [(self.numbers, _)] = ends.most_common(1)
         if not self.numbers:
             raise UserError(f"{where}: its lines hold no vectors")
         self.keeps_ids = any(len(cells) > self.numbers for cells in head)
         count = sum(1 for _ in self._lines()) - self.has_counts
         if self.has_counts and counts[0] != str(count):
-            raise UserError(
-                f"{where}: holds {count} rows, not {counts[0]}: it may have been cut off"
-            )
+            said = f"holds {count} rows, not {counts[0]}: it may have been cut off"
+            raise UserError(f"{where}: {said}")
         self.describe(where, "text", count, file_fingerprint(self.path), not self.keeps_ids)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for line in islice(self._lines(), self.has_counts, None):
             # A word may hold spaces.
             word, *numbers = line.rsplit(maxsplit=self.numbers) if self.keeps_ids else ("", line)
-            vector = _vector(numbers if self.keeps_ids else line.split())
-            yield word, NOT_NUMBERS if vector is None else vector
+            yield word, numbers if self.keeps_ids else line.split()
 
     def _lines(self) -> Iterator[str]:
         line = b"\n"
@@ -148,58 +274,40 @@ class WordStore(ForwardStore):
             raise UserError(f"{self.path}: its last line has no end: it may have been cut off")
 
 
+def _is_number(cell: str) -> bool:
+    try:
+        return bool(float(cell) or True)
+    except ValueError:
+        return False
+
+
 def what_it_is(path: Path) -> str:
     """What a file is and what would help, or an empty string if its first bytes do not say."""
     first = _start(path)
-    for magic, said in MAGIC.items():
-        if first.startswith(magic):
-            return said
     if PICKLE.match(first):
         return "a pickle, which may run code and is not opened"
+    for name, magic in MAGIC.items():
+        if first.startswith(magic):
+            renamed = f"a {name} file under another name: rename it"
+            return renamed if name[0] == "." else f"compressed by {name}: unpack it first"
     return BINARY if CONTROL.search(first) else ""
 
 
 def check_encoding(path: Path) -> None:
     """Refuse a text file that does not start as UTF-8."""
     first = _start(path)
-    if first.startswith(UTF16) or b"\0" in first[:4]:
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in first[:4]:
         raise UserError(f"{path}: in UTF-16: convert it by iconv -f UTF-16 -t UTF-8")
     if CONTROL.search(first):
         raise UserError(f"{path}: {what_it_is(path) or BINARY}, not text")
     try:
         first.decode()
     except UnicodeDecodeError as error:
+        said = "perhaps in Latin-1, not UTF-8: convert it by iconv -f LATIN1 -t UTF-8"
         if error.start < len(first) - 3:  # else only the last letter is cut in two
-            raise UserError(
-                f"{path}: not in UTF-8, but perhaps in Latin-1: convert it by "
-                "iconv -f LATIN1 -t UTF-8"
-            ) from None
+            raise UserError(f"{path}: {said}") from None
 
 
 def _start(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(2**16)
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Names of columns; a second `x` becomes `x.1`, as in pandas."""
-    return [f"{n}.{names[:i].count(n)}" if n in names[:i] else n for i, n in enumerate(names)]
-
-
-def _numbers(cells: list[str]) -> bool:
-    try:
-        return bool(list(map(float, cells)))
-    except ValueError:
-        return False
-
-
-def _count_last_numbers(cells: list[str]) -> int:
-    numbers = takewhile(lambda cell: _vector([cell]) is not None, reversed(cells))
-    return sum(1 for _ in numbers)
-
-
-def _vector(cells: list[str]) -> np.ndarray | None:
-    try:
-        return np.array(cells, np.float64)
-    except ValueError:
-        return None

@@ -1,119 +1,119 @@
-"""Decoding vectors: lists of numbers, also as strings or wrapped as in {"N": "0.1"}; such a list as
-JSON, NumPy, torch or PostgreSQL print it; raw floats or int8; `np.save`; base64 of float32."""
+"""Vectors in values: decoding them, finding them in nested values, and choosing one by its name.
 
-from __future__ import annotations
+A value may be a list of numbers, also as strings or wrapped as in {"N": "0.1"}; such a list as
+JSON, NumPy, torch or PostgreSQL print it; raw floats or int8; `np.save`; base64 of float32.
+"""
 
 import base64
-import binascii
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from nanov2t.core.errors import first_line
+from nanov2t.core.errors import UserError, first_line
 
 NOT_NUMBERS = "not a list of numbers"
-LOOKED_AT = 64
-"""Values of a column that show how it is decoded."""
+COMMAS = "numbers with decimal commas: save them with decimal points"
+LOOKED_AT = 64  # values of a column that show how it is decoded
 FLOATS = ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2")
 """Types that raw bytes may have, the commonest first."""
 NPY = b"\x93NUMPY"
 PICKLE = re.compile(rb"\x80[\x02-\x05][\x95cK}()\]qX\x8c]")
 """The start of a pickle: its protocol, and an instruction."""
-BSON_FLOATS = b"\x27\0"
-"""The start of MongoDB's float32 vectors."""
+BSON_FLOATS = b"\x27\0"  # the start of MongoDB's float32 vectors
 BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
-BARE = 8
-"""Fewest numbers of a list without brackets, since a few could be anything, such as 0,5."""
+BARE = 8  # fewest numbers of a list without brackets: a few could be anything, such as 0,5
 BRACKETS = ("[]", "()", "{}")
 CALL = re.compile(r"[A-Za-z_][\w.]*\(([^()]*)\)")
 """A call around numbers, such as `tensor([0.1, 0.2])` or `np.float32(0.1)`."""
 ARGUMENT = re.compile(r",\s*[a-z_]+=.*", re.DOTALL)
 """Its other arguments, such as `, dtype=float32`."""
+USUAL_NAMES: tuple[str, ...] = ("vector", "embedding", "vectors", "embeddings", "values", "emb")
+USUAL_NAMES += ("dense_vector", "sentence_embedding", "vec")
+"""Names of vectors: the first one that exists is read without a `#`."""
+LISTED = 16  # names that a message lists
+
+Way = tuple[str | int | None, ...]
+"""The way down to a value: keys of objects and indices of lists, None for every item of a list."""
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes the values of one column."""
+    """Turns a value of a column into its numbers [dim], None into None, and a value that holds no
+    vector into the reason."""
 
-    kind: str
-    """The type of the numbers: `text`, or one of NumPy's."""
-    raw: np.dtype[Any] | None = None
-    """The type of raw bytes."""
+    kind: str  # the type of the numbers: `text`, or one of NumPy's
+    raw: np.dtype[Any] | None = None  # the type of raw bytes
 
     def __call__(self, value: Any) -> np.ndarray | str | None:
-        """The numbers [dim] of a value, None for None, or a string that says why it holds no
-        vector."""
         if value is None:
             return None
         if self.raw is not None and (content := _content(value)) is not None:
             if len(content) % self.raw.itemsize:
                 return f"{len(content)} bytes, not numbers of {self.kind}"
             return np.frombuffer(content, self.raw)
-        if isinstance(value, bytes | bytearray | memoryview):
-            return _stored(bytes(value))
-        return parse_vector(value) if isinstance(value, str) else _numbers(value)
+        if not isinstance(value, bytes | bytearray | memoryview):
+            return _printed(value) if isinstance(value, str) else _numbers(value)
+        content = bytes(value)
+        if PICKLE.match(content):
+            return "a pickle, which may run code and is not opened"
+        if not content.startswith(NPY):
+            return _printed(content.decode("utf-8", "replace"))
+        try:
+            return _numbers(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            return f"not an array: {first_line(error)}"
 
 
-def decoder_of(values: Iterable[Any]) -> Decoder | None:
-    """The decoder for a column, from its first values; None if they hold no vectors."""
-    sample = [value for value in values if value is not None][:LOOKED_AT]
-    if blobs := [content for value in sample if (content := _content(value)) is not None]:
-        encoded = any(isinstance(value, str) for value in sample)
-        raw = _kind_of(blobs, FLOATS[:1] if encoded else FLOATS)
-        if raw is None and not encoded and _like_int8(blobs):
-            raw = np.dtype(np.int8)
-        return None if raw is None else Decoder(raw.name, raw)
-    arrays = [found for found in map(Decoder("text"), sample) if isinstance(found, np.ndarray)]
-    if not arrays:
-        return None
-    stored = isinstance(sample[0], bytes) and sample[0].startswith(NPY)
-    return Decoder(arrays[0].dtype.name if stored else "text")
-
-
-def why_not(values: Iterable[Any]) -> str:
-    """Why :func:`decoder_of` found no decoder."""
-    value = next((value for value in values if value is not None), None)
-    if value is None:
+def decoder_of(values: Iterable[Any]) -> Decoder | str:
+    """The decoder for a column, from its first values; or why they hold no vectors."""
+    sample = list(islice((value for value in values if value is not None), LOOKED_AT))
+    if not sample:
         return "missing"
-    if (content := _content(value)) is not None:
-        return f"{len(content)} bytes a row, which are neither floats nor int8 of an embedding"
-    said = Decoder("text")(value)
-    return said if isinstance(said, str) else NOT_NUMBERS
+    if blobs := [content for value in sample if (content := _content(value)) is not None]:
+        raw = _type_of(blobs, encoded=any(isinstance(value, str) for value in sample))
+        said = f"{len(blobs[0])} bytes a row, which are neither floats nor int8 of an embedding"
+        return said if raw is None else Decoder(raw.name, raw)
+    found = list(map(Decoder("text"), sample))
+    stored = isinstance(sample[0], bytes) and sample[0].startswith(NPY)
+    arrays = (value for value in found if isinstance(value, np.ndarray))
+    kinds = (array.dtype.name if stored else "text" for array in arrays)
+    return next(map(Decoder, kinds), str(found[0]))
 
 
-def parse_vector(text: str) -> np.ndarray | str:
-    """The numbers of a printed list, or a string that says why it holds none. They may stand
-    between commas or spaces, and within a call such as `tensor([0.1, 0.2], device='cuda:0')`."""
+def _printed(text: str) -> np.ndarray | str:
+    """The numbers of a printed list, between commas or spaces, and possibly in a call."""
     text = text.strip()
     if (text[-1:] == ")" and text[:1].isalpha()) or "np." in text:
         text = ARGUMENT.sub("", CALL.sub(r"\1", CALL.sub(r"\1", text))).strip()
+    if re.fullmatch(r"-?\d*,\d+(e[-+]?\d+)?", text):
+        return COMMAS
     if text[:1] + text[-1:] not in BRACKETS:
-        try:
-            bare = np.array(text.split("," if "," in text else None), np.float64)
-        except ValueError:
-            return NOT_NUMBERS
-        return bare if len(bare) >= BARE else NOT_NUMBERS
-    if "..." in text:
+        numbers, fewest = text.split("," if "," in text else None), BARE
+    elif "..." in text:
         return "abbreviated: it was printed with ... in place of numbers"
-    try:
-        return _numbers(json.loads(text))
-    except (ValueError, RecursionError):
+    else:
+        with suppress(ValueError, RecursionError):
+            return _numbers(json.loads(text))
         while text[:1] + text[-1:] in BRACKETS:
             text = text[1:-1].strip()
-        try:
-            return np.array(re.sub("[,'\"]", " ", text).split(), np.float64)
-        except ValueError:
-            return NOT_NUMBERS
+        numbers, fewest = re.sub("[,'\"]", " ", text).split(), 1
+    try:
+        found = np.array(numbers, np.float64)
+    except ValueError:
+        return NOT_NUMBERS
+    return found if len(found) >= fewest else NOT_NUMBERS
 
 
-def as_number(value: Any) -> float | None:
-    """The number in a string or in an object such as {"$numberDouble": "0.1"}; None if it holds
-    none."""
+def _number(value: Any) -> float | None:
+    """The number in a string or in an object such as {"$numberDouble": "0.1"}, or None."""
     while isinstance(value, dict) and len(value) == 1:
         [value] = value.values()
     if value is None:
@@ -126,26 +126,20 @@ def as_number(value: Any) -> float | None:
 
 def _numbers(value: Any) -> np.ndarray | str:
     """The numbers of a list, or of the only list in it."""
-    if not isinstance(value, list | tuple | np.ndarray):
-        return NOT_NUMBERS
     try:
         found = np.array(value)
-    except (ValueError, OverflowError):
-        return NOT_NUMBERS
-    if found.dtype.kind in "UO":
-        items = value[0] if found.ndim == 2 and len(value) == 1 else value
-        unwrapped = [as_number(item) for item in items]
-        if None in unwrapped:
-            commas = any(isinstance(item, str) and "," in item for item in items)
-            return "numbers with decimal commas" if commas else NOT_NUMBERS
-        found = np.array(unwrapped, np.float64)
-    if found.dtype.kind not in "fiu":
+    except (ValueError, OverflowError):  # its rows differ in length
         return NOT_NUMBERS
     while found.ndim > 1 and len(found) == 1:
         found = found[0]
-    if found.ndim != 1:
-        return f"{len(found)} lists of numbers, not one" if found.ndim else NOT_NUMBERS
-    return found if len(found) else NOT_NUMBERS
+    if found.ndim > 1:
+        return f"{len(found)} lists of numbers, not one"
+    if found.ndim and found.dtype.kind in "UO":
+        numbers = list(map(_number, found))
+        if None in numbers:
+            return COMMAS if any("," in str(item) for item in found) else NOT_NUMBERS
+        found = np.array(numbers, np.float64)
+    return found if found.ndim and found.dtype.kind in "fiu" and len(found) else NOT_NUMBERS
 
 
 def _content(value: Any) -> bytes | None:
@@ -153,10 +147,7 @@ def _content(value: Any) -> bytes | None:
     if isinstance(value, str):
         if len(value) % 4 or not BASE64.fullmatch(value):
             return None
-        try:
-            value = base64.b64decode(value, validate=True)
-        except binascii.Error:
-            return None
+        value = base64.b64decode(value)
     if not isinstance(value, bytes | bytearray | memoryview):
         return None
     content = bytes(value)
@@ -166,28 +157,18 @@ def _content(value: Any) -> bytes | None:
     return None if is_text or content.startswith(NPY) or PICKLE.match(content) else content
 
 
-def _stored(content: bytes) -> np.ndarray | str:
-    if PICKLE.match(content):
-        return "a pickle, which may run code and is not opened"
-    if not content.startswith(NPY):
-        return parse_vector(content.decode("utf-8", "replace"))
-    try:
-        return _numbers(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        return f"not an array: {first_line(error)}"
-
-
-def _kind_of(blobs: list[bytes], kinds: Iterable[str]) -> np.dtype[Any] | None:
-    """The type of the floats in blobs. Of those that look like an embedding, it has the fewest
-    zeros, since one half of a wide number of few digits reads as zero."""
+def _type_of(blobs: list[bytes], encoded: bool) -> np.dtype[Any] | None:
+    """The type of the numbers in blobs. Of the floats that look like an embedding, it has the
+    fewest zeros, since one half of a wide number of few digits reads as zero."""
     likely: list[tuple[float, str]] = []
-    for kind in kinds:
-        size = int(kind[2])
-        whole = [blob for blob in blobs if blob.strip(b"\0") and len(blob) % size == 0]
+    for kind in FLOATS[:1] if encoded else FLOATS:
+        whole = [blob for blob in blobs if blob.strip(b"\0") and len(blob) % int(kind[2]) == 0]
         numbers = np.frombuffer(b"".join(whole), kind)
         if 2 * len(whole) >= len(blobs) and _like_an_embedding(numbers):
             likely.append((float((numbers == 0).mean()), kind))
-    return np.dtype(min(likely, key=lambda found: found[0])[1]) if likely else None
+    if likely:
+        return np.dtype(min(likely, key=lambda found: found[0])[1])
+    return np.dtype(np.int8) if not encoded and _like_int8(blobs) else None
 
 
 def _like_an_embedding(numbers: np.ndarray) -> bool:
@@ -213,3 +194,162 @@ def _like_int8(blobs: list[bytes]) -> bool:
     return bool(
         len(small) > (0.5 + chance) * len(numbers) and positive < 2 * negative < 4 * positive
     )
+
+
+Found = tuple[str, Way, Decoder]
+"""The name of vectors, the way there from the value of a file or row, and their decoder."""
+
+
+class Choice(UserError):
+    """A store holds several arrays or columns of vectors, and the key does not say which."""
+
+    def __init__(self, said: str, names: list[str]):
+        super().__init__(f"{said}: {listed(names)}")
+        self.names = names
+
+
+def listed(names: Sequence[str]) -> str:
+    more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED + 1 else []
+    return ", ".join([*names[:LISTED], *more] if more else names)
+
+
+def check_ids(name: str, ids: str | None, columns: Iterable[str]) -> None:
+    """Refuse a column of ids that does not exist."""
+    columns = list(columns)
+    if ids and ids not in columns:
+        said = f"no column {ids}, only {listed(columns)}" if columns else "has no columns of ids"
+        raise UserError(f"{name}: {said}")
+
+
+def pick(name: str, key: str, names: Iterable[str]) -> str:
+    """The key if it is among `names`; without one, the only name or a usual one. If there is no
+    such name, raise a :class:`Choice`."""
+    names = list(names)
+    if not names:
+        raise UserError(f"{name}: holds no vectors")
+    if key and names == [""]:
+        raise UserError(f"{name}: its vectors have no name, so no {key}")
+    ends = ([n for n in names if n.endswith(f".{usual}")] for usual in USUAL_NAMES)
+    usual = [n for n in USUAL_NAMES if n in names] + [end[0] for end in ends if len(end) == 1]
+    if key and key in names:
+        return key
+    if not key and (usual or len(names) == 1):
+        return (usual or names)[0]
+    near = {n.lower(): n for n in reversed(names)}
+    meant = [near[n] for n in get_close_matches(key.lower(), near, 1)]
+    hint = f"; did you mean {meant[0]}?" if meant else "."
+    said = f"no vectors {key} in it{hint} Choose" if key else "which vectors? Choose one"
+    raise Choice(f"{name}: {said} after a #", names)
+
+
+def pick_column(name: str, key: str, columns: Iterable[str]) -> str:
+    """As :func:`pick`, of `TABLE.COLUMN`; the table alone may do."""
+    columns = list(columns)
+    within = [column for column in columns if column.startswith(f"{key}.")]
+    return pick(name, "", within) if within and key not in columns else pick(name, key, columns)
+
+
+def split_key(key: str, names: Iterable[str]) -> tuple[str, str]:
+    """A key's table or collection, and what follows the dot after it. Names may hold dots: the
+    longest that fits counts."""
+    name = max((n for n in names if f"{key}.".startswith(f"{n}.")), key=len, default=key)
+    return name, key[len(name) + 1 :]
+
+
+def choose(name: str, rows: Sequence[Any], key: str, in_lists: bool = False) -> Found:
+    """The name, way and decoder of the vectors that a key means in nested values, as :func:`pick`.
+    With `in_lists`, vectors that are items of a list come first."""
+    values, found = leaves(rows), vectors_in(rows)
+    if in_lists:
+        found = {n: way for n, way in found.items() if None in way[0]} or found
+    if key and key not in found:
+        for place, _ in values.values():
+            if (way := way_to(place, key)) is not None:
+                decoder = decoder_of(value for row in rows for value in values_at(row, way))
+                if isinstance(decoder, str):
+                    raise UserError(f"{name}: {key} holds no vectors: {decoder}")
+                return key, way, decoder
+        within = {n: way for n, way in found.items() if n.startswith(f"{key}.")}
+        found, key = within or found, "" if within else key
+    if not found:
+        for n, (_, cells) in values.items():
+            if (why := decoder_of(cells)) not in (NOT_NUMBERS, "missing"):
+                raise UserError(f"{name}: {n} holds {why}")
+        said = f"no vectors {key} in it" if key else "holds no vectors"
+        names = listed([n for n in values if n])
+        raise UserError(f"{name}: {said}{', only ' * bool(names)}{names}")
+    key = pick(name, key, found)
+    return (key, *found[key])
+
+
+def vectors_in(rows: Iterable[Any]) -> dict[str, tuple[Way, Decoder]]:
+    """The vectors in nested values, by name."""
+    decoders = {name: (way, decoder_of(cells)) for name, (way, cells) in leaves(rows).items()}
+    return {n: (way, found) for n, (way, found) in decoders.items() if isinstance(found, Decoder)}
+
+
+def leaves(rows: Iterable[Any]) -> dict[str, tuple[Way, list[Any]]]:
+    """What nested values hold, by names such as `response.body.data.embedding`: the way there, and
+    all values at its end."""
+    found: dict[str, tuple[Way, list[Any]]] = {}
+    for row in rows:
+        for way, value in _leaves(row, ()):
+            found.setdefault(path_name(way), (way, []))[1].append(value)
+    return found
+
+
+def path_name(way: Way) -> str:
+    return ".".join(str(part) for part in way if part is not None)
+
+
+def way_to(way: Way, key: str) -> Way | None:
+    """The way with the indices that a key such as `data[0].embedding` gives; None if the key leads
+    elsewhere."""
+    pattern = ""
+    for part in way:
+        dot = r"\.?" if pattern else ""
+        pattern += r"(?:\[(\d*)\])?" if part is None else dot + re.escape(str(part))
+    if (match := re.fullmatch(pattern, key)) is None:
+        return None
+    indices = iter(match.groups())
+    return tuple(int(i) if part is None and (i := next(indices)) else part for part in way)
+
+
+def values_at(row: Any, way: Way) -> list[Any]:
+    """The values that a way leads to: several if it passes through lists."""
+    if not way:
+        return [row]
+    part, rest = way[0], way[1:]
+    if isinstance(row, list):
+        if isinstance(part, int):
+            return values_at(row[part], rest) if part < len(row) else []
+        return [value for item in row for value in values_at(item, rest if part is None else way)]
+    if part is None:
+        return values_at(row, rest)
+    return values_at(row[part], rest) if isinstance(row, dict) and part in row else []
+
+
+def _leaves(row: Any, way: Way) -> Iterator[tuple[Way, Any]]:
+    items: Iterable[tuple[str | int | None, Any]] = ()
+    if isinstance(row, dict):
+        items = () if {"indices", "values"} <= row.keys() else row.items()  # not of sparse vectors
+    elif isinstance(row, list) and _is_tuple(row):
+        items = enumerate(row)
+    elif isinstance(row, list) and _holds_rows(row):
+        items = ((None, item) for item in row)
+    else:
+        yield way, row
+    for part, value in items:
+        yield from _leaves(value, (*way, part))
+
+
+def _holds_rows(values: list[Any]) -> bool:
+    """Whether a list holds objects, lists or strings rather than numbers."""
+    first = next((value for value in values if value is not None), 0.0)
+    return not isinstance(first, bool) and _number(first) is None
+
+
+def _is_tuple(values: list[Any]) -> bool:
+    """Whether a list is a row of a table, such as [text, vector]: one list among other values."""
+    lists = sum(isinstance(value, list) for value in values)
+    return lists == 1 < len(values) and not any(isinstance(value, dict) for value in values)

@@ -16,13 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nanov2t.bulk.run import look_at
-from nanov2t.bulk.table import as_table, cells_of
+from nanov2t.bulk.run import as_table, cells_of, look_at
 from nanov2t.core.errors import UserError
 from nanov2t.search.options import Effort
 from nanov2t.search.state import Inversion
-from nanov2t.stores.choosing import Choice
 from nanov2t.stores.registry import names_in, open_source
+from nanov2t.stores.values import Choice
 from nanov2t.ui.desk import Desk
 from nanov2t.ui.drawing import DRAW
 
