@@ -5,7 +5,7 @@ import re
 import pytest
 from support import HERE
 
-from nanov2t.search import registry as searches
+from nanov2t.search import evolution as searches
 from nanov2t.stores import registry as stores
 
 PAGE = (HERE.parent / "docs" / "extending.md").read_text(encoding="utf-8")

@@ -22,10 +22,10 @@ from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.editor import DictionaryEditor, Editor, NetworkEditor
 from nanov2t.models.prefix_lm import PrefixLM
 from nanov2t.models.reading import Hypothesizer
-from nanov2t.search import registry
-from nanov2t.search.base import Engine, OnRound, Search
+from nanov2t.search.evolution import Engine, make_search
+from nanov2t.search.loop import Search
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
-from nanov2t.search.state import Inversion, Round
+from nanov2t.search.state import Inversion, OnRound, Round
 from nanov2t.t5 import inference
 from nanov2t.t5.generator import Generator
 from nanov2t.t5.inference import Writer
@@ -112,7 +112,7 @@ class Inverter:
 
     def _make_search(self) -> Search:
         if isinstance(self._networks, Engine):
-            return registry.make_search(self.search, self._networks)
+            return make_search(self.search, self._networks)
         return inference.make_search(self.search, self._networks)
 
     @property

@@ -14,8 +14,7 @@ import nanov2t
 from nanov2t.cli.main import COMMANDS
 from nanov2t.cli.searching import SearchArguments
 from nanov2t.pretrained import RELEASES
-from nanov2t.search import registry
-from nanov2t.search.evolution import EFFORTS
+from nanov2t.search.evolution import EFFORTS, SEARCHES
 from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS
 from nanov2t.t5 import checkpoints as published
 from nanov2t.t5 import inference
@@ -54,7 +53,7 @@ def test_help_shows_what_a_person_can_read(command):
 def test_the_command_line_knows_what_it_does_not_import():
     assert set(RELEASES) == set(published.RELEASES)
     searches = get_args(get_type_hints(SearchArguments)["search"])
-    assert set(searches) == {"default", *registry.SEARCHES, *inference.SEARCHES}
+    assert set(searches) == {"default", *SEARCHES, *inference.SEARCHES}
 
 
 def test_invert_prints_a_json_object_a_line(command, folder):

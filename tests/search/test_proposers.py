@@ -8,29 +8,29 @@ import pytest
 import torch
 
 from nanov2t.models.editor import DictionaryEditor, exchanged
-from nanov2t.search.options import SearchOptions
-from nanov2t.search.population import Population, foremost, parents
-from nanov2t.search.proposers.first import FirstGuesses
-from nanov2t.search.proposers.moves import (
+from nanov2t.search.edits import (
     SWEPT,
     Moves,
+    Scored,
     disorder,
     exchange_gains,
     exchanges,
     rearranged,
 )
-from nanov2t.search.proposers.phrases import Phrases
-from nanov2t.search.proposers.scored import Scored
-from nanov2t.search.proposers.splices import (
+from nanov2t.search.evolution import FirstGuesses
+from nanov2t.search.options import SearchOptions
+from nanov2t.search.population import Population, foremost, parents
+from nanov2t.search.state import FLUENCY, SHORT, SearchState
+from nanov2t.search.sums import (
+    Phrases,
     Seams,
     Splices,
+    Words,
     _bounds,
     _distinct,
     _spans,
     cosines_of_sums,
 )
-from nanov2t.search.proposers.words import Words
-from nanov2t.search.state import FLUENCY, SHORT, SearchState
 from nanov2t.targets import prepare_targets
 
 TEXT = "the train to vienna was late again."
@@ -245,7 +245,7 @@ def test_moves_go_where_language_has_the_words(parts, bundled):
 
 
 def test_populations_that_stall_start_anew_and_are_then_joined(parts):
-    first = FirstGuesses(parts.hypothesizer, parts.editor, 8, patience=4)
+    first = FirstGuesses(parts.hypothesizer, parts.editor, 8)
     state = after(parts, ["late again, the train.", "the train to vienna was late.", "vienna"])
     former = list(state.population)
     assert first.propose([state]) == [[]] and state.population == former

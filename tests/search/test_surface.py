@@ -2,7 +2,7 @@
 
 import pytest
 
-from nanov2t.search.surface import Styled, Surface, join, parse
+from nanov2t.search.surface import Styled, Surface, join, merged, parse
 
 PLAIN = 'call " dr. may " at 555 - 0147 ( office ), not before 9'
 WRITTEN = 'Call "Dr. May" at 555-0147 (office), not before 9'
@@ -34,10 +34,8 @@ def test_variants_change_one_thing_and_are_merged():
     surface = Surface(case=True, spacing=True)
     variants = list(surface.variants("dr. may , oslo"))
     assert {"Dr. may , oslo", "dr. may, oslo", "dr. may , OSLO", "dr . may , oslo"} <= set(variants)
-    merged = list(
-        surface.merged("dr. may , oslo", ["Dr. may , oslo", "dr. may , Oslo", "dr. may, oslo"])
-    )
-    assert merged == ["Dr. may , Oslo", "Dr. may, Oslo"]
+    tried = ["Dr. may , oslo", "dr. may , Oslo", "dr. may, oslo"]
+    assert list(merged("dr. may , oslo", tried)) == ["Dr. may , Oslo", "Dr. may, Oslo"]
 
 
 def test_a_letter_is_accented_and_the_accent_stays():

@@ -7,12 +7,11 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.sentence import SentenceEmbedder
 from nanov2t.inverter import Inverter
 from nanov2t.models.editor import DictionaryEditor
-from nanov2t.search.loop import RoundSearch
+from nanov2t.search.edits import Moves, Scored
+from nanov2t.search.evolution import FirstGuesses
+from nanov2t.search.loop import Proposer, RoundSearch
 from nanov2t.search.options import Budget, SearchOptions
-from nanov2t.search.population import Population, PopulationProposer, dice, parents
-from nanov2t.search.proposers.first import FirstGuesses
-from nanov2t.search.proposers.moves import Moves
-from nanov2t.search.proposers.scored import Scored
+from nanov2t.search.population import Population, dice, parents
 from nanov2t.t5.inference import stop
 from nanov2t.targets import prepare_targets
 from nanov2t.train.network import study_embedder
@@ -27,7 +26,7 @@ def test_the_averages_explain_states_they_were_not_made_of(studied):
     assert len(studied.dictionary.words) > 300
 
 
-class AnyWord(PopulationProposer):
+class AnyWord(Proposer):
     """A frequent word put anywhere into members."""
 
     name = "any word"
@@ -53,11 +52,11 @@ def test_evolution_by_the_dictionary_beats_a_blind_one(embedder, studied):
     missed = sum(1 - inversion.cosine for inversion in inverter.invert(vectors))
     editor = DictionaryEditor(dictionary, embedder)
     step = [
-        FirstGuesses(None, editor, 32, 99),
+        FirstGuesses(None, editor, 32),
         Moves(None, Scored(editor), 12, 12),
         AnyWord(editor),
     ]
-    blind = RoundSearch([step], Population(embedder), stop, 32, 8, together=False)
+    blind = RoundSearch(step, Population(embedder), stop, 32, 8, together=False)
     targets = prepare_targets(vectors, embedder.info)
     blindly = sum(1 - f.cosine for _, f in blind.stream(targets, SearchOptions(budget=BUDGET)))
     assert missed < 0.7 * blindly

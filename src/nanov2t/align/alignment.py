@@ -1,15 +1,15 @@
 """Alignments: where an embedder's vectors lie in the space of the bundled reader.
 
-The networks read vectors of one embedder, the reader. A ridge regression on a few thousand texts
-that both have embedded maps another embedder's vectors into the reader's space, roughly. A search
-then learns the rest from the texts it has judged: near the target the map becomes exact.
+A ridge regression on a few thousand texts that both have embedded maps another embedder's vectors
+roughly into the space of the reader, whose vectors the networks read. A search learns the rest from
+the texts it has judged: near the target the map becomes exact.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,8 @@ from nanov2t.embedders.function import PROBES
 
 FILES = ("config.json", "alignment.safetensors")
 SAME = 2e-3
-"""1 - cosine up to which two probes are of one version. Servers round differently from day to day;
-another model, or another prompt, moves them by more."""
+"""1 - cosine up to which two probes are of one version: servers round differently from day to day,
+and another model or prompt moves them by more."""
 FEW, SHARED = 8, 0.1
 """Vectors, and the length of what an embedder's vectors share, below which they cannot be told from
 those of another."""
@@ -38,24 +38,21 @@ WIDTH, DOUBT = 0.5, 0.02
 NEIGHBOURS = 200
 """Known texts, and as many words, that say where a vector lies before any text was judged."""
 LARGE, SIZES = 0.98, (1.51, 0.45)
-"""How large a number of a known vector is large, and what stands for those that are and are not, in
+"""How large a large number of a known vector is, and what stands for large and other ones, in
 standard deviations: the best four levels for normal numbers (Max 1960, table I)."""
 SURE = 8.0
 """Nats of evidence for a word at most."""
 
 
 class Seen(NamedTuple):
-    """Texts whose vectors by both embedders are known.
-
-    Attributes:
-        cosines: float32 [n], of their whitened vectors with the target's.
-        vectors: float32 [n, dim], whitened, by the embedder.
-        own: float32 [n, reader's dim], by the reader.
-    """
+    """Texts whose vectors by both embedders are known."""
 
     cosines: np.ndarray
+    """float32 [n], of their whitened vectors with the target's."""
     vectors: np.ndarray
+    """float32 [n, dim], whitened, by the embedder."""
     own: np.ndarray
+    """float32 [n, reader's dim], by the reader."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +60,8 @@ class Alignment:
     """A map from an embedder's vectors to the reader's space, and what else is known of both.
 
     Attributes:
-        embedder: whose vectors it maps.
-        reader: into whose space.
-        pairs: texts it was fitted on.
-        agreement: mean cosine of mapped and true vectors, held out.
+        embedder, reader: whose vectors it maps into whose space.
+        pairs, agreement: texts it was fitted on; mean cosine of mapped and true vectors, held out.
         scale: how much smaller a change of a word is by the embedder's cosine than by the reader's.
         noise: 1 - cosine of one text embedded twice, at most.
         sees_case, sees_spacing, sees_accents: whether these move its vectors.
@@ -75,8 +70,7 @@ class Alignment:
         weights: float32 [dim, reader's dim] on whitened unit vectors, and `mean`, which is added.
         lengths: float32 [dim + 1], the log number of reader's tokens likewise, the constant last.
         back: float32 [reader's dim + 1, dim], the reader's vectors to whitened ones, likewise.
-        probes: float32 [4, dim], vectors of PROBES, which tell one version of the embedder from
-            another.
+        probes: float32 [4, dim], vectors of PROBES, which tell versions of the embedder apart.
         texts: what it was fitted on, then single words, the reader's tokens `words`.
         known: uint8 [2, texts, dim / 8], their whitened vectors, two bits a number.
         usual: float32 [words, 2], mean and deviation of each word's cosines with the texts.
@@ -107,35 +101,26 @@ class Alignment:
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """float32 [texts, dim], whitened, about those of the texts."""
+        """About the whitened vectors of the texts, float32 [texts, dim]."""
         positive, large = np.unpackbits(self.known, axis=-1, count=self.embedder.dim).astype(bool)
         sizes = np.where(large, *SIZES)
-        vectors: np.ndarray = unit(np.where(positive, sizes, -sizes).astype(np.float32))
-        return vectors
+        return unit(np.where(positive, sizes, -sizes).astype(np.float32))
 
     def whitened(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors [n, dim] without what all of them share, and in no direction more spread than in
-        others, of unit length: so one word of many shows."""
-        whitened: np.ndarray = unit((unit(vectors) - self.centre) @ self.whitening)
-        return whitened
+        """Vectors [n, dim] without what all of them share, of unit length: so one word shows."""
+        return unit((unit(vectors) - self.centre) @ self.whitening)
 
     def tokens(self, vectors: np.ndarray) -> np.ndarray:
         """About how many of the reader's tokens texts have, float [n], by their vectors."""
-        logs: np.ndarray = self.whitened(vectors) @ self.lengths[:-1] + self.lengths[-1]
-        tokens: np.ndarray = np.exp(logs)
+        tokens: np.ndarray = np.exp(self.whitened(vectors) @ self.lengths[:-1] + self.lengths[-1])
         return tokens
 
     def neighbours(self, vector: np.ndarray, reader: Embedder) -> Seen:
         """The texts and the words nearest to a vector [dim], of those whose vectors are kept."""
         target = self.whitened(vector[None])[0]
-        cosines = self.vectors @ target
-        words = len(self.texts) - len(self.words)
-        chosen = np.concatenate(
-            [
-                np.argsort(-cosines[:words])[:NEIGHBOURS],
-                words + np.argsort(-cosines[words:])[:NEIGHBOURS],
-            ]
-        )
+        cosines, words = self.vectors @ target, len(self.texts) - len(self.words)
+        texts, alone = (np.argsort(-part)[:NEIGHBOURS] for part in np.split(cosines, [words]))
+        chosen = np.append(texts, words + alone)
         vectors = self.vectors[chosen]
         return Seen(vectors @ target, vectors, reader.encode([self.texts[i] for i in chosen]))
 
@@ -149,28 +134,20 @@ class Alignment:
         evidence[self.words] = np.clip(apart * self.odds[0] + self.odds[1], 0, SURE)
         return evidence
 
-    def learn(self, vector: np.ndarray, seen: Seen) -> np.ndarray:
-        """Locate a vector [dim] by texts near it: kernel regression on what the map misses of
-        them. Returns float32 [reader's dim], of unit length."""
-        target = self.whitened(vector[None])
-        missed = seen.own - self.place(seen.vectors)
-        weights = _kernel_weights(seen.vectors, target[0])
-        place: np.ndarray = unit(self.place(target) + weights @ missed)[0].astype(np.float32)
+    def place(self, whitened: np.ndarray) -> np.ndarray:
+        """Map whitened vectors [n, dim] into the reader's space: [n, reader's dim]."""
+        place: np.ndarray = whitened @ self.weights + self.mean
         return place
 
+    def learn(self, vector: np.ndarray, seen: Seen) -> np.ndarray:
+        """Locate a vector [dim] by texts near it: float32 [reader's dim], of unit length."""
+        target = self.whitened(vector[None])[0]
+        return unit(_corrected(self.place, target, seen.vectors, seen.own)).astype(np.float32)
+
     def forecast(self, vector: np.ndarray, seen: Seen, texts: np.ndarray) -> np.ndarray:
-        """How near texts will be to a vector [dim], before they are judged, by those that were:
-        the map back, and kernel regression on what it misses.
-
-        Args:
-            texts: [m, reader's dim], vectors by the reader.
-
-        Returns:
-            float [m], about the cosines of whitened vectors.
-        """
-        missed = seen.vectors - self._mapped_back(seen.own)
-        weights = _kernel_weights(seen.own, texts)
-        made = self._mapped_back(texts) + weights @ missed
+        """About the cosines of a vector [dim] and texts that were not judged, whitened, float [m],
+        by the reader's vectors of the texts [m, reader's dim] and those that were judged."""
+        made = _corrected(self._mapped_back, texts, seen.own, seen.vectors)
         near: np.ndarray = unit(made) @ self.whitened(vector[None])[0]
         return near
 
@@ -178,14 +155,9 @@ class Alignment:
         mapped: np.ndarray = places @ self.back[:-1] + self.back[-1]
         return mapped
 
-    def place(self, whitened: np.ndarray) -> np.ndarray:
-        """Map whitened vectors [n, dim] into the reader's space: [n, reader's dim]."""
-        place: np.ndarray = whitened @ self.weights + self.mean
-        return place
-
     def doubt(self, vectors: np.ndarray) -> str:
-        """Why vectors [n, dim] seem not to be the embedder's: what all of its vectors share, they
-        do not. Empty if they do, or if they are too few to tell."""
+        """Why vectors [n, dim] seem not to be the embedder's: they lack what all of its vectors
+        share. Empty if they have it, or if they are too few to tell."""
         shared = float(np.linalg.norm(self.centre))
         good = vectors[np.isfinite(vectors).all(1) & (vectors != 0).any(1)]
         if len(good) < FEW or shared < SHARED:
@@ -199,21 +171,17 @@ class Alignment:
         )
 
     def check(self, judge: Embedder) -> None:
-        """Refuse another embedder than the one it was made for.
-
-        Raises:
-            UserError: name or dimension differ, or the probes have other vectors now.
-        """
+        """Raise a UserError if the judge is another embedder than the one it was made for: name or
+        dimension differ, or the probes have other vectors now."""
         for key in ("name", "dim"):
             ours, theirs = getattr(judge.info, key), getattr(self.embedder, key)
             if ours != theirs:
                 raise UserError(f"the alignment is for {key} {theirs}, not {ours}: align again")
         apart = 1 - float(cosine(judge.encode(list(PROBES)), self.probes).min())
         if apart > max(SAME, 2 * self.noise):
-            raise UserError(
-                f"the alignment is for another version of {judge.name}: the same texts now have "
-                f"vectors {apart:.4f} apart: align again"
-            )
+            version = f"the alignment is for another version of {judge.name}"
+            now = f"the same texts now have vectors {apart:.4f} apart"
+            raise UserError(f"{version}: {now}: align again")
 
     def save(self, path: str | Path) -> None:
         """Write config.json and alignment.safetensors."""
@@ -229,11 +197,7 @@ class Alignment:
 
     @classmethod
     def load(cls, path: str | Path) -> Alignment:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            UserError: it is missing or damaged.
-        """
+        """Read what :meth:`save` wrote; a UserError says that it is missing or damaged."""
         path = Path(path)
         try:
             values: dict[str, Any] = json.loads((path / FILES[0]).read_text(encoding="utf-8"))
@@ -247,32 +211,31 @@ class Alignment:
 
 
 def pack(vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors [n, dim] in two bits a number, the sign and whether it is large: uint8 [2, n,
-    dim / 8]. Of cosines .95 is kept."""
+    """Unit vectors [n, dim] in two bits a number, the sign and whether it is large, uint8 [2, n,
+    dim / 8]; which keeps .95 of their cosines."""
     large = np.abs(vectors) > LARGE / np.sqrt(vectors.shape[1])
     return np.packbits(np.stack([vectors > 0, large]), axis=-1)
 
 
-def _kernel_weights(seen: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Weights [m, n] by which what is known of unit vectors [n, d] is summed for others [m, d]."""
-    known = np.exp((seen @ seen.T - 1) / WIDTH)
-    known[np.diag_indices_from(known)] += DOUBT
-    weights: np.ndarray = np.linalg.solve(known, np.exp((seen @ new.T - 1) / WIDTH)).T
-    return weights
+def _corrected(
+    mapped: Callable[[np.ndarray], np.ndarray], new: np.ndarray, known: np.ndarray, true: np.ndarray
+) -> np.ndarray:
+    """New unit vectors [m, d] or [d], mapped, and corrected by kernel regression on what the map
+    misses of known ones [n, d], whose true places are [n, e]."""
+    kernel = np.exp((known @ known.T - 1) / WIDTH)
+    kernel[np.diag_indices_from(kernel)] += DOUBT
+    weights = np.linalg.solve(kernel, np.exp((known @ new.T - 1) / WIDTH)).T
+    corrected: np.ndarray = mapped(new) + weights @ (true - mapped(known))
+    return corrected
 
 
 def checked(judge: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """The vectors of texts, float32 [n, dim].
-
-    Raises:
-        UserError: they have another shape or dimension, or one is zero or not finite.
-    """
-    vectors = judge.encode(texts)
-    if vectors.shape != (len(texts), judge.dim):
-        raise UserError(
-            f"{judge.name}: gave vectors of shape {vectors.shape} for {len(texts)} texts, not "
-            f"{(len(texts), judge.dim)}"
-        )
+    """The vectors of texts, float32 [n, dim]; a UserError if they have another shape, or one is
+    zero or not finite."""
+    vectors, name = judge.encode(texts), judge.name
+    if vectors.shape != (wanted := (len(texts), judge.dim)):
+        said = f"gave vectors of shape {vectors.shape} for {len(texts)} texts, not {wanted}"
+        raise UserError(f"{name}: {said}")
     for row, reason in bad_rows(vectors).items():
-        raise UserError(f"{judge.name}: the vector of {texts[row][:60]!r} is {reason}")
+        raise UserError(f"{name}: the vector of {texts[row][:60]!r} is {reason}")
     return vectors

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanov2t.align.fit import ridge
+from nanov2t.align.making import ridge
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, make_folder, replacing
 from nanov2t.core.parts import Parts

@@ -15,8 +15,7 @@ from nanov2t.bulk.folder import FOUND, RunFolder, settings_of
 from nanov2t.core.progress import Tick, progress
 from nanov2t.evaluation.shared import estimate, is_first
 from nanov2t.inverter import Inverter
-from nanov2t.search.base import OnRound
-from nanov2t.search.state import Inversion, Round
+from nanov2t.search.state import Inversion, OnRound, Round
 from nanov2t.stores.base import HEAD, Rows, Store
 from nanov2t.targets import describe_vectors
 

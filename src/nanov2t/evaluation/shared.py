@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nanov2t.inverter import Inverter
-    from nanov2t.search.base import OnRound
-    from nanov2t.search.state import Inversion, Round
+    from nanov2t.search.state import Inversion, OnRound, Round
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

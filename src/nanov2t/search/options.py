@@ -10,28 +10,19 @@ from nanov2t.core.errors import UserError
 
 BEAM = 8
 """Size of the sequence beam."""
-
-
 Effort = Literal["fast", "default", "thorough"]
-"""How much is spent on a vector: in an evolution about 300, 5,000 or 50,000 embeddings at most,
-where no budget is given; else rounds."""
-
+"""How much is spent on a vector: by evolution about 300, 5,000 or 50,000 embeddings at most unless
+a budget is given; by the beam search rounds."""
 ROUNDS: dict[Effort, int] = {"fast": 2, "default": 6, "thorough": 20}
-"""Corrections at most of the beam search."""
+"""Corrections of the beam search at most."""
 EXHAUSTIVE_ROUNDS = 50
 """Corrections of the exhaustive search."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a search may spend on a vector.
-
-    Attributes:
-        embeddings: texts embedded. A search ends at most a few texts above it.
-        seconds: checked after every round.
-
-    Raises:
-        UserError: a limit is not above zero.
+    """The most that a search may spend on a vector: texts embedded, of which a few more may be
+    needed, and seconds, which are checked after every round. Limits not above zero are a UserError.
     """
 
     embeddings: float = float("inf")
@@ -43,16 +34,12 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read a number of embeddings (`5000`) or a duration (`30s`, `2m`).
-
-        Raises:
-            UserError: the text is neither, or zero.
-        """
+        """Read a number of embeddings (`5000`) or a duration (`30s`, `2m`); anything else, or zero,
+        is a UserError."""
         match = re.fullmatch(r"(\d+|\d+(?:\.\d+)?(?=[sm]))([sm]?)", text)
         if not match or not float(match[1]):
-            raise UserError(
-                f"budget {text!r}: expected a number of embeddings (5000) or a duration (30s, 2m)"
-            )
+            known = "a number of embeddings (5000) or a duration (30s, 2m)"
+            raise UserError(f"budget {text!r}: expected {known}")
         amount = float(match[1])
         if not match[2]:
             return cls(embeddings=amount)
@@ -64,13 +51,13 @@ UNLIMITED = Budget()
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How much is spent on a vector. What a search finds depends on nothing else but its target."""
+    """How much is spent on a vector."""
 
     rounds: int | None = None
     """Corrections at most, after the first guess; None: the search's own default."""
     beam: int = BEAM
     """Hypotheses kept, and written from each."""
     batch: int | None = None
-    """Vectors searched at a time, on which what is found does not depend; None: as many as keep the
+    """Vectors searched at a time, which does not change what is found; None: as many as keep the
     device busy."""
     budget: Budget = UNLIMITED

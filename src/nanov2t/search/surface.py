@@ -10,19 +10,13 @@ import itertools
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from nanov2t.align.alignment import Alignment
-
-CLOSING, OPENING, INNER = set(".,;:!?%)]}'\""), set("([{$#@'\""), set("'-/")
-"""Punctuation that usually follows a word without a blank, precedes one so, or joins two."""
+BEFORE, BEHIND = set("([{$#@'\"-/"), set(".,;:!?%)]}'\"-/")
+"""Punctuation that usually stands before a word without a blank, or behind one."""
 ACCENTED = {"a": "áä", "c": "ç", "e": "éè", "i": "í", "n": "ñ", "o": "óö", "u": "úü"}
 """Letters with the accents that are tried."""
-
-
-T = TypeVar("T")
 
 
 class Styled(str):
@@ -33,27 +27,18 @@ class Styled(str):
 
 @dataclass
 class Surface:
-    """What a search knows of the writing of its target.
-
-    Attributes:
-        case, spacing, accents: whether the embedder sees these.
-        capital: whether the text opens with a capital letter.
-        forms: a word, and whether it opens the text, to how it is written.
-        joined: two neighbouring words to whether no blank stands between them.
-    """
+    """What a search knows of the writing of its target, given whether the embedder sees case,
+    spacing and accents."""
 
     case: bool
     spacing: bool
     accents: bool = False
     capital: bool = False
+    """Whether the text opens with a capital letter."""
     forms: dict[tuple[str, bool], str] = field(default_factory=dict)
-    joined: dict[tuple[str, str], bool] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, alignment: Alignment) -> Surface | None:
-        """For the embedder of an alignment; None if it sees none of these."""
-        seen = alignment.sees_case, alignment.sees_spacing, alignment.sees_accents
-        return cls(*seen) if any(seen) else None
+    """How a word is written, by the word and whether it opens the text."""
+    joined: dict[tuple[str, ...], bool] = field(default_factory=dict)
+    """Whether no blank stands between two neighbouring words."""
 
     def write(self, text: str) -> str:
         """A plain text as the target seems to be written."""
@@ -62,13 +47,13 @@ class Surface:
         words, blanks = parse(text)
         forms = [self._form(word, i == 0) for i, word in enumerate(words)]
         for i, (a, b) in enumerate(itertools.pairwise(words)):
-            joined = self.joined.get((a, b), self.joined.get(_kinds(a, b)))
-            blanks[i] = blanks[i] if joined is None else not joined
+            joined = self.joined.get((a, b), self.joined.get(_marks(a, b), not blanks[i]))
+            blanks[i] = not joined
         return join(forms, blanks)
 
     def _form(self, word: str, first: bool) -> str:
-        """How a word is written, as far as is known: a word that opened a text with a capital keeps
-        it elsewhere, unless it is one of the little words that are hardly ever names."""
+        """A word that opened a text with a capital keeps it elsewhere, unless it is one of the
+        little words that are hardly ever names."""
         known = self.forms.get((word, first))
         if known is not None:
             return known
@@ -88,8 +73,8 @@ class Surface:
                 self.forms[word, i == 0] = form
         for a, b, blank in zip(words, words[1:], blanks, strict=False):
             self.joined[a, b] = not blank
-            if _is_mark(a) or _is_mark(b):
-                self.joined[_kinds(a, b)] = not blank
+            if any(_marks(a, b)):
+                self.joined[_marks(a, b)] = not blank
 
     def styles(self, text: str) -> Iterator[Styled]:
         """A text in the usual ways to write."""
@@ -97,11 +82,13 @@ class Surface:
         cases = [forms]
         if self.case:
             lower = [form.lower() for form in forms]
-            cases += [_capital(lower), [f.capitalize() for f in lower], [f.upper() for f in lower]]
+            capital = [form.capitalize() for form in lower]
+            cases += [capital[:1] + lower[1:], capital, [form.upper() for form in lower]]
         for written in cases:
             yield Styled(join(written, blanks))
             if self.spacing:
-                yield Styled(join(written, usual_blanks(written)))
+                pairs = itertools.pairwise(written)
+                yield Styled(join(written, [not (a in BEFORE or b in BEHIND) for a, b in pairs]))
 
     def variants(self, text: str) -> Iterator[Styled]:
         """A text with the case of one word, or one blank, changed."""
@@ -124,21 +111,17 @@ class Surface:
                 cased = other.upper() if letter.isupper() else other
                 yield Styled(text[:i] + cased + text[i + 1 :])
 
-    def merged(self, text: str, variants: Sequence[str]) -> Iterator[Styled]:
-        """A text with the changes of several variants made together: of the first two, of the
-        first three, and so on."""
-        forms, blanks = before = parse(text)
-        for count, variant in enumerate(variants, 1):
-            other = parse(variant)
-            forms = list(map(_changed, before[0], other[0], forms))
-            blanks = list(map(_changed, before[1], other[1], blanks))
-            if count > 1:
-                yield Styled(join(forms, blanks))
 
-
-def _changed(before: T, after: T, now: T) -> T:
-    """What stands somewhere once a change was made there, if it is one."""
-    return now if before == after else after
+def merged(text: str, variants: Sequence[str]) -> Iterator[Styled]:
+    """A text with the changes of several variants made together: of the first two, of the first
+    three, and so on."""
+    (words, gaps), (forms, blanks) = parse(text), parse(text)
+    for count, variant in enumerate(variants, 1):
+        others, other_gaps = parse(variant)
+        forms = [f if a == b else b for a, b, f in zip(words, others, forms, strict=False)]
+        blanks = [f if a == b else b for a, b, f in zip(gaps, other_gaps, blanks, strict=False)]
+        if count > 1:
+            yield Styled(join(forms, blanks))
 
 
 def parse(text: str) -> tuple[list[str], list[bool]]:
@@ -162,18 +145,8 @@ def parse(text: str) -> tuple[list[str], list[bool]]:
 
 def join(words: list[str], blanks: list[bool]) -> str:
     """What :func:`parse` takes apart."""
-    return "".join(
-        word + (" " if blank else "")
-        for word, blank in zip(words, [*blanks, False][: len(words)], strict=True)
-    )
-
-
-def usual_blanks(words: list[str]) -> list[bool]:
-    """Where English puts blanks."""
-    return [
-        not (b in CLOSING or a in OPENING or a in INNER or b in INNER)
-        for a, b in itertools.pairwise(words)
-    ]
+    gaps = (" " if blank else "" for blank in [*blanks, False])
+    return "".join(word + gap for word, gap in zip(words, gaps, strict=False))
 
 
 def bare(text: str) -> str:
@@ -182,14 +155,6 @@ def bare(text: str) -> str:
     return "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
 
 
-def _capital(words: list[str]) -> list[str]:
-    return [words[0].capitalize(), *words[1:]] if words else words
-
-
-def _is_mark(word: str) -> bool:
-    return not word[0].isalnum()
-
-
-def _kinds(a: str, b: str) -> tuple[str, str]:
-    """Two neighbours by their marks alone, which words they join left open."""
-    return (a if _is_mark(a) else "", b if _is_mark(b) else "")
+def _marks(*neighbours: str) -> tuple[str, ...]:
+    """Neighbours by their marks alone; words are left open."""
+    return tuple("" if word[0].isalnum() else word for word in neighbours)

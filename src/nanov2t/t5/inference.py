@@ -33,10 +33,8 @@ from nanov2t.embedders.text import decode_texts
 from nanov2t.fast import packed, search_dtype
 from nanov2t.models.hub import locate, network_folder
 from nanov2t.pretrained import BUNDLED
-from nanov2t.search.base import Proposer, Search
-from nanov2t.search.loop import RoundSearch
+from nanov2t.search.loop import BestSoFar, Proposer, Ranking, RoundSearch, Search, best, judge
 from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS, Effort
-from nanov2t.search.ranking import BestSoFar, Ranking, best, judge
 from nanov2t.search.state import EmbeddedHypothesis, SearchState, Stopped
 from nanov2t.t5.checkpoints import RELEASES, load_tokenizer, release_of
 from nanov2t.t5.generator import Generator
@@ -82,8 +80,8 @@ def make_search(name: str, pair: Pair) -> Search:
         proposers.append((RewriteAll if exhaustive else Corrector)(pair.corrector))
     if exhaustive:
         ranking = LastRound(embedder)
-        return RoundSearch([proposers], ranking, stop_exhaustive, EXHAUSTIVE_ROUNDS, pair.batch)
-    return RoundSearch([proposers], BestSoFar(embedder), stop, ROUNDS[pair.effort], pair.batch)
+        return RoundSearch(proposers, ranking, stop_exhaustive, EXHAUSTIVE_ROUNDS, pair.batch)
+    return RoundSearch(proposers, BestSoFar(embedder), stop, ROUNDS[pair.effort], pair.batch)
 
 
 class FirstHypotheses(Proposer):

@@ -1,1 +1,0 @@
-"""What suggests new hypotheses to a search."""
