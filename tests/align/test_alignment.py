@@ -200,8 +200,8 @@ def test_crops_are_short_and_written_in_two_ways(minilm, passages):
 @pytest.mark.parametrize(
     ("vectors", "said"),
     [
-        (lambda texts: np.ones((len(texts) + 1, 4)), r"gave float32 of shape \(4, 4\) for 3 texts"),
-        (lambda texts: np.ones(len(texts)), r"of shape \(3,\)"),
+        (lambda texts: np.ones((len(texts) + 1, 4)), r"gave float32 of shape \(5, 4\) for 4 texts"),
+        (lambda texts: np.ones(len(texts)), r"of shape \(4,\)"),
         (lambda texts: np.zeros((len(texts), 4)), "zero or not finite"),
         (lambda texts: np.full((len(texts), 4), np.nan), "zero or not finite"),
         (lambda texts: [["a"] * 4] * len(texts), "ValueError: could not convert string"),
@@ -233,7 +233,7 @@ def test_too_few_texts_are_refused(second, minilm, tmp_path):
     with pytest.raises(UserError, match="--pairs must be at least 20, not 0"):
         make_alignment(second, minilm, pairs=0)
     (tmp_path / "few.txt").write_text("one line of five words\n" * 5)
-    with pytest.raises(UserError, match="1 texts are too few to align second:embed"):
+    with pytest.raises(UserError, match="2 texts are too few to align second:embed"):
         make_alignment(second, minilm, str(tmp_path / "few.txt"))
 
 
