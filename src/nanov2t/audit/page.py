@@ -26,7 +26,7 @@ INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
 """Unicode categories of invisible characters, which can change lines or their direction."""
 TITLES = dict(zip(MEASURES, ("nDCG@10", "recall@10", "top 10 kept"), strict=True))
 LEFT, RIGHT = 54, 394
-"""Where the marks of a chart begin and end, in its units."""
+"""The first and the last place of a chart's marks, in its units."""
 APART = 6
 """Distance between marks of one length, so that none hides another."""
 SHAPES = 8

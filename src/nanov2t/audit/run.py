@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     pairs: Sequence[int]
     """For each an attacker who knows so many. None: one, with as many as there are dimensions."""
     limits: Sequence[Limit]
-    """Of a gate."""
+    """The rules of the gate."""
     limit: int
     """Texts of each length at most."""
     defence: Sequence[str]

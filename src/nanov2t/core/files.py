@@ -14,7 +14,7 @@ from nanov2t.core.errors import UserError
 
 
 def cache_folder() -> Path:
-    """Where files are kept that can be made again: NANOV2T_CACHE, or in the user's cache folder."""
+    """The folder for files that can be made again: NANOV2T_CACHE, or one in the user's cache."""
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("NANOV2T_CACHE") or users / "nanov2t")
 

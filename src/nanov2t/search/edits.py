@@ -22,24 +22,24 @@ from nanov2t.search.sums import offset_of, target_on
 KNOWN, MOST = 128, 8
 """Edits that are kept of a member, and that are made together."""
 SETS = 6
-"""Times as many sets are drawn as are made: those that bring the sum of states nearest."""
+"""Sets of edits that are drawn for each that is made. The sums of states choose."""
 GOING, COMING = (Kind.REPLACE, Kind.DELETE), (Kind.REPLACE, Kind.INSERT)
-"""Edits that take a word's state from the sum, and those that add one."""
+"""Edits that take a word's state out of the sum, and edits that add one."""
 LONGEST_MOVED, SPAN = 48, 12
-"""Tokens of a text that is rearranged, which has 98,000 moves, and of a span, at most."""
+"""Most tokens of a text that is rearranged (it has 98,000 moves), and of a span."""
 CHANCE = 2.0
 """Nats by which chance may favour a move."""
 SHYNESS = (0.0, 0.7, 1.4)
-"""Nats that a move loses, by chance, for the root of the number of pairs of words whose order it
-changes: a text that is nearly right has its words nearly where they belong."""
+"""A move that changes the order of n pairs of words loses one of these, drawn by chance, times the
+root of n, in nats: in a text that is nearly right, most words stand nearly where they belong."""
 ORDER = 1.5
 """Nats of the language model that a nat of the edit network's is worth."""
 LISTED, DEPTH, BEGUN = 512, 3, 8
 """Likeliest moves of a parent at each depth, exchanges that are made together at most, and orders
 to which one more is made."""
 SWEPT = 32
-"""Times as many moves of the foremost texts after a round without gain: often the order alone is
-wrong then, and a small language model may like the right one 8 nats less than its rivals."""
+"""After a round without gain, the foremost texts get this many times more moves. Often only their
+order is wrong, and a small language model may like the right one 8 nats less than its rivals."""
 
 
 class Scored:
