@@ -120,6 +120,9 @@ def test_vectors_that_no_first_guess_comes_near_are_doubted(minilm, passages, ca
     own = minilm.encode([passage[:40] for passage in passages[:8]])
     inverter.invert(own, rounds=0)
     assert capsys.readouterr().err == ""
-    load_inverter(DEFAULT, embedder=minilm).invert(np.roll(own, 7, axis=1), rounds=0)
+    wrong = load_inverter(DEFAULT, embedder=minilm)
+    wrong.invert(np.roll(own, 7, axis=1), rounds=0)
     said = capsys.readouterr().err
+    wrong.invert(np.roll(own[:1], 7, axis=1), rounds=0)
+    assert capsys.readouterr().err == "", "it is said once"
     assert "no first guess of 8 comes near" in said and said.count("\n") == 1

@@ -202,21 +202,22 @@ class Inverter:
         as soon as its search is over, so out of order."""
         options = SearchOptions(rounds, beam, batch, self.budget)
         targets = self._targets(vectors, drafts, knowledge)
+        untold = len(self._nearest) < FEW
         if isinstance(self._networks, Engine) and not (drafts or knowledge or self.defence):
-            on_round = self._watched(on_round)
+            on_round = self._watched(on_round, untold)
         for i, found in self._search.stream(targets, options, on_round):
             yield i, replace(found, unseen=self.embedder.unseen(found.text))
-        if FEW <= len(self._nearest) < FIRST:
+        if untold and FEW <= len(self._nearest) < FIRST:
             self._doubt()
 
-    def _watched(self, on_round: OnRound | None) -> OnRound:
+    def _watched(self, on_round: OnRound | None, untold: bool) -> OnRound:
         """Also note how near the first guesses come to the first vectors."""
         scale = 1.0 if self.alignment is None else self.alignment.scale
 
         def note(index: int, best: Round) -> None:
             if best.round == 0 and len(self._nearest) < FIRST:
                 self._nearest.append(1 - (1 - best.cosine) / scale)
-                if len(self._nearest) == FIRST:
+                if untold and len(self._nearest) == FIRST:
                     self._doubt()
             if on_round is not None:
                 on_round(index, best)

@@ -49,7 +49,7 @@ class Proposer(ABC):
     subclass writes :meth:`suggest`, or :meth:`propose` to look at all open searches at once."""
 
     name: str
-    """Of its suggestions in :attr:`SearchState.proposed`."""
+    """The key of its suggestions in :attr:`SearchState.proposed`."""
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
         """New texts for each of the open searches, one list a state. A state whose pool is empty

@@ -76,7 +76,7 @@ class Member(Hypothesis):
     nat: float = FLUENCY
     """Cosine that a nat of its log probability is worth."""
     scale: float = 1.0
-    """Of the judge's cosine, against the reader's."""
+    """How much smaller a change of a word is by the judge's cosine than by the reader's."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -123,7 +123,7 @@ class SearchState:
     pool: list[EmbeddedHypothesis] = field(default_factory=list)
     """The best hypotheses so far, best first."""
     cosines: dict[str, float] = field(default_factory=dict)
-    """Of every text that was embedded."""
+    """The cosine of each text that was embedded."""
     plain: set[str] = field(default_factory=set)
     """Texts that were judged in another writing."""
     proposed: dict[str, list[str]] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from nanov2t.search.population import fresh, parents
 from nanov2t.search.state import Member, SearchState
 
 SPARE_SPLICES, SPARE_WORDS, SPARE_PHRASES = 12, 16, 8
-"""Times as many texts as are wanted are looked for, since the best ones soon are known."""
+"""Texts looked for, for each that is wanted: the best are soon known."""
 LONGEST = 64
 """Tokens of a text that is spliced or gets phrases: a host and donors of that length have 9 million
 splices, which bounds the memory."""
@@ -55,7 +55,7 @@ def cosines_of_sums(a: Tensor, b: Tensor, target: Tensor) -> Tensor:
 
 
 def openings(member: Member, words: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
-    """Where a word may be put into a text: the bounds of each of its tokens, then of each gap; and
+    """The places for a word in a text: the bounds of each of its tokens, then of each gap; and
     the sums of states that then lack only the word's average, [2 tokens + 1, hidden]."""
     hidden, n = member.states.float(), len(member.ids)
     own = words[torch.tensor(member.ids, dtype=torch.long, device=hidden.device)]

@@ -62,7 +62,7 @@ class ModelConfig:
     d_kv: int = 64
     heads: int = 6
     layers: int = 3
-    """Of the encoder and of the decoder each."""
+    """Layers of the encoder, and as many of the decoder."""
     pseudo_tokens: int = 16
     """Encoder positions that one vector is projected onto."""
     dropout: float = 0.0
