@@ -260,6 +260,18 @@ def test_the_readers_own_vectors_need_no_alignment(minilm):
     assert load_inverter(DEFAULT, embedder=minilm).alignment is None
 
 
+PIER = "the boat was at the old pier"
+
+
+def neighbours_of(draft, text, judge, inverter):
+    """A state that has judged a draft of a text, and what Neighbours then suggests, by rounds."""
+    [target] = inverter._targets(judge.encode([text]), [draft])
+    state = SearchState(0, target, SearchOptions(rounds=5))
+    AlignedPopulation(inverter.reader).rank([state], [[draft]])
+    neighbours = Neighbours(inverter._networks.editor, inverter.reader)
+    return state, [neighbours.suggest(state) for _ in range(40)]
+
+
 @pytest.mark.parametrize(
     "draft",
     [
@@ -269,17 +281,17 @@ def test_the_readers_own_vectors_need_no_alignment(minilm):
         "at the old pier the boat was",
     ],
 )
-def test_neighbours_of_the_nearest_text_mend_it_in_one_round(second, aligned, minilm, draft):
-    text = "the boat was at the old pier"
-    [target] = aligned._targets(second.encode([text]), [draft])
-    state = SearchState(0, target, SearchOptions(rounds=5))
-    AlignedPopulation(minilm).rank([state], [[draft]])
-    neighbours = Neighbours(aligned._networks.editor, minilm)
-    assert neighbours.suggest(state) == [], "only once it stalls"
-    state.progress = [1.0, 1.0]
-    rounds = [neighbours.suggest(state) for _ in range(20)]
+def test_neighbours_of_the_nearest_text_mend_it_in_one_round(second, aligned, draft):
+    state, rounds = neighbours_of(draft, PIER, second, aligned)
     tried = [text for texts in rounds for text in texts]
     assert len(tried) == len(set(tried)) and rounds[-1] == [], "each text once"
-    assert text in rounds[0] and len(rounds[0]) == COUNT
-    AlignedPopulation(minilm).rank([state], [rounds[0]])
-    assert state.pool[0].text == text and state.embedder_calls <= 1 + JUDGED
+    assert PIER in rounds[0] and len(rounds[0]) == COUNT
+    AlignedPopulation(aligned.reader).rank([state], [rounds[0]])
+    assert state.pool[0].text == PIER and state.embedder_calls <= 1 + JUDGED
+
+
+def test_neighbours_know_rare_words(second, aligned):
+    text = PIER.replace("boat", "nectar")
+    assert aligned._networks.editor.frequent_words.count(aligned.tokenizer.vocab["nectar"]) == 0
+    _, rounds = neighbours_of(PIER, text, second, aligned)
+    assert text in [text for texts in rounds[:4] for text in texts]

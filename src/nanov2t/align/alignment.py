@@ -144,10 +144,12 @@ class Alignment:
         target = self.whitened(vector[None])[0]
         return unit(_corrected(self.place, target, seen.vectors, seen.own)).astype(np.float32)
 
-    def forecast(self, vector: np.ndarray, seen: Seen, texts: np.ndarray) -> np.ndarray:
+    def forecast(
+        self, vector: np.ndarray, seen: Seen, texts: np.ndarray, doubt: float = DOUBT
+    ) -> np.ndarray:
         """About the cosines of a vector [dim] and texts that were not judged, whitened, float [m],
         by the reader's vectors of the texts [m, reader's dim] and those that were judged."""
-        made = _corrected(self._mapped_back, texts, seen.own, seen.vectors)
+        made = _corrected(self._mapped_back, texts, seen.own, seen.vectors, doubt)
         near: np.ndarray = unit(made) @ self.whitened(vector[None])[0]
         return near
 
@@ -218,14 +220,18 @@ def pack(vectors: np.ndarray) -> np.ndarray:
 
 
 def _corrected(
-    mapped: Callable[[np.ndarray], np.ndarray], new: np.ndarray, known: np.ndarray, true: np.ndarray
+    mapped: Callable[[np.ndarray], np.ndarray],
+    new: np.ndarray,
+    known: np.ndarray,
+    true: np.ndarray,
+    doubt: float = DOUBT,
 ) -> np.ndarray:
     """New unit vectors [m, d] or [d], mapped, and corrected by kernel regression on what the map
     misses of known ones [n, d], whose true places are [n, e]."""
     kernel = np.exp((known @ known.T - 1) / WIDTH)
-    kernel[np.diag_indices_from(kernel)] += DOUBT
-    weights = np.linalg.solve(kernel, np.exp((known @ new.T - 1) / WIDTH)).T
-    corrected: np.ndarray = mapped(new) + weights @ (true - mapped(known))
+    kernel[np.diag_indices_from(kernel)] += doubt
+    missed = np.linalg.solve(kernel, true - mapped(known))
+    corrected: np.ndarray = mapped(new) + np.exp((new @ known.T - 1) / WIDTH) @ missed
     return corrected
 
 

@@ -6,18 +6,29 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from nanov2t.align.alignment import DOUBT
+from nanov2t.core.vectors import unit
 from nanov2t.embedders.base import Embedder
 from nanov2t.models.editor import Editor, exchanged
 from nanov2t.search.edits import disorder, exchanges
 from nanov2t.search.loop import Proposer, best
-from nanov2t.search.population import Population, fittest_first, stalled, unseen
+from nanov2t.search.population import (
+    Population,
+    fittest_first,
+    parents,
+    read_states,
+    stalled,
+    unseen,
+)
 from nanov2t.search.state import SIFTED, EmbeddedHypothesis, Member, SearchState
-from nanov2t.search.sums import openings
+from nanov2t.search.sums import cosines_of_sums, openings, target_on
 from nanov2t.search.surface import Styled, Surface, bare, merged, parse
 
 JUDGED = 128
@@ -29,14 +40,29 @@ SETTLED = 0.8
 MERGED, REWRITTEN, STYLES = 12, 16, 3
 """Changes that are made together at most, nearest texts that are written anew by what was learnt
 since they were judged, and leading texts that are tried in every usual way to write."""
-FREQUENT, LIKELY = 250, 80
-"""The most frequent words, and those with the most evidence, that are tried in every place."""
-EDITED, ORDERED = 256, 384
+LIKELY, LACKING, FREQUENT = 80, 100, 250
+"""Words that are tried in every place: those with the most evidence, those that sums of states call
+for, and the most frequent ones."""
+EDITED, ORDERED = 128, 384
 """Neighbours with one edit, and in another order, that the reader embeds for their forecasts. Sums
 of states choose the edits and nearly always keep the right one; they know no order, so the orders
 are those that move the fewest words."""
-COUNT = 48
-"""Neighbours of a round."""
+LOOKED, COUNT = 3, 32
+"""Texts whose neighbours are looked at in a round, at most, and neighbours of each."""
+
+
+class Trust(NamedTuple):
+    """How forecasts are made."""
+
+    doubt: float
+    """Noise allowed for in what was judged: the more, the less new texts resemble it."""
+    place: float
+    """Weight of the cosine with where the target seems to lie, which errs in other ways."""
+
+
+READ, SUMMED = Trust(DOUBT, 0.3), Trust(0.3, 1.0)
+"""For texts that the reader has embedded, and for sums of states. With DOUBT, the right word for a
+place has a median rank of 800 in the vocabulary by its sum; so it has one of 2."""
 
 
 class AlignedPopulation(Population):
@@ -69,7 +95,7 @@ class AlignedPopulation(Population):
         plain = np.array([i for i, text in enumerate(texts) if not isinstance(text, Styled)], int)
         count = min(-(-len(plain) // SIFTED), JUDGED)
         if count:
-            plain = plain[np.argsort(-_forecast(state, own[plain]), kind="stable")[:count]]
+            plain = plain[np.argsort(-_forecast(state, own[plain], READ), kind="stable")[:count]]
         chosen = sorted([*styled, *plain.tolist()][: int(min(len(texts), state.room))])
         state.plain.update(texts[i] for i in chosen)
         return chosen
@@ -96,12 +122,15 @@ class AlignedPopulation(Population):
             setattr(state, name, sorted(self._read(state, members), key=fittest_first))
 
 
-def _forecast(state: SearchState, own: np.ndarray) -> np.ndarray:
+def _forecast(state: SearchState, own: np.ndarray, trust: Trust) -> np.ndarray:
     """About how near texts will be, float [n], by their vectors [n, dim] from the reader."""
-    alignment, vector = state.target.judge.alignment, state.target.undefended
-    seen = state.nearest or state.target.seen
+    target, seen = state.target, state.nearest or state.target.seen
+    alignment, vector = target.judge.alignment, target.undefended
     assert alignment is not None and vector is not None and seen is not None
-    return alignment.forecast(vector, seen, own)
+    own = unit(own)
+    near: np.ndarray = alignment.forecast(vector, seen, own, trust.doubt)
+    near += trust.place * (own @ unit(target.vector))
+    return near
 
 
 class Variants(Proposer):
@@ -150,50 +179,66 @@ def _plain(text: str) -> str:
 
 
 class Neighbours(Proposer):
-    """Once a search stalls, looks all around its nearest text: the commonest and the likeliest
+    """Looks all around the nearest text, and around other ones once a search stalls: promising
     words in every place and gap, the text without each of its words, and two spans exchanged. The
-    best forecasts go first, some more in every round. They find that `at` should be `in`, which
-    networks that know the target's place only roughly do not."""
+    best forecasts go first, some more in every round. They find that `at` should be `in`, and names
+    that networks do not think of while they know the target's place only roughly."""
 
     name = "neighbours"
 
     def __init__(self, editor: Editor, reader: Embedder):
         self.editor, self.reader = editor, reader
-        self._waiting: WeakKeyDictionary[SearchState, tuple[tuple[int, ...], Iterator[str]]] = (
+        self._waiting: WeakKeyDictionary[SearchState, dict[tuple[int, ...], Iterator[str]]] = (
             WeakKeyDictionary()
         )
 
     @torch.inference_mode()
     def suggest(self, state: SearchState) -> list[str]:
-        if not stalled(state) or state.nearest is None:
+        if state.nearest is None or not state.population:
             return []
         nearest = max(state.population, key=lambda member: member.cosine)
-        known, waiting = self._waiting.get(state, ((), iter(())))
-        if nearest.ids != known:
-            waiting = iter(self._neighbours(state, nearest))
-            self._waiting[state] = nearest.ids, waiting
-        return list(itertools.islice(waiting, COUNT))
+        members = [nearest, *parents(state, LOOKED)] if stalled(state) else [nearest]
+        before = self._waiting.get(state, {})
+        waiting = self._waiting[state] = {}
+        texts: list[str] = []
+        for member in list(dict.fromkeys(members))[:LOOKED]:
+            around = before.get(member.ids) or iter(self._around(state, member, nearest is member))
+            waiting[member.ids] = around
+            texts += itertools.islice(around, COUNT)
+        return texts
 
-    def _neighbours(self, state: SearchState, member: Member) -> list[str]:
-        """The texts around one, best forecast first."""
-        evidence, ids = state.target.evidence, member.ids
-        assert evidence is not None
-        likely = np.argsort(-evidence, kind="stable")[:LIKELY].tolist()
-        words = list(dict.fromkeys([*likely, *self.editor.frequent_words[:FREQUENT]]))
-        # The text with each word in every place and every gap, and without each of its own.
-        bounds, rests = openings(member, self.editor.word_states)
-        edited = [(*ids[:i], word, *ids[j:]) for i, j in bounds for word in words]
-        sums = (rests[:, None] + self.editor.word_states[words]).flatten(0, 1)
+    def _around(self, state: SearchState, member: Member, reordered: bool) -> list[str]:
+        """The texts around one, best forecast first; `reordered`: other orders are among them."""
+        ids, states = member.ids, self.editor.word_states
+        bounds, rests = openings(member, states)
+        words = self._promising(state, rests)
+        rows = [(*ids[:i], word, *ids[j:]) for i, j in bounds for word in words]
+        sums = (rests[:, None] + states[words]).flatten(0, 1)
         if len(ids) > 1:
-            edited += [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
+            rows += [(*ids[:i], *ids[i + 1 :]) for i in range(len(ids))]
             hidden = member.states.float()
             sums = torch.cat([sums, hidden.sum(0) - hidden[1:-1]])
-        rough = _forecast(state, self.reader.of_mean(sums).cpu().numpy())
-        rows = [edited[i] for i in np.argsort(-rough, kind="stable")[:EDITED]]
-        if len(ids) > 1:
+        rows = [rows[i] for i in self._best(state, sums, EDITED)]
+        if len(ids) > 1 and reordered:
             moves = exchanges(len(ids))
             order = np.argsort(disorder(*moves.T), kind="stable")[:ORDERED]
             rows += [exchanged(ids, *move) for move in moves[order].tolist()]
         texts = unseen(state, self.editor.decode(rows), len(rows))
-        worth = _forecast(state, self.reader.encode(texts))
+        worth = _forecast(state, read_states(self.reader, texts)[0], READ)
         return [texts[i] for i in np.argsort(-worth, kind="stable")]
+
+    def _promising(self, state: SearchState, rests: Tensor) -> list[int]:
+        """Words that a text may lack: those with the most evidence, those of the whole vocabulary
+        that would do most in their best place, and the most frequent ones."""
+        states, evidence = self.editor.word_states, state.target.evidence
+        assert evidence is not None
+        likely = np.argsort(-evidence, kind="stable")[:LIKELY].tolist()
+        place = cosines_of_sums(rests, states, target_on(state, states.device)).argmax(0)
+        lacking = self._best(state, rests[place] + states, LACKING)
+        return list(dict.fromkeys([*likely, *lacking, *self.editor.frequent_words[:FREQUENT]]))
+
+    def _best(self, state: SearchState, sums: Tensor, count: int) -> list[int]:
+        """The indices of the best forecasts of sums of states [n, hidden]."""
+        worth = _forecast(state, self.reader.of_mean(sums).cpu().numpy(), SUMMED)
+        best: list[int] = np.argsort(-worth, kind="stable")[:count].tolist()
+        return best

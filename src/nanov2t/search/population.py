@@ -58,13 +58,7 @@ class Population(Ranking):
     def _judge(self, state: SearchState, texts: dict[str, str]) -> list[Member]:
         """Embed texts as they are written, note what they are worth, and renew the pool."""
         written = list(texts)
-        own = np.zeros((len(written), self.embedder.dim), np.float32)
-        known: dict[int, tuple[tuple[int, ...], Tensor]] = {}
-        for places, ids, hidden in self.embedder.states_by_length(written):
-            own[places] = self.embedder.of_mean(hidden.float().mean(1)).cpu().numpy()
-            for place, row, h in zip(places, ids.tolist(), hidden, strict=True):
-                # A copy, since a view would keep the states of all texts.
-                known[place] = (tuple(row), h.clone())
+        own, known = read_states(self.embedder, written)
         chosen = self._choose(state, list(texts.values()), own)
         judged = judge(state, [written[i] for i in chosen], own[chosen])
         scale = state.target.judge.scale
@@ -119,6 +113,20 @@ class Population(Ranking):
     def _note(self, state: SearchState, judged: Sequence[EmbeddedHypothesis]) -> None:
         state.embedder_calls += len(judged)
         state.cosines.update((hypothesis.text, hypothesis.cosine) for hypothesis in judged)
+
+
+def read_states(
+    embedder: Embedder, texts: Sequence[str]
+) -> tuple[np.ndarray, list[tuple[tuple[int, ...], Tensor]]]:
+    """The vectors of texts, float32 [n, dim], and their token ids and states, all of them rough."""
+    own = np.zeros((len(texts), embedder.dim), np.float32)
+    known: dict[int, tuple[tuple[int, ...], Tensor]] = {}
+    for places, ids, hidden in embedder.states_by_length(texts):
+        own[places] = embedder.of_mean(hidden.float().mean(1)).cpu().numpy()
+        for place, row, h in zip(places, ids.tolist(), hidden, strict=True):
+            # A copy, since a view would keep the states of all texts.
+            known[place] = (tuple(row), h.clone())
+    return own, [known[i] for i in range(len(texts))]
 
 
 def _unsure(state: SearchState) -> list[EmbeddedHypothesis]:
