@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import BulkRun
+from nanov2t.bulk import BulkRun
 from nanov2t.stores.registry import open_source
 
 

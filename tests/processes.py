@@ -16,7 +16,7 @@ PATIENCE = 300
 """Seconds."""
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["nanov2t.bulk.run", "nanov2t.load", "nanov2t.recipes", "sentence_transformers"]
+    ["nanov2t.bulk", "nanov2t.load", "nanov2t.recipes", "sentence_transformers"]
 )
 
 

@@ -7,7 +7,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from nanov2t.bulk.folder import PART_ROWS
+from nanov2t.bulk import PART_ROWS
 from nanov2t.recipes import train
 from nanov2t.t5.config import DraftConfig, ModelConfig, T5Data, T5Recipe, T5Steps
 from nanov2t.train.checkpoint import Checkpoints

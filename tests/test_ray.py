@@ -19,7 +19,7 @@ import tiny
 from support import vectors_with_bad_rows
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import BulkRun
+from nanov2t.bulk import BulkRun
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.stores.registry import open_source

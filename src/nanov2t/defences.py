@@ -1,11 +1,8 @@
 """Defences: changes to vectors that leak less text.
 
-A spec is a name in DEFENCES, with its parameter after a colon: `noise:0.01`, `int8`,
-`truncate:256`. Or it is `module:function`, a function of your own from float32 [n, dim] to float32
-[n, dim], in a module that is installed or in the current folder.
+A spec is a name in DEFENCES, with its parameter after a colon (`noise:0.01`), or `module:function`:
+a function of your own from float32 [n, dim] to float32 [n, dim].
 """
-
-from __future__ import annotations
 
 import sys
 import zlib
@@ -21,8 +18,7 @@ from nanov2t.core.imports import import_client, load_function
 from nanov2t.core.vectors import bad_rows
 from nanov2t.targets import Defence
 
-COARSE = 16
-"""Steps from 0 to a vector's largest number, to which the numbers that seed its noise are cut."""
+COARSE = 16  # steps to which the numbers of a vector are cut before they seed its noise
 
 
 @dataclass(frozen=True)
@@ -30,10 +26,8 @@ class Setting:
     """What a defence is made for."""
 
     dim: int
-    seed: int
-    """The owner's secret."""
-    public: np.ndarray
-    """Vectors of texts that are no secret, float32 [m, dim], for defences that are fitted."""
+    seed: int  # the owner's secret
+    public: np.ndarray  # float32 [m, dim] of public texts, for defences that are fitted
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,11 @@ class Entry:
     """A kind of defence."""
 
     make: Callable[[float, Setting], Defence]
-    parameter: str = ""
-    """What the parameter is; empty if there is none."""
-    accepts: Callable[[float, int], bool] = lambda value, dim: True
-    """Whether a parameter can be used with vectors of a dimension."""
-    secret: bool = False
-    """Whether it needs a key that an attacker lacks."""
-    drawn: bool = False
-    """Whether every read draws new noise."""
-    source: bytes = b""
-    """The code of your own module."""
+    parameter: str = ""  # what the parameter is; empty if there is none
+    accepts: Callable[[float, int], bool] = lambda value, dim: True  # a parameter and a dimension
+    secret: bool = False  # whether it needs a key that an attacker lacks
+    drawn: bool = False  # whether every read draws new noise
+    source: bytes = b""  # the code of your own module
 
 
 @dataclass(frozen=True)
@@ -59,10 +48,8 @@ class MadeDefence:
 
     spec: str
     apply: Defence
-    known: Defence | None
-    """What an attacker who knows the defence can repeat, if with other noise; None if secret."""
-    reads: Callable[[int, bool], Defence] | None = None
-    """The mean of so many noisy reads, the owner's or, if True, the attacker's."""
+    known: Defence | None  # what an attacker can repeat, if with other noise; None if secret
+    reads: Callable[[int, bool], Defence] | None = None  # the mean of so many; True: the attacker's
     source: bytes = b""
 
     @property
@@ -75,7 +62,7 @@ class MadeDefence:
 
 
 def make_defence(spec: str, setting: Setting) -> MadeDefence:
-    """Make the defence of a spec. A UserError says what is wrong with it."""
+    """Make the defence of a spec. A UserError if the spec is wrong."""
     entry, value = check_defence(spec, setting.dim)
     if not entry.drawn:
         apply = entry.make(value, setting)
@@ -90,8 +77,7 @@ def make_defence(spec: str, setting: Setting) -> MadeDefence:
 
 
 def check_defence(spec: str, dim: int | None) -> tuple[Entry, float]:
-    """The kind of defence that a spec names, and its parameter, which is checked. `dim` is None if
-    it is not known yet."""
+    """The kind of defence that a spec names, and its parameter. `dim` is None if not known yet."""
     name, _, text = spec.partition(":")
     if name not in DEFENCES:
         try:
@@ -99,12 +85,10 @@ def check_defence(spec: str, dim: int | None) -> tuple[Entry, float]:
         except UserError as error:
             raise UserError(f"{error}{did_you_mean(name, DEFENCES)}") from None
     entry = DEFENCES[name]
-    if not entry.parameter:
-        if text:
-            raise UserError(f"defence {spec}: takes no parameter")
-        return entry, 0.0
+    if text and not entry.parameter:
+        raise UserError(f"defence {spec}: takes no parameter")
     try:
-        value = float(text)
+        value = float(text) if entry.parameter else 0.0
     except ValueError:
         raise UserError(f"defence {spec}: needs {entry.parameter} after a colon") from None
     if not (np.isfinite(value) and (dim is None or entry.accepts(value, dim))):
@@ -138,8 +122,7 @@ def _noise(scale: float, setting: Setting) -> Defence:
         coarse = (COARSE * vectors / np.abs(vectors).max(1, keepdims=True)).astype(np.int8)
         rngs = [np.random.default_rng([setting.seed, zlib.crc32(row.tobytes())]) for row in coarse]
         drawn = np.array([rng.normal(size=setting.dim) for rng in rngs], np.float32)
-        noisy: np.ndarray = vectors + np.float32(scale) * drawn
-        return noisy
+        return np.asarray(vectors + np.float32(scale) * drawn)
 
     return apply
 
@@ -171,8 +154,7 @@ def _product_quantisation(parts: float, setting: Setting) -> Defence:
     quantizer.cp.min_points_per_centroid = 1  # or it warns on stderr of few vectors
     quantizer.cp.seed = setting.seed
     quantizer.train(setting.public)
-    contiguous = np.ascontiguousarray
-    return lambda vectors: quantizer.decode(quantizer.compute_codes(contiguous(vectors, "f4")))
+    return lambda x: quantizer.decode(quantizer.compute_codes(np.ascontiguousarray(x, "f4")))
 
 
 DEFENCES: dict[str, Entry] = {
@@ -195,9 +177,7 @@ DEFENCES: dict[str, Entry] = {
         lambda value, dim: value == int(value) and 1 <= value <= dim,
     ),
     "mask": Entry(
-        _mask,
-        "the share of dimensions set to 0",
-        lambda value, dim: 0 <= round(value * dim) < dim,
+        _mask, "the share of dimensions set to 0", lambda value, dim: 0 <= round(value * dim) < dim
     ),
     "scale": Entry(
         lambda factor, setting: lambda x: x * np.float32(factor),

@@ -1,7 +1,5 @@
 """Linear layers and number formats as a CPU multiplies them fastest."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from typing import TypeVar
@@ -11,16 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 M = TypeVar("M", bound=nn.Module)
-WORDS = 2048
-"""Outputs of a vocabulary-sized layer made at a time: as many as a CPU's cache holds."""
+WORDS = 2048  # outputs of a vocabulary-sized layer made at a time: as many as a CPU's cache holds
 
 
 def search_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies it faster than float32, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Processors with avx512_fp16 leave bfloat16 to AMX, which a virtual machine may hide; without
-    # AMX they run it at half the speed.
+    # Processors with avx512_fp16 leave bfloat16 to AMX and are half as fast without it, and a
+    # virtual machine may hide AMX.
     cpu = torch.cpu.get_capabilities()
     fast = cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not cpu.get("avx512_fp16"))
     return torch.bfloat16 if fast and packs_bfloat16() else torch.float32
@@ -33,8 +30,8 @@ def packs_bfloat16() -> bool:
 
 
 def padded_rows(rows: int) -> int:
-    """The next multiple of 8, of 16 from 129 on, of 32 from 257 on, of 64 from 513 on. oneDNN
-    compiles and caches a product, half a MiB, for each number of rows that a search meets."""
+    """The next multiple of 8, or from 129 rows on of 16, 32 or 64: oneDNN compiles and caches a
+    product, half a MiB, for each number of rows."""
     step = min(max(8, 1 << (rows - 1).bit_length() >> 4), 64)
     return -(-rows // step) * step
 
@@ -74,13 +71,9 @@ class PackedWords(nn.ModuleList):
 
 
 def packed(model: M) -> M:
-    """A copy of a model for inference, with packed linear layers; everything else is shared.
-    Returns the model itself where oneDNN cannot help."""
-    weight = next(model.parameters())
-    if weight.dtype == torch.bfloat16:
-        fits = packs_bfloat16()
-    else:
-        fits = weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    """A copy of a model with packed linear layers, or the model itself if oneDNN cannot help."""
+    weight, plain = next(model.parameters()), torch.backends.mkldnn.is_available()
+    fits = {torch.float32: plain, torch.bfloat16: packs_bfloat16()}.get(weight.dtype, False)
     if weight.device.type != "cpu" or not fits:
         return model
     result = copy.deepcopy(model, {id(x): x for x in (*model.parameters(), *model.buffers())})

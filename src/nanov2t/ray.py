@@ -1,7 +1,5 @@
-"""Inversion on Ray, of stores into a folder and of Ray's data sets.
-
-Actors hold the inverter. Ray restarts an actor that dies and repeats its work.
-"""
+"""Inversion on Ray, of stores into a folder and of Ray's data sets. Actors hold the inverter. Ray
+restarts an actor that dies and repeats its work."""
 
 from __future__ import annotations
 
@@ -14,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from nanov2t.bulk.folder import PART_ROWS
-from nanov2t.bulk.run import SAVE_SECONDS, BulkRun, OpenRows
+from nanov2t.bulk import PART_ROWS, SAVE_SECONDS, BulkRun, OpenRows
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.imports import import_client
 from nanov2t.core.progress import progress
@@ -43,20 +40,17 @@ def invert_to_folder(
     """Invert a store into a folder, or continue such a run, with an actor for each GPU of a
     cluster, or for each CPU if it has no GPU. Every machine must see the same files and folder.
 
-    Args:
-        load: makes the inverter, on each machine.
-        vectors, ids: as in :func:`nanov2t.stores.registry.open_source`.
-        settings: the other arguments of :class:`nanov2t.bulk.run.BulkRun`.
-        address: of the cluster; None: start one on this machine.
-
-    Raises:
-        UserError: as :class:`nanov2t.bulk.run.BulkRun`; or Ray is not installed, or the cluster
-            does not answer.
+    `load` makes the inverter on each machine, and `settings` are the other arguments of
+    :class:`~nanov2t.bulk.BulkRun`. Without an address, a cluster is started on this machine.
     """
     ray = import_client("ray", "ray")
     from ray.util import ActorPool
 
-    begin = partial(_begin, load, vectors, ids, out.absolute(), *settings)
+    out = out.absolute()
+
+    def begin() -> BulkRun:
+        return BulkRun(load(), open_source(vectors, ids), out, *settings)
+
     run = begin()
     folder = run.folder
     _connect(ray, address)
@@ -96,14 +90,8 @@ def invert_dataset(
     concurrency: int = 1,
 ) -> Dataset:
     """Replace the vectors of a data set by the columns inverted, cosine, stopped, rounds,
-    embedder_calls and error.
-
-    Args:
-        column: of the vectors; empty: the only one, or one with a usual name.
-        inverter: a name or folder, or a function that makes one, called once in each actor.
-        num_gpus: for each actor.
-        concurrency: number of actors.
-    """
+    embedder_calls and error. The inverter is a name or folder, or a function that makes one and is
+    called once in each of `concurrency` actors, which have `num_gpus` each."""
     load = partial(load_inverter, inverter) if isinstance(inverter, str) else inverter
     return ds.map_batches(
         _Batches,
@@ -133,7 +121,8 @@ class _Batches:
         empty = [pa.RecordBatch.from_pylist([], table.schema)]
         [batch] = table.combine_chunks().to_batches() or empty
         found = choose_vectors("data set", batch, self.column, None)
-        rows = Rows.of(list(range(len(batch))), found.of(batch), self.inverter.embedder.dim)
+        each = (v[0] if len(v) == 1 else f"{len(v)} vectors, not one" for v in found.each(batch))
+        rows = Rows.of(list(range(len(batch))), list(each), self.inverter.embedder.dim)
         inverting = OpenRows(rows, integer_ids=True)
         for _ in inverting.invert(self.inverter, self.rounds, self.beam):
             pass
@@ -142,10 +131,6 @@ class _Batches:
         for name in inverted.column_names[1:]:
             table = table.append_column(name, inverted.column(name))
         return table
-
-
-def _begin(load: Callable[[], Inverter], vectors: str, ids: str | None, *settings: Any) -> BulkRun:
-    return BulkRun(load(), open_source(vectors, ids), *settings)
 
 
 def _connect(ray: Any, address: str | None) -> None:

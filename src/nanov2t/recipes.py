@@ -1,7 +1,5 @@
 """Recipes: YAML files that describe a training. Free of torch."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping
@@ -13,23 +11,21 @@ from typing import Any, get_args, get_type_hints
 import dacite
 import yaml
 
-from nanov2t.core.errors import UserError, did_you_mean
+from nanov2t.core.errors import UserError, did_you_mean, one_line
 from nanov2t.core.files import check_writable
-from nanov2t.core.manifest import flat
+from nanov2t.core.parts import flat
 from nanov2t.core.passages import FORMATS, check_source
 from nanov2t.t5.config import T5Recipe
 from nanov2t.train.config import EditRecipe, PrefixRecipe, settings_of
 
 Recipe = T5Recipe | PrefixRecipe | EditRecipe
-KINDS = {"t5": T5Recipe, "prefix_lm": PrefixRecipe, "edit_network": EditRecipe}
-"""Settings by the `network` that a recipe trains."""
+KINDS = {"t5": T5Recipe, "prefix_lm": PrefixRecipe, "edit_network": EditRecipe}  # by `network`
 NAMES = ("embedder", "dictionary", "init", "t5", "train", "dev", "hypothesizer", "files")
 """Settings that hold a path or a name."""
 EXPECTED: dict[Any, str] = {
     int: "a whole number", float: "a number", bool: "true or false", str: "text",
     Path: "a path", Path | None: "a path", list[int]: "a list of whole numbers",
 }  # fmt: skip
-"""What errors call the types of values."""
 
 
 def load_config(path: Path) -> Recipe:
@@ -51,9 +47,14 @@ def load_config(path: Path) -> Recipe:
     except OSError as error:
         raise UserError(f"{path}: {str(error.strerror).lower()}") from None
     except dacite.WrongTypeError as error:
-        raise UserError(f"{path}: {_wrong(error)}") from None
+        choices = [x for x in get_args(error.field_type) if isinstance(x, str)]
+        expected = EXPECTED.get(error.field_type, "a group of settings")
+        if choices:
+            expected = f"one of {', '.join(filter(None, choices))}"
+        said = f"{error.field_path} must be {expected}, not {error.value!r}"
+        raise UserError(f"{path}: {said}{did_you_mean(str(error.value), choices)}") from None
     except (UserError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: {one_line(error)}") from None
 
 
 def train(config: Recipe) -> Path:
@@ -107,18 +108,10 @@ def _beside(folder: Path, path: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
+    """YAML takes 1e-3 for text."""
     with suppress(ValueError):
         return float(value) if isinstance(value, str) else value
     return value
-
-
-def _wrong(error: dacite.WrongTypeError) -> str:
-    choices = [x for x in get_args(error.field_type) if isinstance(x, str)]
-    expected = EXPECTED.get(error.field_type, "a group of settings")
-    if choices:
-        expected = f"one of {', '.join(filter(None, choices))}"
-    near = did_you_mean(str(error.value), choices)
-    return f"{error.field_path} must be {expected}, not {error.value!r}{near}"
 
 
 def check_recipe(config: Recipe) -> None:

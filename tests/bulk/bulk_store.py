@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from nanov2t import load_inverter
-from nanov2t.bulk.run import BulkRun
+from nanov2t.bulk import BulkRun
 from nanov2t.stores.registry import open_source
 
 

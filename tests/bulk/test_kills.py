@@ -14,8 +14,8 @@ from bulk_store import Store, read
 from processes import FORKS
 from support import BAD, VECTORS
 
-from nanov2t.bulk import run as bulk
-from nanov2t.bulk.folder import PART_ROWS, RunFolder
+from nanov2t import bulk
+from nanov2t.bulk import PART_ROWS, RunFolder
 from nanov2t.inverter import Inverter
 
 

@@ -14,10 +14,8 @@ import torch
 from bulk_store import read
 from support import BAD, VECTORS
 
-from nanov2t import load_inverter
-from nanov2t.bulk import run as bulk
-from nanov2t.bulk.folder import PART_ROWS, RunFolder
-from nanov2t.bulk.run import BulkRun, OpenRows
+from nanov2t import bulk, load_inverter
+from nanov2t.bulk import PART_ROWS, BulkRun, OpenRows, RunFolder
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.search.options import Budget

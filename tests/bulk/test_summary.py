@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nanov2t.bulk.folder import BINS, SAMPLES, RunFolder
+from nanov2t.bulk import BINS, SAMPLES, RunFolder
 
 
 def test_the_summary_is_that_of_the_rows(tmp_path, capsys):

@@ -9,8 +9,7 @@ import pytest
 from nanov2t.core.errors import UserError
 from nanov2t.defences import DEFENCES, Setting, make_defence
 from nanov2t.search.state import Round
-from nanov2t.ui.desk import SENTENCES, STRENGTHS, overlap
-from nanov2t.ui.drawing import DRAW, strip
+from nanov2t.ui.desk import DRAW, SENTENCES, STRENGTHS, overlap, strip
 
 
 def shown(desk, text, defence="none", strength=None):

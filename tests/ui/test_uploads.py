@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from nanov2t.core.errors import UserError
-from nanov2t.ui.uploads import Uploads
 
 
 @pytest.fixture
@@ -25,28 +24,26 @@ def files(folder):
 
 
 def test_a_visitors_file_is_deleted_and_the_same_file_of_another_stays(desk, received):
-    uploads = Uploads(desk)
     for visitor in "ab":
-        uploads.keep(visitor, received / "two" / "two.npz")
-    uploads.forget("a")
-    assert "2 vectors" in uploads.look("b", "a")[0]
-    uploads.keep("b", received / "one" / "one.npz")
+        desk.keep(visitor, received / "two" / "two.npz")
+    desk.forget("a")
+    assert "2 vectors" in desk.look("b", "a")[0]
+    desk.keep("b", received / "one" / "one.npz")
     assert "two.npz" not in files(received)
-    uploads.forget("b")
-    uploads.forget("b")
+    desk.forget("b")
+    desk.forget("b")
     assert files(received) == []
 
 
 def test_what_a_file_holds_is_said_by_its_name_alone(desk, received):
-    uploads = Uploads(desk)
     with pytest.raises(UserError, match="no file yet"):
-        uploads.look("a")
-    uploads.keep("a", received / "one" / "one.npz")
-    remark, names, chosen = uploads.look("a")
+        desk.look("a")
+    desk.keep("a", received / "one" / "one.npz")
+    remark, names, chosen = desk.look("a")
     assert chosen == "a" and names == ["a"]
     assert ">one.npz#a: 2 vectors, 384 dimensions, float32" in remark
-    uploads.keep("a", received / "two" / "two.npz")
-    remark, names, chosen = uploads.look("a")
+    desk.keep("a", received / "two" / "two.npz")
+    remark, names, chosen = desk.look("a")
     assert chosen is None and names == ["a", "b"]
     assert ">two.npz: which vectors? Choose one after a #: a, b<" in remark
     for name, first, line in [
@@ -55,13 +52,13 @@ def test_what_a_file_holds_is_said_by_its_name_alone(desk, received):
         ("b", -1, "two.npz#b: has no row -1, only 1 rows"),
     ]:
         with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
-            next(uploads.run("a", name, first, 5, "fast", Event()))
+            next(desk.invert_rows("a", name, first, 5, "fast", Event()))
 
 
 def test_a_stop_keeps_the_rows_that_are_done(desk, received, tiny):
-    uploads, stop = Uploads(desk), Event()
-    uploads.keep("a", received / "one" / "one.npz")
-    for shown in uploads.run("a", None, 0, 5, "fast", stop):
+    stop = Event()
+    desk.keep("a", received / "one" / "one.npz")
+    for shown in desk.invert_rows("a", None, 0, 5, "fast", stop):
         if "Row 2 of 2, round" in shown[0]:
             stop.set()
     status, rows, downloads = shown

@@ -13,10 +13,9 @@ from tyro.conf import Positional, arg
 
 from nanov2t.cli import inputs
 from nanov2t.cli.inputs import loading
-from nanov2t.core.drafts import drafts_file, drafts_of
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import check_writable
-from nanov2t.core.passages import read_passages, read_rows
+from nanov2t.core.passages import drafts_file, drafts_of, read_passages, read_rows
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
 from nanov2t.train.config import seconds
@@ -208,7 +207,7 @@ class Invert(SearchArguments):
                 show_inversion(inverter, vector, reference, self.options, console)
 
     def _to_folder(self, dim: int | None, vectors: str, out: Path) -> None:
-        from nanov2t.bulk.folder import finished_folder, request_of, settings_of
+        from nanov2t.bulk import finished_folder, request_of, settings_of
         from nanov2t.core.imports import import_client
         from nanov2t.evaluation.shared import is_first
         from nanov2t.stores.registry import open_source
@@ -238,7 +237,7 @@ class Invert(SearchArguments):
             invert_to_folder(*given, address=self.address)
             return
         with loading(self.inverter):
-            from nanov2t.bulk.run import BulkRun
+            from nanov2t.bulk import BulkRun
             from nanov2t.evaluation.shared import local_device
         BulkRun(self.load(local_device()), source, *settings, request).finish()
 

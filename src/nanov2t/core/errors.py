@@ -14,14 +14,14 @@ def one_line(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its type if it has none. Of an OSError it is
-    the reason, without number and file."""
+    """The first line of an exception's message, or its type. For an OSError, its reason alone."""
     said = (isinstance(error, OSError) and error.strerror) or str(error)
     lines = [" ".join(line.split()) for line in said.splitlines()]
     return next(filter(None, lines), type(error).__name__)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean optim?` to end an error with, or nothing if no known word is close."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    """The end of an error, such as `; did you mean optim?`; empty if no known word is close."""
+    near = {name.lower(): name for name in reversed(list(known))}
+    close = difflib.get_close_matches(word.lower(), near, n=1)
+    return f"; did you mean {near[close[0]]}?" if close else ""

@@ -14,7 +14,7 @@ from nanov2t.core.errors import UserError
 
 
 def cache_folder() -> Path:
-    """The folder for files that can be made again: NANOV2T_CACHE, or one in the user's cache."""
+    """The folder for files that can be made again: $NANOV2T_CACHE, or one in the user's cache."""
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("NANOV2T_CACHE") or users / "nanov2t")
 
@@ -27,7 +27,7 @@ def digest(*facts: Any) -> str:
 
 def file_fingerprint(path: Path) -> str:
     """A hash of a file's size, its modification time, and 4 KiB at each of 64 places. An edit
-    changes the time; another file with the same time almost certainly differs at a place."""
+    changes the time. Another file of the same time almost certainly differs at some place."""
     facts = path.stat()
     samples = []
     with open(path, "rb") as file:
@@ -46,13 +46,13 @@ def _refusing(path: Path, said: str = "cannot be written") -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder unless it exists; if it cannot be made, raise a :class:`UserError`."""
+    """Make a folder unless it exists. A UserError if it cannot be made."""
     with _refusing(path, "cannot be made"):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise a :class:`UserError` if a folder cannot be made or written. Leaves nothing behind."""
+    """A UserError if a folder cannot be made or written. Leaves nothing behind."""
     with _refusing(folder):
         with suppress(FileNotFoundError):
             folder.stat()  # fails if a file is in the way, or the name is too long
@@ -62,8 +62,7 @@ def check_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a name unique to this process, then rename it to `path`. If it cannot be
-    written, raise an OSError; the previous file stays."""
+    """Write a file aside, then rename it to `path`. After an OSError, the previous file stays."""
     aside = path.with_name(f".{path.name}-{socket.gethostname()}-{os.getpid()}")
     try:
         with open(aside, "wb") as file:
@@ -78,8 +77,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A new folder that replaces `path` if the block ends without an error; if it cannot be
-    written, raise a :class:`UserError`."""
+    """A new folder that replaces `path` if the block ends without an error."""
     path = Path(path)
     with _refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

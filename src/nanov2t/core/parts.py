@@ -1,31 +1,21 @@
-"""The numbered parts of a long piece of work, in a folder, so that it resumes after a kill."""
+"""Resuming long work: its numbered parts in a folder, and the comparison of its settings."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import make_folder, write_whole
 
 
 class Parts:
-    """Files `part-00000000.parquet` and so on, written by any number of processes.
+    """Files `part-00000000.parquet` and so on, of a suffix such as `.parquet`, written by any
+    number of processes into a folder that is made unless it exists.
 
     A part is written aside and renamed, so one that exists is complete. Until then a hidden file
     keeps what is done of it. A process claims a part by a lock, which the system frees if the
-    process dies.
-
-    Args:
-        out: the folder; it is made unless it exists.
-        total: number of parts.
-        suffix: of the files, such as `.parquet`.
-
-    Raises:
-        UserError: the folder cannot be written.
+    process dies. All methods that write raise a UserError if they cannot.
     """
 
     def __init__(self, out: Path, total: int, suffix: str):
@@ -52,6 +42,8 @@ class Parts:
     @contextmanager
     def claim(self, part: int) -> Iterator[bool]:
         """Whether this process is to do the part: it is not complete, and no other is at it."""
+        from filelock import FileLock, Timeout  # recipes import this file, and --help imports them
+
         lock = FileLock(self.out / f".part-{part:08d}.lock")
         with self.writing(), suppress(Timeout):
             if not self._path(part).exists():
@@ -61,23 +53,15 @@ class Parts:
         finally:
             lock.release()
 
-    def write(self, part: int, content: bytes | memoryview) -> None:
-        """Write a complete part.
-
-        Raises:
-            UserError: it cannot be written.
-        """
+    def write(self, part: int, content: bytes | memoryview, complete: bool = True) -> None:
+        """Write a part, or what is done of it."""
         with self.writing():
-            write_whole(self._path(part), content)
-            self.open_file(part).unlink(missing_ok=True)
-
-    def save(self, part: int, content: bytes | memoryview) -> None:
-        """Save what is done of an incomplete part; errors as of :meth:`write`."""
-        with self.writing():
-            write_whole(self.open_file(part), content)
+            write_whole(self._path(part) if complete else self.open_file(part), content)
+            if complete:
+                self.open_file(part).unlink(missing_ok=True)
 
     def open_file(self, part: int) -> Path:
-        """The file of :meth:`save`."""
+        """The file of an incomplete part."""
         return self.out / f".part-{part:08d}.open"
 
     def tidy(self) -> None:
@@ -99,3 +83,35 @@ class Parts:
 
     def _path(self, part: int) -> Path:
         return self.out / f"part-{part:08d}{self._suffix}"
+
+
+def check_same_run(
+    folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], option: str
+) -> None:
+    """Refuse to continue a run that was started with other settings. The UserError names the first
+    one that differs, and the option that chooses another folder.
+
+    A setting that `before` lacks counts as None; one that only `before` has is not compared. A file
+    or model is `{"name": ..., "fingerprint": ...}` and may move, so its name is not compared.
+    """
+    settings_before = flat(before)
+    for name, value in flat(now).items():
+        pair = (settings_before.get(name), value)
+        old, new = (x["fingerprint"] if isinstance(x, Mapping) else x for x in pair)
+        if old != new:
+            old, new = (" ".join(x.values()) if isinstance(x, Mapping) else x for x in pair)
+            raise UserError(
+                f"{folder} holds a run with another {name} ({old}, not {new}): choose another "
+                f"{option}, or delete it"
+            )
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full names, such as `optim.lr`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and "fingerprint" not in value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found

@@ -1,5 +1,7 @@
-"""Passages of text from files and data sets."""
+"""Passages of text from files and data sets, and drafts as nanoV2T writes them: JSON lines with
+`idx`, a row number from 0, and `draft`."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +12,12 @@ from nanov2t.core.errors import UserError, first_line
 HELD_BACK = 1000  # rows of the dev split, and of the test split, cut from a data set that has none
 FORMATS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 BEIR = re.compile(r"(^|/)BeIR/[^/]+/?$", re.IGNORECASE)
+DRAFT_FOLDERS = ("", "drafts", "hyps")  # we write `drafts`, nanoV2T writes `hyps`
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 
 def read_passages(source: str, split: str = "train", column: str = "") -> Iterator[str]:
-    """Stream the rows of :func:`read_rows` that hold text; if none does, raise a
-    :class:`UserError`."""
+    """Stream the rows of :func:`read_rows` that hold text. A UserError if none does."""
     empty = True
     for text in filter(None, read_rows(source, split, column)):
         empty = False
@@ -26,17 +28,13 @@ def read_passages(source: str, split: str = "train", column: str = "") -> Iterat
 
 def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[str]:
     """Stream the rows of a text (one a line), jsonl or parquet file (plain, .gz or .xz), or of a
-    `datasets` name or folder. Rows are stripped; one without text is empty.
+    `datasets` name or folder. Rows are stripped; one without text is empty. A UserError if the
+    file, data set, split or column does not exist.
 
-    Args:
-        split: of a data set: train, dev or test. If it has only a train split, test is the last
-            1,000 rows and dev the 1,000 before them. If it has dev but no test split, test is the
-            first 1,000 rows of dev, and dev the next 1,000. BEIR data sets give their corpus.
-        column: that holds the text, by default `text`. Several (`title,text`, the default for BEIR)
-            are joined by blanks.
-
-    Raises:
-        UserError: the file, data set, split or column does not exist.
+    If a data set has only a train split, test is its last 1,000 rows and dev the 1,000 before them.
+    If it has dev but no test split, test is the first 1,000 rows of dev, and dev the next 1,000.
+    BEIR data sets give their corpus. Several columns (`title,text`, the default for BEIR) are
+    joined by blanks.
     """
     columns = (column or ("title,text" if BEIR.search(source) else "text")).split(",")
     try:
@@ -54,7 +52,7 @@ def read_rows(source: str, split: str = "train", column: str = "") -> Iterator[s
 
 
 def check_source(source: str) -> None:
-    """Raise a :class:`UserError` if a source neither exists nor could be a data set's name."""
+    """A UserError if a source neither exists nor could be a data set's name."""
     path = Path(source)
     if not source:
         raise UserError("the texts: their file's name is empty")
@@ -80,17 +78,50 @@ def _open(source: str, split: str) -> Any:
     if BEIR.search(source):
         return datasets.load_dataset(source, "corpus")["corpus"]
     data = datasets.load_dataset(source)
-    if set(data) == {"train"} and split in ("train", "dev", "test"):
-        rows, end = data["train"], len(data["train"]) - 2 * HELD_BACK
-        start = {"train": 0, "dev": end, "test": end + HELD_BACK}[split]
+    cuts = {"train": slice(0, -2 * HELD_BACK), "dev": slice(-2 * HELD_BACK, -HELD_BACK)}
+    cuts["test"] = slice(-HELD_BACK, None)
+    if set(data) == {"train"} and split in cuts:
+        rows = data["train"]
     elif "test" not in data and "dev" in data and split in ("dev", "test"):
-        rows, end = data["dev"], len(data["dev"]) - 2 * HELD_BACK + 1
-        start = 0 if split == "test" else HELD_BACK
+        rows, cuts = data["dev"], {"test": slice(HELD_BACK), "dev": slice(HELD_BACK, 2 * HELD_BACK)}
     else:
         name = "validation" if split == "dev" and split not in data else split
         if name not in data:
             raise UserError(f"{source}: no split {split}, only {', '.join(data)}")
         return data[name]
-    if end <= 0:
+    if len(rows) < 2 * HELD_BACK:
         raise UserError(f"{source}: {len(rows)} rows are too few for dev and test of {HELD_BACK}")
-    return rows.select(range(start, end if split == "train" else start + HELD_BACK))
+    return rows.select(range(len(rows))[cuts[split]])
+
+
+def drafts_file(path: Path, split: str) -> Path:
+    """The draft file of a split: `path` itself, or `{split}.hyps.jsonl` in that folder."""
+    name = f"{split}.hyps.jsonl"
+    for file in (path, *(path / folder / name for folder in DRAFT_FOLDERS)):
+        if file.is_file():
+            return file
+    said = f"a folder without {name}" if path.is_dir() else "no such file"
+    raise UserError(f"{path}: {said}")
+
+
+def drafts_of(path: Path, rows: range, wanted: list[int]) -> list[str]:
+    """The drafts of the `wanted` ones among `rows`. A UserError if the file cannot be read, repeats
+    an `idx`, lacks a wanted draft, or has drafts of other rows."""
+    drafts: dict[int, str] = {}
+    number = 0
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                row = json.loads(line)
+                if (idx := int(row["idx"])) in drafts:
+                    raise UserError(f"{path}, line {number}: idx {idx} a second time")
+                drafts[idx] = str(row["draft"])
+    except (ValueError, KeyError, TypeError) as error:
+        said = f"not a JSON object with idx and draft ({error})"
+        raise UserError(f"{path}, line {number}: {said}") from None
+    held = f"{len(drafts)} drafts, {len(rows)} rows"
+    if missing := [row for row in wanted if row not in drafts]:
+        raise UserError(f"{path}: no draft for idx {missing[0]}; {held}")
+    if other := [row for row in drafts if row not in rows]:
+        raise UserError(f"{path}: a draft for idx {other[0]}; {held}")
+    return [drafts[row] for row in wanted]

@@ -1,10 +1,4 @@
-"""Progress on standard error: a bar on a terminal, else a line a minute.
-
-with progress("inverting", len(vectors)) as tick:
-    for vector in vectors:
-        ...
-        tick()
-"""
+"""Progress on standard error: a bar on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
@@ -29,13 +23,8 @@ def terminal() -> Console:
 
 @contextmanager
 def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iterator[Tick]:
-    """Show progress until the block ends.
-
-    Args:
-        total: number of all items.
-        before: items done earlier; they do not count for the speed.
-        shown: False is silent, as in all processes but the first.
-    """
+    """Show progress until the block ends, unless `shown` is False. Items done `before` do not count
+    for the speed."""
     console = terminal() if shown else Console(stderr=True, quiet=True)
     tick = Tick(what, total, before, console)
     columns = [bars.TextColumn("{task.description}"), bars.BarColumn(), bars.RenderableColumn(tick)]
@@ -48,7 +37,7 @@ def progress(what: str, total: int, before: int = 0, shown: bool = True) -> Iter
 
 
 class Tick:
-    """Counts items, from those done `before`: call it with the number just done."""
+    """Counts items: call it with the number just done."""
 
     def __init__(self, what: str, total: int, before: int, console: Console):
         self.what, self.total, self.done = what, total, before

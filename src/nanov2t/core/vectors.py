@@ -9,8 +9,7 @@ from nanov2t.core.errors import UserError
 
 
 def as_rows(vectors: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Vectors as an array [n, dim]. Arrays pass unchanged; lists become float32, or raise a
-    :class:`UserError`."""
+    """Vectors as an array [n, dim]. Arrays pass unchanged; lists become float32, or a UserError."""
     if isinstance(vectors, np.ndarray):
         return vectors
     try:
@@ -23,19 +22,15 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Row-wise cosine similarity of [n, dim] and [n, dim] (or [1, dim]): float64 [n], at most 1."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    similar: np.ndarray = np.minimum((a * b).sum(-1) / lengths, 1.0)
-    return similar
+    return np.asarray(np.minimum((a * b).sum(-1) / lengths, 1.0))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Non-zero vectors [n, dim], scaled to length 1."""
-    scaled: np.ndarray = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return scaled
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def bad_rows(vectors: np.ndarray) -> dict[int, str]:
     """The rows of vectors [n, dim] that cannot be inverted, in order, with the reason."""
-    finite: np.ndarray = np.isfinite(vectors).all(-1)
-    zero: np.ndarray = (vectors == 0).all(-1)
-    bad = np.flatnonzero(~finite | zero).tolist()
-    return {row: "zero" if zero[row] else "not finite" for row in bad}
+    bad = np.flatnonzero(~np.isfinite(vectors).all(-1) | (vectors == 0).all(-1)).tolist()
+    return {row: "not finite" if vectors[row].any() else "zero" for row in bad}

@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 class EmbedderSettings:
     """Settings of the user; None leaves the model's own."""
 
-    prompt: str | None = None
-    """Put before every text, such as ``passage: ``; empty for none."""
+    prompt: str | None = None  # put before every text, such as ``passage: ``; empty for none
     prompt_name: str | None = None
-    truncate_dim: int | None = None
-    """Number of first dimensions to keep (Matryoshka embeddings)."""
-    max_tokens: int | None = None
-    """Most tokens of a text, including special tokens and the prompt."""
+    truncate_dim: int | None = None  # number of first dimensions to keep (Matryoshka embeddings)
+    max_tokens: int | None = None  # most tokens of a text, with special tokens and the prompt
 
     def __post_init__(self) -> None:
         if self.prompt is not None and self.prompt_name is not None:
@@ -55,17 +52,12 @@ class EmbedderInfo:
     name: str
     dim: int
     max_tokens: int
-    normalized: bool
-    """Whether vectors have unit length."""
-    lowercase: bool
-    """Whether case is lost."""
-    fingerprint: str
-    """A hash of the weights, tokenizer, pooling and the settings below."""
+    normalized: bool  # whether vectors have unit length
+    lowercase: bool  # whether case is lost
+    fingerprint: str  # a hash of the weights, tokenizer, pooling and the settings below
     prompt: str = ""
-    pools_prompt: bool = True
-    """Whether the prompt's tokens are pooled with the text's."""
-    truncate_dim: int | None = None
-    """Number of dimensions kept, if some are dropped."""
+    pools_prompt: bool = True  # whether the prompt's tokens are pooled with the text's
+    truncate_dim: int | None = None  # number of dimensions kept, if some are dropped
 
 
 class Embedder:
@@ -73,12 +65,9 @@ class Embedder:
     :meth:`tokenize` on. Token ids and masks are long [n, t]."""
 
     info: EmbedderInfo
-    model: Any = None
-    """The Sentence Transformers model; None if the embedder runs elsewhere."""
-    tokenizer: Any = None
-    """Its fast tokenizer, or None likewise."""
-    has_states: bool = False
-    """Whether vectors come from the mean of the states that :meth:`states` gives."""
+    model: Any = None  # of Sentence Transformers; None if the embedder runs elsewhere
+    tokenizer: Any = None  # its fast tokenizer, or None likewise
+    has_states: bool = False  # whether vectors come from the mean of what `states` gives
 
     @property
     def name(self) -> str:
@@ -125,8 +114,8 @@ class Embedder:
         raise NotImplementedError
 
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The last hidden states of texts, float32 [n, t, d], and which of them are averaged, bool
-        [n, t]. :meth:`of_mean` of their mean is the vector."""
+        """The last hidden states of texts, float32 [n, t, d], and which are averaged, bool [n,
+        t]."""
         raise NotImplementedError
 
     def states_by_length(

@@ -1,7 +1,5 @@
 """A user's function as an embedder, and what the vectors of an unknown embedder show."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,8 +8,7 @@ from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import digest
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 
-MAX_TOKENS = 8192
-"""Not known; inverters write far less."""
+MAX_TOKENS = 8192  # not known; inverters write far less
 PROBES = (
     "The cat sat down, 42 times.",
     "the cat sat down, 42 times.",
@@ -19,21 +16,16 @@ PROBES = (
     "the cät sat dówn , 42 times .",
 )
 """Each differs from the one before: in case, then in blanks, then in accents."""
-
-EmbeddingFunction = Callable[[list[str]], np.ndarray]
-"""From texts to vectors, float [n, dim]."""
+EmbeddingFunction = Callable[[list[str]], np.ndarray]  # from texts to vectors, float [n, dim]
 
 
 def probe(name: str, embed: Callable[[Sequence[str]], np.ndarray]) -> tuple[int, bool, bool]:
-    """Embed :data:`PROBES`; returns the dimension, whether vectors have unit length, and whether
-    case is lost. A UserError says that a vector is missing, zero or not finite."""
+    """Embed :data:`PROBES`. Returns the dimension, whether vectors have unit length, and whether
+    case is lost. A UserError if a vector is missing, zero or not finite."""
     vectors, count = np.asarray(embed(PROBES)), len(PROBES)
-    shaped = vectors.ndim == 2 and len(vectors) == count
-    if not shaped or not np.issubdtype(vectors.dtype, np.number):
-        raise UserError(
-            f"embedder {name}: gave {vectors.dtype} of shape {vectors.shape} for {count} texts, "
-            f"not numbers of shape ({count}, dim)"
-        )
+    if vectors.ndim != 2 or len(vectors) != count:
+        said = f"gave {vectors.dtype} of shape {vectors.shape} for {count} texts"
+        raise UserError(f"embedder {name}: {said}, not ({count}, dim)")
     lengths = np.linalg.norm(vectors, axis=1)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise UserError(f"embedder {name}: gave a vector that is zero or not finite")
@@ -42,15 +34,14 @@ def probe(name: str, embed: Callable[[Sequence[str]], np.ndarray]) -> tuple[int,
 
 
 class FunctionEmbedder(Embedder):
-    """A function from texts to vectors, under its own name unless another is given. A UserError
-    says that it fails or does not give a vector for each text."""
+    """A user's function from texts to vectors. A UserError if it fails."""
 
     def __init__(self, function: EmbeddingFunction, name: str = ""):
         self.function = function
-        parts = ("__module__", "__qualname__")
         kind = type(function).__name__
-        self._name = name or ":".join(str(getattr(function, part, kind)) for part in parts)
-        dim, normalized, lowercase = probe(self._name, self._call)
+        parts = (getattr(function, part, kind) for part in ("__module__", "__qualname__"))
+        self._name = name or ":".join(map(str, parts))
+        dim, normalized, lowercase = probe(self._name, self.encode)
         identity = digest(f"function {self._name} {dim}")
         self.info = EmbedderInfo(self._name, dim, MAX_TOKENS, normalized, lowercase, identity)
 
@@ -58,9 +49,8 @@ class FunctionEmbedder(Embedder):
         return (text.lower() if self.info.lowercase else text).strip()
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        return self._call(texts) if texts else np.zeros((0, self.dim), np.float32)
-
-    def _call(self, texts: Sequence[str]) -> np.ndarray:
+        if not texts:
+            return np.zeros((0, self.dim), np.float32)
         try:
             return np.asarray(self.function(list(texts)), np.float32)
         except Exception as error:

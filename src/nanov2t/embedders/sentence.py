@@ -1,7 +1,5 @@
 """Embedders of the library Sentence Transformers."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import hashlib
@@ -17,18 +15,14 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import UNCHANGED, Embedder, EmbedderInfo, EmbedderSettings
 from nanov2t.fast import packed, search_dtype
 
-TOKENS, STATES = 2048, 64
-"""Tokens of a batch of short texts whose hidden states are computed, and texts of any batch."""
-SAME = 1e-4
-"""Vectors are the same below this distance, relative to their length."""
-USUAL_LIMITS = {"43c2b4586e20b8cb": 256}
-"""Published limits below the longest that the transformer takes, by fingerprint (this is
-all-MiniLM-L6-v2)."""
+TOKENS, STATES = 2048, 64  # of a batch of short texts whose states are computed; texts of any batch
+SAME = 1e-4  # vectors are the same below this distance, relative to their length
+USUAL_LIMITS = {"43c2b4586e20b8cb": 256}  # by fingerprint: all-MiniLM-L6-v2
+"""Published limits below the longest that the transformer takes."""
 
 
 class SentenceEmbedder(Embedder):
-    """A Sentence Transformers model, with its own prompt, limit and dimension unless set. A
-    UserError says that it lacks the prompt or takes fewer than max_tokens."""
+    """A Sentence Transformers model, with its own prompt, limit and dimension unless set."""
 
     def __init__(self, model: Any, name: str, settings: EmbedderSettings = UNCHANGED):
         self.model = model.eval().requires_grad_(False)
@@ -39,12 +33,10 @@ class SentenceEmbedder(Embedder):
         prompt, longest = settings.prompt, _longest_of(model)
         if prompt is None:
             prompt = (model.prompts[chosen] or "") if chosen else ""
-        if settings.max_tokens is not None:
-            if longest is not None and settings.max_tokens > longest:
-                raise UserError(
-                    f"embedder {name}: takes {longest} tokens at most, not {settings.max_tokens}"
-                )
-            model.max_seq_length = settings.max_tokens
+        if (most := settings.max_tokens) is not None:
+            if longest is not None and most > longest:
+                raise UserError(f"embedder {name}: takes {longest} tokens at most, not {most}")
+            model.max_seq_length = most
         if settings.prompt_name is not None:  # recorded as its text
             settings = dataclasses.replace(settings, prompt=prompt, prompt_name=None)
         with model.truncate_embeddings(None):
@@ -81,8 +73,7 @@ class SentenceEmbedder(Embedder):
         return self.tokenizer(prompted, truncation=True, max_length=self.max_tokens, **options)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._features(texts)["input_ids"] if texts else []
-        return ids
+        return list(self._features(texts)["input_ids"]) if texts else []
 
     @cached_property
     def _reader(self) -> Any:
@@ -154,11 +145,8 @@ class SentenceEmbedder(Embedder):
     @torch.no_grad()
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         features = self._features(texts, padding=True, return_tensors="pt").to(self.model.device)
-        parts = []
-        for start in range(0, len(texts), STATES):
-            part = {name: value[start : start + STATES] for name, value in features.items()}
-            parts.append(self._reader[0](part)["token_embeddings"].float())
-        return torch.cat(parts), features["attention_mask"].bool()
+        states = self._reader[0]({**features})["token_embeddings"]
+        return states.float(), features["attention_mask"].bool()
 
     @torch.no_grad()
     def states_by_length(
@@ -213,9 +201,8 @@ def tokenization(tokenizer: Any) -> dict[str, Any]:
 def _longest_of(model: Any) -> int | None:
     """The number of positions of a transformer; None if it does not say."""
     transformer = getattr(model[0], "model", None)
-    config = getattr(transformer, "config", None)
-    names = ("max_position_embeddings", "n_positions")
-    positions = next(filter(None, (getattr(config, name, None) for name in names)), None)
+    config, most = getattr(transformer, "config", None), "max_position_embeddings"
+    positions = getattr(config, most, None) or getattr(config, "n_positions", None)
     # RoBERTa and its kin count positions from the padding token's id plus one.
     padding = getattr(getattr(transformer, "embeddings", None), "padding_idx", None)
     return positions and int(positions) - (0 if padding is None else int(padding) + 1)
@@ -223,7 +210,7 @@ def _longest_of(model: Any) -> int | None:
 
 def _fingerprint_of(model: Any, info: EmbedderInfo, longest: int | None) -> str:
     """A hash of up to 4,096 values of each weight, the vocabulary, the modules, and settings other
-    than the model's own; of no names, which change with the libraries' versions."""
+    than the model's own. Names do not count, since they change with the libraries' versions."""
     digest = hashlib.sha256()
     for _, weight in sorted(model.named_parameters()):
         flat = weight.detach().flatten()

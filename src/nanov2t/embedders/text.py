@@ -1,7 +1,5 @@
 """Texts as an embedder sees them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +7,7 @@ from nanov2t.embedders.base import Embedder
 
 
 def reference(text: str, tokenizer: Any, embedder: Embedder, max_tokens: int) -> str:
-    """The best text that an inverter could find: cut to `max_tokens` tokens of the generator, as
-    the embedder sees it."""
+    """The best text that an inverter could find: cut to its length, as the embedder sees it."""
     row = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max_tokens)
     normalizer = tokenizer.backend_tokenizer.normalizer
     lowers = normalizer is not None and normalizer.normalize_str("A") == "a"

@@ -4,13 +4,14 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import digest, file_fingerprint
+from nanov2t.core.files import digest
 from nanov2t.core.imports import import_client
 from nanov2t.stores.base import Fetched, NoRows, Store
 from nanov2t.stores.values import pick
@@ -34,7 +35,8 @@ class ArrayStore(Store):
         self.path = Path(where)
         arrays = self.arrays()
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-        kinds = {name: _kind(array) for name, array in arrays.items()}
+        types = {n: getattr(array.dtype, "name", array.dtype) for n, array in arrays.items()}
+        kinds = {n: str(kind).removeprefix("torch.") for n, kind in types.items()}
         numbers = [n for n, k in kinds.items() if re.match("b?float|u?int", k) and shapes[n]]
         tables = [n for n in numbers if len(shapes[n]) == 2]
         vectors = [n for n in numbers if len(shapes[n]) == 1 and "float" in kinds[n]]
@@ -49,16 +51,12 @@ class ArrayStore(Store):
         self.names, self.is_table = vectors, len(shape) == 2
         count = shape[0] if self.is_table else len(vectors)
         numbered = len(vectors) == 1 or vectors == [str(i) for i in range(count)]
-        self.describe(name, kinds[vectors[0]], count, self.contents(), numbered)
+        self.describe(name, kinds[vectors[0]], count, numbered)
 
     def arrays(self, names: Sequence[str] = ()) -> Arrays:
-        """The file's arrays: at least these, or all. Opened anew for each chunk, since what was
-        read of a mapped file counts as memory until it is closed."""
+        """The file's arrays: at least these, or all. A mapped file is opened anew for each chunk,
+        since what is read of it takes memory until it is closed."""
         return READERS.get(self.path.suffix.lower(), _raw)(self.path, names)
-
-    def contents(self) -> str:
-        """The fingerprint."""
-        return file_fingerprint(self.path)
 
     def fetch(self, start: int, stop: int) -> Fetched:
         names = self.names if self.is_table else self.names[start:stop]
@@ -80,7 +78,6 @@ def _npy(path: Path, names: Sequence[str]) -> Arrays:
 
 
 def _raw(path: Path, names: Sequence[str]) -> Arrays:
-    """An array after two int32: its numbers of rows and dimensions."""
     rows, dim = (int(n) for n in np.fromfile(path, "<i4", 2))
     kind = np.dtype(RAW[path.suffix.lower()])
     if 8 + rows * dim * kind.itemsize != path.stat().st_size:
@@ -96,10 +93,8 @@ def _torch(path: Path, names: Sequence[str]) -> Arrays:
     try:
         return _tensors(torch.load(path, "cpu", weights_only=True, mmap=mapped), "")
     except pickle.UnpicklingError:
-        raise UserError(
-            f"{path}: damaged, or a pickle of more than tensors, which may run code: save the "
-            "tensor alone"
-        ) from None
+        said = "damaged, or a pickle of more than tensors, which may run code"
+        raise UserError(f"{path}: {said}: save the tensor alone") from None
 
 
 def _safetensors(path: Path, names: Sequence[str]) -> Arrays:
@@ -128,33 +123,29 @@ class NpzStore(ArrayStore):
 class _NpzArray:
     """An array in an archive. Its rows are read as a stream, since it may be compressed."""
 
-    _whole: np.ndarray | None = None
-
     def __init__(self, archive: zipfile.ZipFile, name: str):
-        self._archive, self._name = archive, name
-        self._open().close()
+        self._open, form = partial(archive.open, name), np.lib.format
+        with self._open() as file:
+            old = form.read_magic(file) == (1, 0)
+            read = form.read_array_header_1_0 if old else form.read_array_header_2_0
+            self.shape, self._by_column, self.dtype = read(file)
+            self._start = file.tell()
 
-    def _open(self) -> IO[bytes]:
-        self._file = self._archive.open(self._name)
-        old = np.lib.format.read_magic(self._file) == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
-        self.shape, self._by_column, self.dtype = read(self._file)
-        self._start = self._file.tell()
-        return self._file
+    def _read(self) -> np.ndarray:
+        with self._open() as file:
+            return np.asarray(np.lib.format.read_array(file))
+
+    _whole = cached_property(_read)
+    _stream = cached_property(lambda self: self._open())
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        if len(self.shape) == 1 or (self._by_column and self._whole is None):
-            with self._archive.open(self._name) as file:
-                whole: np.ndarray = np.lib.format.read_array(file)
-            if len(self.shape) == 1:
-                return whole
-            self._whole = whole
-        if self._whole is not None:  # a row is all over the file
+        if len(self.shape) == 1:
+            return self._read()
+        if self._by_column:  # a row is all over the file
             return self._whole[rows]
-        file = self._open() if self._file.closed else self._file
         size = self.shape[1] * self.dtype.itemsize
-        file.seek(self._start + rows.start * size)
-        content = file.read((rows.stop - rows.start) * size)
+        self._stream.seek(self._start + rows.start * size)
+        content = self._stream.read((rows.stop - rows.start) * size)
         return np.frombuffer(content, self.dtype).reshape(-1, self.shape[1])
 
 
@@ -188,11 +179,6 @@ class ZarrStore(ArrayStore):
         files = sorted(path for path in self.path.rglob("*") if path.is_file())
         facts = [(path.relative_to(self.path), path.stat()) for path in files]
         return digest(*((path, stat.st_size, stat.st_mtime_ns) for path, stat in facts))
-
-
-def _kind(array: Any) -> str:
-    """The name of an array's type, of NumPy's or torch's."""
-    return str(getattr(array.dtype, "name", array.dtype)).removeprefix("torch.")
 
 
 def _numbers(rows: Any) -> np.ndarray:

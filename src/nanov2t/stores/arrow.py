@@ -1,11 +1,8 @@
-"""Arrow tables: Parquet, Feather, CSV, Delta and LanceDB.
-
-Vectors are lists of numbers (also within structs), any other value that
-:mod:`nanov2t.stores.values` decodes, or one column for each dimension.
-"""
+"""Arrow tables: Parquet, Feather, CSV, Delta and LanceDB. Vectors are lists of numbers, other
+values that :mod:`nanov2t.stores.values` decodes, or one column for each dimension."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -23,7 +20,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, file_fingerprint
 from nanov2t.core.imports import import_client
 from nanov2t.stores.base import HEAD, NoRows, Store
-from nanov2t.stores.text_files import check_encoding
+from nanov2t.stores.text_files import BOM, check_encoding, is_number
 from nanov2t.stores.values import (
     LOOKED_AT,
     Decoder,
@@ -36,8 +33,7 @@ from nanov2t.stores.values import (
     vectors_in,
 )
 
-COUNTING = ("", "id", "index", "Unnamed: 0", "__index_level_0__")
-"""Columns of numbers that usually count the rows when the others are dimensions."""
+COUNTING = ("", "id", "index", "Unnamed: 0", "__index_level_0__")  # columns that count rows
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 BLOCK = 2**20  # bytes of a CSV file read at once; a row must be shorter
 
@@ -52,18 +48,17 @@ class Vectors:
     way: Way = ()  # from the row to the vector
     decode: Decoder | None = None  # decodes values that are not Arrow's lists of numbers
 
-    def of(self, batch: pa.RecordBatch) -> Sequence[Any]:
-        """A vector for each row; None or a reason if it has none or several."""
-        rows = self.each(batch)
-        return [row[0] if len(row) == 1 else f"{len(row)} vectors, not one" for row in rows]
-
     def each(self, batch: pa.RecordBatch) -> Iterator[list[Any]]:
         """All vectors of each row; [None] if it has none."""
-        if len(self.columns) > 1:
-            return ([row] for row in _side_by_side([batch.column(name) for name in self.columns]))
+        columns = [_plain(batch.column(name)) for name in self.columns]
+        if len(columns) > 1:
+            try:
+                cast = [pc.cast(c, pa.float64()).to_numpy(zero_copy_only=False) for c in columns]
+                return ([row] for row in np.stack(cast, axis=1))
+            except pa.ArrowInvalid:  # one bad row: each is then judged by itself
+                return ([row] for row in zip(*(c.to_pylist() for c in columns), strict=True))
         if decode := self.decode:
-            values = _plain(batch.column(self.columns[0])).to_pylist()
-            found = (values_at(value, self.way[1:]) for value in values)
+            found = (values_at(value, self.way[1:]) for value in columns[0].to_pylist())
             return ([*map(decode, cells)] or [None] for cells in found)
         rows = _lists(batch, self.way)
         return ([r.values.to_numpy(zero_copy_only=False) if r.is_valid else None] for r in rows)
@@ -87,7 +82,7 @@ class ArrowRows(Store):
             count = sum(len(row) for batch in batches for row in self.vectors.each(batch))
         integers = not ids or types.is_signed_integer(schema.field(ids).type)
         name = f"{where}{self.mark}{self.vectors.name}" if self.vectors.name else where
-        self.describe(name, self.vectors.kind, count, self.contents(), integers)
+        self.describe(name, self.vectors.kind, count, integers)
 
     def open(self) -> tuple[pa.Schema, int]:
         """The columns, and the number of rows."""
@@ -96,10 +91,6 @@ class ArrowRows(Store):
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """All rows of some columns."""
         raise NotImplementedError
-
-    def contents(self) -> str:
-        """The fingerprint."""
-        return file_fingerprint(self.path)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for batch in self.batches(list({*self.vectors.columns, *filter(None, [self.ids])})):
@@ -120,7 +111,7 @@ class ParquetStore(ArrowRows):
 
 
 class FeatherStore(ArrowRows):
-    """Arrow files, also called Feather, and Arrow streams, the format of Hugging Face datasets."""
+    """Arrow files, also called Feather, and the Arrow streams of Hugging Face datasets."""
 
     forms = ("x.feather#COLUMN", "x.arrow#COLUMN", "x.ipc#COLUMN")
 
@@ -149,32 +140,27 @@ class FeatherStore(ArrowRows):
 
 
 class CsvStore(ArrowRows):
-    """Vectors in a column, or one column for each dimension, between commas, tabs, semicolons or
-    bars. Columns have no names if the first line is all numbers, other than 0, 1, 2 and so on.
-
-    All cells are read as text, so that one that is not a number is an error of its row alone.
-    """
+    """Vectors in a column, or one column for each dimension. Columns have no names if the first
+    line is all numbers, other than 0, 1, 2 and so on. All cells are read as text, so a cell that is
+    not a number is an error of its row alone."""
 
     forms = ("x.csv#COLUMN", "x.csv#FIRST:LAST", "x.tsv")
 
     def open(self) -> tuple[pa.Schema, int]:
         check_encoding(self.path)
         with self.path.open("rb") as file:
-            if not file.read(4).removeprefix(b"\xef\xbb\xbf").strip():
+            if not file.read(4).removeprefix(BOM).strip():
                 raise NoRows(str(self.path))
             file.seek(-1, 2)
             if file.read() not in b'\n\r"':
                 raise ValueError("its last line has no end: it may have been cut off")
         first = self._first_line()
         counted = [str(i) for i in range(len(first))]
-        try:
-            self.named = first == counted or not list(map(float, first))
-        except ValueError:
-            self.named = True
+        self.named = first == counted or not all(map(is_number, first))
         names = [f"{n}.{first[:i].count(n)}" if n in first[:i] else n for i, n in enumerate(first)]
         self.names = names if self.named else counted
         schema = pa.schema([(name, pa.string()) for name in self.names])
-        return schema, sum(len(batch) for batch in self.batches(self.names[:1]))
+        return schema, sum(map(len, self.batches(self.names[:1])))
 
     def _first_line(self) -> list[str]:
         """Its cells, split at the delimiter that gives the first two rows as many, else commas."""
@@ -187,25 +173,21 @@ class CsvStore(ArrowRows):
         return rows[0]
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        rows = {"block_size": BLOCK, "column_names": self.names, "skip_rows": self.named}
+        cells = {"include_columns": columns, "null_values": [""], "strings_can_be_null": True}
+        texts = dict.fromkeys(self.names, pa.string())
         reader = pa.csv.open_csv(
             self.path,
-            pa.csv.ReadOptions(
-                use_threads=False, block_size=BLOCK, column_names=self.names, skip_rows=self.named
-            ),
+            pa.csv.ReadOptions(use_threads=False, **rows),
             pa.csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()),
-                include_columns=columns,
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
+            pa.csv.ConvertOptions(column_types=texts, **cells),
         )
         for batch in reader:
             yield from (batch.slice(i, HEAD) for i in range(0, len(batch), HEAD))
 
 
 class DeltaStore(ArrowRows):
-    """The newest version of a table: Parquet files, and a log that says which of them count."""
+    """The newest version of a table of Parquet files, whose log says which of them count."""
 
     forms = ("delta:PATH#COLUMN",)
     extra = "delta"
@@ -222,7 +204,6 @@ class DeltaStore(ArrowRows):
         yield from self.data.to_batches(columns=columns)
 
     def contents(self) -> str:
-        # The log entry of a version has its own time and contents.
         return file_fingerprint(self.path / "_delta_log" / f"{self.table.version():020}.json")
 
 
@@ -251,14 +232,14 @@ class LanceStore(ArrowRows):
         yield from self.table.search().select(columns).to_batches(HEAD)
 
     def contents(self) -> str:
-        # A table that was made anew may have the same version, so its ends count too.
+        # A table that was made anew may have the same version, so its first and last rows count.
         count, rows = self.table.count_rows(), self.table.search().select([*self.vectors.columns])
         ends = [rows.offset(at).limit(256).to_list() for at in (0, max(0, count - 256))]
         return digest(count, self.table.version, ends)
 
 
 def choose_vectors(name: str, head: pa.RecordBatch, key: str, ids: str | None) -> Vectors:
-    """Find the vectors of a table from its first rows, or raise a :class:`UserError`."""
+    """Find the vectors of a table from its first rows. A UserError if there are none."""
     columns = head.schema.names
     check_ids(name, ids, columns)
     head = head.slice(0, HEAD)
@@ -300,8 +281,7 @@ def _lists(batch: pa.RecordBatch, way: Way) -> pa.Array:
 
 
 def _kind(kind: pa.DataType) -> str:
-    name = np.dtype(kind.to_pandas_dtype()).name
-    return "text" if name == "object" else name
+    return str(np.dtype(kind.to_pandas_dtype())).replace("object", "text")
 
 
 def _is_number(values: pa.Array) -> bool:
@@ -312,12 +292,3 @@ def _is_number(values: pa.Array) -> bool:
         return False
     empty = values.null_count == len(values) and _kind(values.type) == "text"
     return not empty and not types.is_boolean(values.type)
-
-
-def _side_by_side(columns: Sequence[pa.Array]) -> Sequence[Any] | np.ndarray:
-    """Vectors from one column for each dimension."""
-    try:
-        numbers = [pc.cast(column, pa.float64()) for column in columns]
-    except pa.ArrowInvalid:  # one bad row: each is then judged by itself
-        return list(zip(*(column.to_pylist() for column in columns), strict=True))
-    return np.stack([column.to_numpy(zero_copy_only=False) for column in numbers], axis=1)

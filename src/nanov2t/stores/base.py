@@ -1,30 +1,28 @@
 """What every store of vectors is: rows that are read in chunks, so that memory stays constant."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.files import file_fingerprint
 from nanov2t.core.vectors import bad_rows
 
 HEAD = 1024  # rows that show what a store holds, and rows read ahead
 HINTS = {
     "database is locked": ": another program writes to it: stop it, or read a copy",
     "disk image is malformed": ": save what is left with: sqlite3 FILE .recover",
-}
-"""What to do about some messages of readers."""
-
+}  # what to do about some messages of readers
 Fetched = tuple[Sequence[Any], Sequence[Any] | np.ndarray]
-"""Ids of rows, and their vectors: an array [n, dim], or n arrays or lists. A row without a vector
-is None, or a string that gives the reason."""
+"""Ids of rows, and their vectors: an array [n, dim], or n arrays or lists. Instead of a vector, a
+row may have None or the reason why it has none."""
 
 
 class NoRows(UserError):
@@ -43,7 +41,7 @@ class Rows:
     errors: dict[int, str]  # why a row cannot be inverted, by its index in these rows
 
     @classmethod
-    def of(cls, ids: list[Any], values: Sequence[Any] | np.ndarray, dim: int) -> Rows:
+    def of(cls, ids: list[Any], values: Sequence[Any] | np.ndarray, dim: int) -> Self:
         """Rows of `dim` numbers from values as in :data:`Fetched`."""
         with np.errstate(all="ignore"):  # too large for float32 becomes infinite: that row's error
             if isinstance(values, np.ndarray) and values.shape[1:] == (dim,):
@@ -73,18 +71,14 @@ class Store:
 
     A kind of store defines :meth:`rows` or :meth:`fetch`, and a constructor that ends with
     :meth:`describe`. They may raise anything: its first line becomes a :class:`UserError` that
-    names the store.
-
-    Args:
-        where: the path of a file, or the text after the scheme: `PATH` of `chroma:PATH#NAME`.
-        key: the text after the `#`, or an empty string.
-        ids: the name of the column of ids, or None.
+    names the store. The constructor takes the path of a file, or what follows the scheme; the key
+    after the `#`, possibly empty; and the column of ids, or None.
     """
 
     forms: ClassVar[tuple[str, ...]]  # how users write it, such as `x.csv#COLUMN` or `chroma:PATH`
     extra: ClassVar[str] = ""  # our extra that installs its client
     takes_ids: ClassVar[bool] = False  # whether the user may choose a column of ids
-    own_ids: ClassVar[str] = "row numbers"  # where ids come from otherwise; for the documentation
+    own_ids: ClassVar[str] = "row numbers"  # what ids are otherwise; for the documentation
 
     name: str  # for messages; without passwords
     kind: str  # the type of the numbers as stored
@@ -94,7 +88,7 @@ class Store:
     fingerprint: str  # changes with the contents, not with the place
     ids: str | None = None  # the chosen column
     keeps_ids = False  # whether `rows` gives ids without a chosen column
-
+    path: Path  # of a file
     _iterator: Iterator[tuple[Any, Any]] = iter(())
     _position = -1
 
@@ -106,8 +100,7 @@ class Store:
         raise NotImplementedError
 
     def fetch(self, start: int, stop: int) -> Fetched:
-        """The rows from `start` up to `stop`, in the order of the store. By default it skips ahead
-        in :meth:`rows`, and starts over to go back."""
+        """The rows from `start` up to `stop`. By default, skips ahead in :meth:`rows`."""
         if not 0 <= self._position <= start:
             self._iterator, self._position = self.rows(), 0
         rows = list(islice(self._iterator, start - self._position, stop - self._position))
@@ -116,17 +109,20 @@ class Store:
         ids = [id_ for id_, _ in rows] if own else range(start, start + len(rows))
         return ids, [vector for _, vector in rows]
 
+    def contents(self) -> str:
+        """The fingerprint of a file. Databases define their own, or give it to `describe`."""
+        return file_fingerprint(self.path)
+
     def describe(
-        self, name: str, kind: str, count: int, fingerprint: str, integer_ids: bool = True
+        self, name: str, kind: str, count: int, integer_ids: bool = True, fingerprint: str = ""
     ) -> None:
-        """Set the attributes, `dim` from the first rows. Raise a :class:`UserError` if there are no
-        vectors, or not of floats or integers."""
+        """Set the attributes, `dim` from the first rows. A UserError if there are no vectors."""
         if not (kind in ("text", "bfloat16") or kind.startswith(("float", "int", "uint"))):
             raise UserError(f"{name}: vectors of {kind}, not of floats or whole numbers")
         if not count:
             raise NoRows(name)
         self.name, self.kind, self.count = name, kind, count
-        self.fingerprint, self.integer_ids = fingerprint, integer_ids
+        self.fingerprint, self.integer_ids = fingerprint or self.contents(), integer_ids
         _, head = self.fetch(0, min(count, HEAD))
         sizes = [len(row) for row in head if not isinstance(row, str) and np.ndim(row) == 1]
         if not sizes:
@@ -134,31 +130,29 @@ class Store:
         [(self.dim, _)] = Counter(sizes).most_common(1)
 
     def describe_by_reading(self, name: str, kind: str) -> None:
-        """As :meth:`describe`, for a store that does not report changes: all rows are read."""
+        """As :meth:`describe`, for a store that does not report changes: reads all rows."""
         count, integers, found = 0, True, hashlib.sha256()
         for row in self.rows():
             count += 1
             integers &= isinstance(row[0], int)
             found.update(repr(row).encode())
-        own = self.ids or self.keeps_ids
-        self.describe(name, kind, count, found.hexdigest()[:16], integers or not own)
+        integers |= not (self.ids or self.keeps_ids)
+        self.describe(name, kind, count, integers, found.hexdigest()[:16])
 
     def expect(self, dim: int, embedder: str) -> None:
         """Refuse vectors of another dimension than an embedder's."""
         if self.dim != dim:
             turned = f": {dim} rows of {self.dim}, transposed?" if self.count == dim else ""
-            raise UserError(
-                f"{self.name}: vectors of {self.dim} dimensions, but {embedder} makes {dim}{turned}"
-            )
+            said = f"vectors of {self.dim} dimensions, but {embedder} makes {dim}{turned}"
+            raise UserError(f"{self.name}: {said}")
 
     def read(self, start: int, stop: int) -> Rows:
-        """The rows from `start` up to `stop`; a :class:`UserError` if they cannot be read."""
+        """The rows from `start` up to `stop`. A UserError if they cannot be read."""
         with reading(self.name):
             ids, values = self.fetch(start, stop)
         if len(values) != stop - start:
-            raise UserError(
-                f"{self.name}: has no row {start + len(values)}: it changed while it was read"
-            )
+            row = start + len(values)
+            raise UserError(f"{self.name}: has no row {row}: it changed while it was read")
         ids = [i if i is None or self.integer_ids else str(i) for i in ids]
         return Rows.of(ids, values, self.dim)
 

@@ -19,8 +19,7 @@ from nanov2t.stores.values import pick, split_key
 
 SERVER = ("http://", "https://")
 MILVUS_TYPES = {f"{kind}_VECTOR": kind.lower() for kind in ("FLOAT16", "BFLOAT16", "INT8")}
-MILVUS_TYPES |= {"FLOAT_VECTOR": "float32"}
-"""Types of fields that hold vectors, and the types of their numbers."""
+MILVUS_TYPES |= {"FLOAT_VECTOR": "float32"}  # types of vectors, and of their numbers
 CHROMA_CHANGE = (
     "SELECT max(embeddings.seq_id) FROM embeddings"
     " JOIN segments ON segments.id = embeddings.segment_id WHERE segments.collection = ?"
@@ -29,8 +28,7 @@ CHROMA_CHANGE = (
 
 
 class ChromaStore(Store):
-    """A collection in a folder of Chroma. Its client writes to every folder that it opens, so it
-    opens a copy."""
+    """A collection in a folder of Chroma, whose client writes to what it opens: here, a copy."""
 
     forms = ("chroma:PATH#COLLECTION",)
     extra = "chroma"
@@ -52,8 +50,7 @@ class ChromaStore(Store):
         count, id_ = self.collection.count(), self.collection.id
         with closing(connect(database)) as db:
             [change] = db.execute(CHROMA_CHANGE, [str(id_)]).fetchone()
-        fingerprint = digest(count, id_, change)
-        self.describe(f"chroma:{where}#{name}", "float32", count, fingerprint, integer_ids=False)
+        self.describe(f"chroma:{where}#{name}", "float32", count, False, digest(count, id_, change))
 
     def fetch(self, start: int, stop: int) -> Fetched:
         rows = self.collection.get(limit=stop - start, offset=start, include=["embeddings"])
@@ -70,7 +67,7 @@ class MilvusStore(Store):
 
     def __init__(self, where: str, key: str, ids: str | None):
         pymilvus = import_client("pymilvus", self.extra)
-        # They log calls that Milvus Lite lacks but does without, and damage with a traceback.
+        # They log calls that Milvus Lite does not need, and damage with a traceback.
         for name in ("pymilvus", "grpc", "milvus_lite"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         server = where if where.startswith(SERVER) else self._copied(Path(where))
@@ -87,8 +84,7 @@ class MilvusStore(Store):
         self.describe_by_reading(f"{spec}.{self.field}", MILVUS_TYPES[types[self.field]])
 
     def _copied(self, folder: Path) -> str:
-        """A copy of a folder of Milvus Lite, which writes to every folder that it opens, and opens
-        none that another process has open."""
+        """A copy, since Milvus Lite writes to what it opens, and opens nothing that is open."""
         if not (folder / "collections").is_dir():
             raise UserError(f"{folder}: not a folder of Milvus Lite 3")
         self._copy = copied(folder.rglob("*"), folder.parent)
@@ -127,7 +123,7 @@ class QdrantStore(Store):
         if not dense or kinds.get(vector, "dense") != "dense":
             held = ", ".join(f"{kind} vectors {name}".strip() for name, kind in kinds.items())
             raise UserError(f"{spec}: holds {held}; only dense ones, one a point, can be inverted")
-        self.vector = pick(spec, vector, dense) if vector or "" not in dense else ""
+        self.vector = pick(spec, vector, dense)
         self.describe_by_reading(spec + f".{self.vector}" * bool(self.vector), "float32")
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
@@ -189,8 +185,8 @@ class _Point:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Makes points of plain values, and refuses a pickle that asks for anything else, since that is
-    how one runs code. In C, a few damaged bytes could ask for gigabytes of memory."""
+    """Makes points of plain values, and refuses what could run code. A few damaged bytes could make
+    the unpickler in C reserve gigabytes of memory."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = module == "qdrant_client.http.models.models"

@@ -11,36 +11,29 @@ from typing import Any
 
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest
-from nanov2t.stores.arrays import ArrayStore, Hdf5Store, NpzStore, ZarrStore
-from nanov2t.stores.arrow import CsvStore, DeltaStore, FeatherStore, LanceStore, ParquetStore
+from nanov2t.stores import arrays, arrow, databases, faiss, sql, text_files
 from nanov2t.stores.base import Fetched, NoRows, Store, reading
-from nanov2t.stores.databases import ChromaStore, MilvusStore, QdrantStore
-from nanov2t.stores.faiss import FaissStore
-from nanov2t.stores.sql import PostgresStore, SqliteStore
-from nanov2t.stores.text_files import JsonlStore, JsonStore, WordStore, what_it_is
 from nanov2t.stores.values import Choice
 
 STORES: list[type[Store]] = [
-    *(ArrayStore, NpzStore, ParquetStore, FeatherStore, CsvStore, JsonlStore, JsonStore),
-    *(WordStore, SqliteStore, Hdf5Store, ZarrStore, FaissStore),
-    *(ChromaStore, LanceStore, DeltaStore, QdrantStore, MilvusStore, PostgresStore),
-]
-"""Every kind of store, in the order of the documentation."""
+    *(arrays.ArrayStore, arrays.NpzStore, arrow.ParquetStore, arrow.FeatherStore, arrow.CsvStore),
+    *(text_files.JsonlStore, text_files.JsonStore, text_files.WordStore, sql.SqliteStore),
+    *(arrays.Hdf5Store, arrays.ZarrStore, faiss.FaissStore, databases.ChromaStore),
+    *(arrow.LanceStore, arrow.DeltaStore, databases.QdrantStore, databases.MilvusStore),
+    sql.PostgresStore,
+]  # in the order of the documentation
 LOGS = {
     "_delta_log": "a Delta table: read delta:{}",
     ".hoodie": "a Hudi table: save its rows as a Parquet file",
     "metadata/*.metadata.json": "an Iceberg table: save its rows as a Parquet file",
-}
-"""Logs of tables: only they say which of the files beside them still count."""
+}  # logs of tables, which alone say which of the files beside them still count
 
 
 def open_source(spec: str, ids: str | None = None) -> Store:
-    """Open a store of vectors, or raise a :class:`UserError`.
+    """Open a store of vectors. A UserError if it cannot be read.
 
-    Args:
-        spec: a file, or a folder or glob of files, with the column or key after a `#`; or the
-            scheme, place and table or collection of a database, as in docs/stores.md.
-        ids: the column of ids; by default the store's own ids, or row numbers.
+    The spec is a file, or a folder or glob of files, with the column or key after a `#`; or the
+    scheme, place and table or collection of a database, as in docs/stores.md.
     """
     if not spec:
         raise UserError("the source of vectors: its name is empty")
@@ -51,7 +44,7 @@ def open_source(spec: str, ids: str | None = None) -> Store:
     path, key = _divided(spec, _there)
     if not _there(path):
         raise UserError(f"{path}: no such file")
-    if Path(path).is_file() or _kind(Path(path).suffix.lower()) is ZarrStore:
+    if Path(path).is_file() or _kind(Path(path).suffix.lower()) is arrays.ZarrStore:
         return _open_file(Path(path), key, ids)
     with reading(path):
         return ShardsStore(path, _shards(path), lambda shard: _open_file(shard, key, ids))
@@ -67,12 +60,10 @@ def names_in(path: Path) -> list[str]:
 
 
 class ShardsStore(Store):
-    """Files of one kind as one store, with consecutive row numbers. Only one is open at a time,
-    since processes may open only so many."""
+    """Files of one kind as one store. Only one is open at a time."""
 
     def __init__(self, name: str, paths: Sequence[Path], open_shard: Callable[[Path], Store]):
-        self._open = open_shard
-        self._paths: list[Path] = []
+        self._open, self._paths = open_shard, list[Path]()
         facts: list[tuple[int, str, bool, str]] = []
         for path in paths:
             try:
@@ -90,11 +81,10 @@ class ShardsStore(Store):
         counts, kinds, integers, fingerprints = zip(*facts, strict=True)
         self._ends = list(accumulate(counts))
         kind = ", ".join(sorted({*kinds}))
-        self.describe(name, kind, self._ends[-1], digest(*fingerprints), all(integers))
+        self.describe(name, kind, self._ends[-1], all(integers), digest(*fingerprints))
 
     def fetch(self, start: int, stop: int) -> Fetched:
-        ids: list[Any] = []
-        vectors: list[Any] = []
+        ids, vectors = list[Any](), list[Any]()
         while start < stop:
             i = bisect_right(self._ends, start)
             if self._shard[0] != self._paths[i]:
@@ -121,7 +111,7 @@ def _open_file(path: Path, key: str, ids: str | None) -> Store:
     store = _kind(path.suffix.lower())
     if store is None:
         known = [mark for store in STORES for mark in _marks(store) if mark.startswith(".")]
-        said = what_it_is(path)
+        said = text_files.what_it_is(path)
         raise UserError(f"{path}: {said + '; ' if said else ''}not one of {', '.join(known)}")
     return _open(store, f"{path}#{key}" if key else str(path), str(path), key, ids)
 
@@ -150,9 +140,8 @@ def _there(path: str) -> bool:
 
 
 def _matches(pattern: str) -> list[Path]:
-    if not has_magic(pattern):
-        return []
-    found = Path("/").glob(str(Path(pattern).absolute())[1:])
+    path = Path(pattern).absolute()
+    found = Path("/").glob(str(path)[1:]) if has_magic(pattern) else ()
     return sorted(path for path in found if path.is_file())
 
 
@@ -161,11 +150,11 @@ def _shards(where: str) -> list[Path]:
     folder, paths = Path(where), _matches(where)
     if folder.is_dir():
         kinds: dict[type[Store], list[Path]] = {}
-        # Names that start with _ or . are notes of the program that wrote the others.
+        # Names that start with _ or . are notes of the program that wrote the other files.
         for path in sorted(path for path in folder.rglob("[!._]*") if path.is_file()):
             if store := _kind(path.suffix.lower()):
                 kinds.setdefault(store, []).append(path)
-        for notes in (WordStore, JsonStore):
+        for notes in (text_files.WordStore, text_files.JsonStore):
             if len(kinds) > 1:
                 kinds.pop(notes, None)
         if not kinds:

@@ -15,7 +15,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.core.files import digest, file_fingerprint
 from nanov2t.core.imports import import_client
 from nanov2t.stores.base import HEAD, Fetched, Store
-from nanov2t.stores.values import LOOKED_AT, Decoder, check_ids, decoder_of, pick_column
+from nanov2t.stores.values import LOOKED_AT, Decoder, check_ids, decoder_of, pick
 
 VEC0 = re.compile(r"USING\s+VEC0\b", re.IGNORECASE)  # in the SQL that makes a table of sqlite-vec
 VEC0_COLUMN = re.compile(r"(\w+)\s+(float|int8|bit)\[(\d+)\]", re.IGNORECASE)
@@ -24,8 +24,7 @@ SHADOWS = r"_(chunks|rowids|info|auxiliary|(vector_|metadata)chunks\d\d|metadata
 """Endings of the tables in which sqlite-vec keeps the contents of one of its own."""
 
 PG_TYPES = {"vector": "float32", "halfvec": "float16", "_float4": "float32"}
-PG_TYPES |= {"_float8": "float64", "_numeric": "float64"}
-"""PostgreSQL types that hold vectors, and the types of their numbers."""
+PG_TYPES |= {"_float8": "float64", "_numeric": "float64"}  # types of vectors, and of their numbers
 PG_COLUMNS = """
 WITH RECURSIVE types (type, name) AS (
     SELECT oid, typname FROM pg_type WHERE typtype <> 'd'
@@ -40,8 +39,7 @@ JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND attnum > 0 AND NOT attisdropped
 AND nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
 ORDER BY nspname, relname, attnum
-"""
-"""All columns of tables and views; the type of a domain is that under it."""
+"""  # all columns of tables and views; the type of a domain is that under it
 PG_FACTS = """
 SELECT count(*), max(xmin::text::bigint), {name}::regclass::oid,
     pg_relation_filenode({name}::regclass) FROM {table}
@@ -67,12 +65,11 @@ class SqliteStore(Store):
     takes_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
-        path = Path(where)
+        path, self.ids = Path(where), ids
         if path.name == "chroma.sqlite3":
-            folder = path.parent
-            raise UserError(f"{where}: a part of a Chroma folder: read chroma:{folder}#COLLECTION")
+            spec = f"chroma:{path.parent}#COLLECTION"
+            raise UserError(f"{where}: a part of a Chroma folder: read {spec}")
         fingerprint = digest(*map(file_fingerprint, [path, *_beside(path)]))
-        self.ids = ids
         self._db = db = connect(path)
         self._version = self._version_now()
         columns = _sqlite_columns(db)
@@ -81,7 +78,7 @@ class SqliteStore(Store):
             meant = [(name, column) for name, column in columns.items() if key in ("", name)]
             said = [f": {name} is {column.decoder}" for name, column in meant[:5]]
             raise UserError(f"{where}: holds no vectors{''.join(said)}")
-        key = pick_column(where, key, decoders)
+        key = pick(where, key, decoders)
         column, self._decoder = columns[key], decoders[key]
         check_ids(where, ids, column.ids)
         id_ = column.ids[ids] if ids else "NULL"
@@ -89,12 +86,12 @@ class SqliteStore(Store):
         [count] = db.execute(f"SELECT count(*) FROM {column.source}").fetchone()
         other = f"SELECT 1 FROM ({self._query}) WHERE typeof(nanov2t_id) <> 'integer' LIMIT 1"
         integers = not ids or db.execute(other).fetchone() is None
-        self.describe(f"{where}#{key}", self._decoder.kind, count, fingerprint, integers)
+        self.describe(f"{where}#{key}", self._decoder.kind, count, integers, fingerprint)
 
     def fetch(self, start: int, stop: int) -> Fetched:
         query = f"{self._query} LIMIT ? OFFSET ?"
         rows = self._db.execute(query, (stop - start, start)).fetchall()
-        # An open query would lock others out, so they may write, and a change is an error.
+        # An open query would lock others out. So there is none, and a change is an error.
         if self._version_now() != self._version:
             raise ValueError("it changed while it was read")
         ids = [id_ for id_, _ in rows] if self.ids else range(start, start + len(rows))
@@ -159,7 +156,7 @@ def _quoted(name: str) -> str:
 
 class PostgresStore(Store):
     """A column of a table or view: of pgvector's types, of arrays, or of any other type that holds
-    numbers. Rows come in the order of the table, from one snapshot."""
+    numbers. All rows come from one snapshot."""
 
     forms = ("postgresql://USER@HOST/DB#TABLE.COLUMN", "postgres://…")
     extra = "postgres"
@@ -167,7 +164,6 @@ class PostgresStore(Store):
 
     def __init__(self, where: str, key: str, ids: str | None):
         psycopg = import_client("psycopg", self.extra)
-        rows = import_client("psycopg.rows", self.extra)
         sql, db = psycopg.sql, psycopg.connect(f"postgresql:{where}")
         self._connection = db
         db.isolation_level, db.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
@@ -175,43 +171,37 @@ class PostgresStore(Store):
         db.execute("SET synchronize_seqscans = off")
         db.execute("SET max_parallel_workers_per_gather = 0")
         database = f"postgresql://{db.info.host}/{db.info.dbname}"  # without the password
-        with db.cursor(row_factory=rows.namedtuple_row) as cursor:
+        with db.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
             found = {c.name: c for c in cursor.execute(PG_COLUMNS)}
         if key not in found:
             for schema in {c.schema for c in found.values() if c.is_visible}:
                 key = key.removeprefix(f"{schema}.")
         if key not in found:
             vectors = [name for name, c in found.items() if c.type in PG_TYPES]
-            key = pick_column(database, key, vectors)
+            key = pick(database, key, vectors)
         self.ids, column, name = ids, found[key], f"{database}#{key}"
         table = (column.schema, column.table)
         types = {c.column: c.type for c in found.values() if (c.schema, c.table) == table}
         check_ids(".".join(table), ids, types)
-        place = sql.Identifier(*table)
-        self._query = sql.SQL("SELECT {ids}, {column}{cast} FROM {table}").format(
-            ids=sql.Identifier(ids) if ids else sql.SQL("NULL"),
-            column=sql.Identifier(column.column),
-            # pgvector's types would come as text.
-            cast=sql.SQL("::real[]" * (column.type in ("vector", "halfvec"))),
-            table=place,
-        )
-        if column.type in PG_TYPES:
-            self._decoder = Decoder(PG_TYPES[column.type])
-        elif isinstance(decoder := decoder_of(cell for _, cell in self._cells()), Decoder):
-            self._decoder = decoder
-        else:
+        place, cell = (sql.Identifier(*n).as_string(db) for n in (table, [column.column]))
+        cell += "::real[]" * (column.type in ("vector", "halfvec"))  # or they would come as text
+        id_ = sql.Identifier(ids).as_string(db) if ids else "NULL"
+        self._query = f"SELECT {id_}, {cell} FROM {place}"
+        kind = PG_TYPES.get(column.type)
+        decoder = Decoder(kind) if kind else decoder_of(cell for _, cell in self._cells())
+        if isinstance(decoder, str):
             raise UserError(f"{name}: no vectors in it, of type {column.type}")
+        self._decoder = decoder
         if column.relkind in "vf":  # views and foreign tables record no changes
             self.describe_by_reading(name, self._decoder.kind)
             return
-        facts = db.execute(sql.SQL(PG_FACTS).format(table=place, name=place.as_string(db)))
+        facts = db.execute(PG_FACTS.format(table=place, name=sql.quote(place)))
         count, *changes = facts.fetchone()
         integers = not ids or types[ids] in ("int2", "int4", "int8")
-        self.describe(name, self._decoder.kind, count, digest(count, *changes), integers)
+        self.describe(name, self._decoder.kind, count, integers, digest(count, *changes))
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        for id_, cell in self._cells():
-            yield id_, self._decoder(cell)
+        return ((id_, self._decoder(cell)) for id_, cell in self._cells())
 
     def _cells(self) -> Iterator[tuple[Any, Any]]:
         with self._connection.cursor("nanov2t", binary=True) as cursor:
@@ -220,9 +210,7 @@ class PostgresStore(Store):
 
 
 class _Connection(sqlite3.Connection):
-    """A connection to a copy in a temporary folder, which it keeps alive."""
-
-    folder: TemporaryDirectory[str]
+    folder: TemporaryDirectory[str]  # of a copy; deleted with the connection
 
 
 def connect(path: Path) -> sqlite3.Connection:

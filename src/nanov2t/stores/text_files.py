@@ -1,8 +1,6 @@
-"""Text files: JSON, and vectors after their words as word2vec and GloVe write them.
+"""Text files: JSON, and vectors after their words as word2vec and GloVe write them."""
 
-Also naming files that are neither text nor any known format.
-"""
-
+import codecs
 import json
 import re
 from collections import Counter
@@ -14,7 +12,6 @@ from typing import IO, Any, ClassVar
 import ijson
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import file_fingerprint
 from nanov2t.stores.base import HEAD, NoRows, Store
 from nanov2t.stores.values import (
     NPY,
@@ -25,7 +22,7 @@ from nanov2t.stores.values import (
     check_ids,
     choose,
     leaves,
-    path_name,
+    pick,
     values_at,
     vectors_in,
     way_to,
@@ -33,8 +30,7 @@ from nanov2t.stores.values import (
 
 BOM = b"\xef\xbb\xbf"
 BROKEN = object()  # stands for a line that is not JSON
-ACTIONS = {"index", "create", "update", "delete"}
-"""Actions of Elasticsearch's bulk files, on the line before their document."""
+ACTIONS = {"index", "create", "update", "delete"}  # of Elasticsearch, each before its document
 EVENTS = 2**17  # parts of a value that show its shape at first; doubled until they hold vectors
 KEPT = 64  # elements of each list and object that show its shape
 NOT_JSON = re.compile(rb"(?<=[\[,:\s])(NaN|-?Infinity)(?=[\s,\]}])")
@@ -42,12 +38,10 @@ MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ", "zstd": b"\x28
 MAGIC |= {".parquet": b"PAR1", ".feather": b"ARROW1", ".npy": NPY, ".h5": b"\x89HDF"}
 MAGIC |= {".sqlite": b"SQLite format 3", "zip": b"PK\3\4"}  # how files of some formats begin
 CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")  # bytes that text does not hold
-BINARY = "a binary file of no known format"
 
 
 class JsonlStore(Store):
-    """A JSON document on each line, possibly an action of Elasticsearch. A document holds a vector
-    or lists of them. Empty lines do not count."""
+    """A JSON document on each line, possibly in a bulk file of Elasticsearch."""
 
     forms: ClassVar[tuple[str, ...]] = ("x.jsonl#KEY", "x.ndjson#KEY")
     takes_ids = True
@@ -70,7 +64,7 @@ class JsonlStore(Store):
         name = f"{where}#{key}" if key else where
         # Ids are strings, since JSON does not declare that all are integers.
         integers = not ids and not self.keeps_ids
-        self.describe(name, self.decode.kind, count, file_fingerprint(self.path), integers)
+        self.describe(name, self.decode.kind, count, integers)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for own, document in self.documents():
@@ -112,8 +106,7 @@ class JsonlStore(Store):
 
 
 class JsonStore(JsonlStore):
-    """One value that holds documents or vectors: in a list; in an object, by id; or a document
-    alone. Or documents one after another."""
+    """Documents or vectors in a list or in an object by their ids, or one after another."""
 
     forms = ("x.json#KEY",)
 
@@ -130,24 +123,21 @@ class JsonStore(JsonlStore):
             try:
                 if len(values) > 1:
                     return choose(str(self.path), values, key)
-                found = self._find_by_key(values[0], key) or self._find_in_list(values[0], key)
+                if (found := self._find_by_id(values[0], key)) is None:
+                    found = choose(str(self.path), values, key, in_lists=True)
+                    way = found[1]
+                    within = way[: way.index(None) + 1] if None in way else ()
+                    self.within = () if any(isinstance(part, int) for part in within) else within
                 if self.within or is_all:
                     return found
             except UserError as error:  # they may come later
                 failed = error
         raise failed
 
-    def _find_in_list(self, value: Any, key: str) -> Found:
-        """The vectors of a value, preferably those in a list."""
-        key, way, decode = choose(str(self.path), [value], key, in_lists=True)
-        within = way[: way.index(None) + 1] if None in way else ()
-        self.within = within if not any(isinstance(part, int) for part in within) else ()
-        return key, way, decode
-
-    def _find_by_key(self, value: Any, key: str) -> Found | None:
+    def _find_by_id(self, value: Any, key: str) -> Found | None:
         """The vectors of the first object whose values are vectors, or documents with vectors."""
-        for way, documents in _by_key(value, ()):
-            name = path_name(way)
+        for way, documents in _by_id(value, ()):
+            name = ".".join(map(str, way))
             rest = key.removeprefix(name).removeprefix(".")
             known = not rest or rest in vectors_in(documents)
             if not key or (key.startswith(name) and known):
@@ -157,8 +147,7 @@ class JsonStore(JsonlStore):
         return None
 
     def _beginnings(self) -> Iterator[tuple[list[Any], bool]]:
-        """More and more of the file's values, cut to :data:`KEPT` elements, and whether the file
-        ends there."""
+        """More and more of the file's values, cut to `KEPT` elements, and whether that is all."""
         values: list[Any] = []
         parents: list[Any] = [values]
         key, limit = "", EVENTS
@@ -200,7 +189,7 @@ class Mended:
         return NOT_JSON.sub(b"null", content) if b"N" in content or b"I" in content else content
 
 
-def _by_key(value: Any, way: Way) -> Iterator[tuple[Way, list[Any]]]:
+def _by_id(value: Any, way: Way) -> Iterator[tuple[Way, list[Any]]]:
     """The objects whose values are all vectors, or documents with vectors at the same places."""
     if not isinstance(value, dict):
         return
@@ -213,7 +202,7 @@ def _by_key(value: Any, way: Way) -> Iterator[tuple[Way, list[Any]]]:
             yield way, values
             return
     for key, inner in value.items():
-        yield from _by_key(inner, (*way, key))
+        yield from _by_id(inner, (*way, key))
 
 
 def _action(value: Any) -> dict[str, Any] | None:
@@ -226,28 +215,25 @@ def _action(value: Any) -> dict[str, Any] | None:
 
 
 class WordStore(Store):
-    """Lines of numbers between spaces, after a word or alone. The first line may hold the numbers
-    of rows and dimensions. The words are the ids."""
+    """Lines of numbers, alone or after a word. The first line may hold their number and
+    dimension."""
 
     forms = ("x.vec", "x.txt")
     own_ids = "the words, or row numbers"
 
     def __init__(self, where: str, key: str, ids: str | None):
         self.path = Path(where)
-        if key:
-            raise UserError(f"{where}: its vectors have no name, so no {key}")
+        pick(where, key, [""])
         check_encoding(self.path)
         head = [line.split() for line in islice(self._lines(), HEAD)]
         if not head:
             raise NoRows(where)
-        counts, second = head[0], head[1:2]
-        self.has_counts = (
-            len(counts) == 2 and all(map(str.isdigit, counts)) and [*map(len, second)] != [2]
-        )
+        sizes, counts = list(map(len, head)), head[0]
+        self.has_counts = sizes[0] == 2 and sizes[1:2] != [2] and all(map(str.isdigit, counts))
         if self.has_counts:
             head, self.numbers = head[1:], int(counts[1])
         else:
-            ends = Counter(len([*takewhile(_is_number, cells[::-1])]) for cells in head)
+            ends = Counter(len([*takewhile(is_number, cells[::-1])]) for cells in head)
             [(self.numbers, _)] = ends.most_common(1)
         if not self.numbers:
             raise UserError(f"{where}: its lines hold no vectors")
@@ -256,13 +242,13 @@ class WordStore(Store):
         if self.has_counts and counts[0] != str(count):
             said = f"holds {count} rows, not {counts[0]}: it may have been cut off"
             raise UserError(f"{where}: {said}")
-        self.describe(where, "text", count, file_fingerprint(self.path), not self.keeps_ids)
+        self.describe(where, "text", count, not self.keeps_ids)
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
         for line in islice(self._lines(), self.has_counts, None):
             # A word may hold spaces.
-            word, *numbers = line.rsplit(maxsplit=self.numbers) if self.keeps_ids else ("", line)
-            yield word, numbers if self.keeps_ids else line.split()
+            cells = line.rsplit(maxsplit=self.numbers) if self.keeps_ids else ["", *line.split()]
+            yield cells[0], cells[1:]
 
     def _lines(self) -> Iterator[str]:
         line = b"\n"
@@ -274,15 +260,16 @@ class WordStore(Store):
             raise UserError(f"{self.path}: its last line has no end: it may have been cut off")
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     try:
-        return bool(float(cell) or True)
+        float(cell)
     except ValueError:
         return False
+    return True
 
 
 def what_it_is(path: Path) -> str:
-    """What a file is and what would help, or an empty string if its first bytes do not say."""
+    """What a file is and what would help; empty if its first bytes do not say."""
     first = _start(path)
     if PICKLE.match(first):
         return "a pickle, which may run code and is not opened"
@@ -290,7 +277,7 @@ def what_it_is(path: Path) -> str:
         if first.startswith(magic):
             renamed = f"a {name} file under another name: rename it"
             return renamed if name[0] == "." else f"compressed by {name}: unpack it first"
-    return BINARY if CONTROL.search(first) else ""
+    return "a binary file of no known format" if CONTROL.search(first) else ""
 
 
 def check_encoding(path: Path) -> None:
@@ -299,13 +286,12 @@ def check_encoding(path: Path) -> None:
     if first.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in first[:4]:
         raise UserError(f"{path}: in UTF-16: convert it by iconv -f UTF-16 -t UTF-8")
     if CONTROL.search(first):
-        raise UserError(f"{path}: {what_it_is(path) or BINARY}, not text")
+        raise UserError(f"{path}: {what_it_is(path)}, not text")
     try:
-        first.decode()
-    except UnicodeDecodeError as error:
+        codecs.getincrementaldecoder("utf-8")().decode(first)  # its end may cut a letter in two
+    except UnicodeDecodeError:
         said = "perhaps in Latin-1, not UTF-8: convert it by iconv -f LATIN1 -t UTF-8"
-        if error.start < len(first) - 3:  # else only the last letter is cut in two
-            raise UserError(f"{path}: {said}") from None
+        raise UserError(f"{path}: {said}") from None
 
 
 def _start(path: Path) -> bytes:

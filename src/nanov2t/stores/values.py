@@ -11,30 +11,25 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from nanov2t.core.errors import UserError, first_line
+from nanov2t.core.errors import UserError, did_you_mean, first_line
 
 NOT_NUMBERS = "not a list of numbers"
 COMMAS = "numbers with decimal commas: save them with decimal points"
 LOOKED_AT = 64  # values of a column that show how it is decoded
-FLOATS = ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2")
-"""Types that raw bytes may have, the commonest first."""
+FLOATS = ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2")  # types of raw bytes, the commonest first
 NPY = b"\x93NUMPY"
-PICKLE = re.compile(rb"\x80[\x02-\x05][\x95cK}()\]qX\x8c]")
-"""The start of a pickle: its protocol, and an instruction."""
+PICKLE = re.compile(rb"\x80[\x02-\x05][\x95cK}()\]qX\x8c]")  # a protocol, and an instruction
 BSON_FLOATS = b"\x27\0"  # the start of MongoDB's float32 vectors
 BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 BARE = 8  # fewest numbers of a list without brackets: a few could be anything, such as 0,5
 BRACKETS = ("[]", "()", "{}")
-CALL = re.compile(r"[A-Za-z_][\w.]*\(([^()]*)\)")
-"""A call around numbers, such as `tensor([0.1, 0.2])` or `np.float32(0.1)`."""
-ARGUMENT = re.compile(r",\s*[a-z_]+=.*", re.DOTALL)
-"""Its other arguments, such as `, dtype=float32`."""
+CALL = re.compile(r"[A-Za-z_][\w.]*\(([^()]*)\)")  # tensor([0.1, 0.2]) or np.float32(0.1)
+ARGUMENT = re.compile(r",\s*[a-z_]+=.*", re.DOTALL)  # its other arguments: , dtype=float32
 USUAL_NAMES: tuple[str, ...] = ("vector", "embedding", "vectors", "embeddings", "values", "emb")
 USUAL_NAMES += ("dense_vector", "sentence_embedding", "vec")
 """Names of vectors: the first one that exists is read without a `#`."""
@@ -46,8 +41,8 @@ Way = tuple[str | int | None, ...]
 
 @dataclass(frozen=True)
 class Decoder:
-    """Turns a value of a column into its numbers [dim], None into None, and a value that holds no
-    vector into the reason."""
+    """Turns a value into its numbers [dim], None into None, and what is no vector into the
+    reason."""
 
     kind: str  # the type of the numbers: `text`, or one of NumPy's
     raw: np.dtype[Any] | None = None  # the type of raw bytes
@@ -59,15 +54,16 @@ class Decoder:
             if len(content) % self.raw.itemsize:
                 return f"{len(content)} bytes, not numbers of {self.kind}"
             return np.frombuffer(content, self.raw)
-        if not isinstance(value, bytes | bytearray | memoryview):
-            return _printed(value) if isinstance(value, str) else _numbers(value)
-        content = bytes(value)
-        if PICKLE.match(content):
+        if isinstance(value, str):
+            return _printed(value)
+        if not isinstance(value, bytes):
+            return _numbers(value)
+        if PICKLE.match(value):
             return "a pickle, which may run code and is not opened"
-        if not content.startswith(NPY):
-            return _printed(content.decode("utf-8", "replace"))
+        if not value.startswith(NPY):
+            return _printed(value.decode("utf-8", "replace"))
         try:
-            return _numbers(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
+            return _numbers(np.lib.format.read_array(io.BytesIO(value), allow_pickle=False))
         except (ValueError, EOFError) as error:
             return f"not an array: {first_line(error)}"
 
@@ -102,9 +98,7 @@ def _printed(text: str) -> np.ndarray | str:
     else:
         with suppress(ValueError, RecursionError):
             return _numbers(json.loads(text))
-        while text[:1] + text[-1:] in BRACKETS:
-            text = text[1:-1].strip()
-        numbers, fewest = re.sub("[,'\"]", " ", text).split(), 1
+        numbers, fewest = re.sub("[,'\"]", " ", text.strip("[](){} \n\t")).split(), 1
     try:
         found = np.array(numbers, np.float64)
     except ValueError:
@@ -148,18 +142,17 @@ def _content(value: Any) -> bytes | None:
         if len(value) % 4 or not BASE64.fullmatch(value):
             return None
         value = base64.b64decode(value)
-    if not isinstance(value, bytes | bytearray | memoryview):
+    if not isinstance(value, bytes):
         return None
-    content = bytes(value)
-    if content.startswith(BSON_FLOATS) and len(content) % 4 == 2:
-        content = content[2:]
-    is_text = content.isascii() and content.decode("ascii").isprintable()
-    return None if is_text or content.startswith(NPY) or PICKLE.match(content) else content
+    if value.startswith(BSON_FLOATS) and len(value) % 4 == 2:
+        value = value[2:]
+    is_text = value.isascii() and value.decode("ascii").isprintable()
+    return None if is_text or value.startswith(NPY) or PICKLE.match(value) else value
 
 
 def _type_of(blobs: list[bytes], encoded: bool) -> np.dtype[Any] | None:
-    """The type of the numbers in blobs. Of the floats that look like an embedding, it has the
-    fewest zeros, since one half of a wide number of few digits reads as zero."""
+    """The type of the numbers in blobs: of the floats that look like an embedding, the one with the
+    fewest zeros, since half of a wide number of few digits reads as zero."""
     likely: list[tuple[float, str]] = []
     for kind in FLOATS[:1] if encoded else FLOATS:
         whole = [blob for blob in blobs if blob.strip(b"\0") and len(blob) % int(kind[2]) == 0]
@@ -172,8 +165,8 @@ def _type_of(blobs: list[bytes], encoded: bool) -> np.dtype[Any] | None:
 
 
 def _like_an_embedding(numbers: np.ndarray) -> bool:
-    """Whether numbers are finite and have the size and spread of an embedding's. Bytes read as the
-    wrong type scatter over most exponents."""
+    """Whether numbers have the size and spread of an embedding's. Bytes read as the wrong type
+    scatter over most exponents."""
     with np.errstate(all="ignore"):
         sizes = np.abs(numbers[np.isfinite(numbers)].astype(np.float64))
         logs = np.log2(sizes[sizes > 0])
@@ -185,15 +178,14 @@ def _like_an_embedding(numbers: np.ndarray) -> bool:
 
 
 def _like_int8(blobs: list[bytes]) -> bool:
-    """Whether bytes are mostly small as int8, and as often negative as positive. Hashes, compressed
-    data, text and uint8 with an offset are not."""
+    """Whether bytes are mostly small as int8, and as often negative as positive, unlike hashes,
+    compressed data, text and uint8 with an offset."""
     numbers = np.frombuffer(b"".join(blobs), np.int8)
     small = numbers[np.abs(numbers.astype(np.int16)) < 64]
     positive, negative = np.count_nonzero(small > 0), np.count_nonzero(small < 0)
     chance = 2 / np.sqrt(len(numbers) or 1)  # four deviations of a hash's share, which is a half
-    return bool(
-        len(small) > (0.5 + chance) * len(numbers) and positive < 2 * negative < 4 * positive
-    )
+    mostly = len(small) > (0.5 + chance) * len(numbers)
+    return bool(mostly and positive < 2 * negative < 4 * positive)
 
 
 Found = tuple[str, Way, Decoder]
@@ -222,36 +214,29 @@ def check_ids(name: str, ids: str | None, columns: Iterable[str]) -> None:
 
 
 def pick(name: str, key: str, names: Iterable[str]) -> str:
-    """The key if it is among `names`; without one, the only name or a usual one. If there is no
-    such name, raise a :class:`Choice`."""
+    """The name that a key means: itself, or the only or a usual one of those within it. Without
+    such a name, raise a :class:`Choice`."""
     names = list(names)
     if not names:
         raise UserError(f"{name}: holds no vectors")
-    if key and names == [""]:
+    if key in names:
+        return key
+    if key and (within := [n for n in names if n.startswith(f"{key}.")]):
+        return pick(name, "", within)
+    if names == [""]:
         raise UserError(f"{name}: its vectors have no name, so no {key}")
+    if key:
+        hint = did_you_mean(key, names) or "."
+        raise Choice(f"{name}: no vectors {key} in it{hint} Choose after a #", names)
     ends = ([n for n in names if n.endswith(f".{usual}")] for usual in USUAL_NAMES)
     usual = [n for n in USUAL_NAMES if n in names] + [end[0] for end in ends if len(end) == 1]
-    if key and key in names:
-        return key
-    if not key and (usual or len(names) == 1):
-        return (usual or names)[0]
-    near = {n.lower(): n for n in reversed(names)}
-    meant = [near[n] for n in get_close_matches(key.lower(), near, 1)]
-    hint = f"; did you mean {meant[0]}?" if meant else "."
-    said = f"no vectors {key} in it{hint} Choose" if key else "which vectors? Choose one"
-    raise Choice(f"{name}: {said} after a #", names)
-
-
-def pick_column(name: str, key: str, columns: Iterable[str]) -> str:
-    """As :func:`pick`, of `TABLE.COLUMN`; the table alone may do."""
-    columns = list(columns)
-    within = [column for column in columns if column.startswith(f"{key}.")]
-    return pick(name, "", within) if within and key not in columns else pick(name, key, columns)
+    if not usual and len(names) > 1:
+        raise Choice(f"{name}: which vectors? Choose one after a #", names)
+    return (usual or names)[0]
 
 
 def split_key(key: str, names: Iterable[str]) -> tuple[str, str]:
-    """A key's table or collection, and what follows the dot after it. Names may hold dots: the
-    longest that fits counts."""
+    """A key's table or collection, which may hold dots, and what follows the dot after it."""
     name = max((n for n in names if f"{key}.".startswith(f"{n}.")), key=len, default=key)
     return name, key[len(name) + 1 :]
 
@@ -269,8 +254,6 @@ def choose(name: str, rows: Sequence[Any], key: str, in_lists: bool = False) -> 
                 if isinstance(decoder, str):
                     raise UserError(f"{name}: {key} holds no vectors: {decoder}")
                 return key, way, decoder
-        within = {n: way for n, way in found.items() if n.startswith(f"{key}.")}
-        found, key = within or found, "" if within else key
     if not found:
         for n, (_, cells) in values.items():
             if (why := decoder_of(cells)) not in (NOT_NUMBERS, "missing"):
@@ -289,22 +272,17 @@ def vectors_in(rows: Iterable[Any]) -> dict[str, tuple[Way, Decoder]]:
 
 
 def leaves(rows: Iterable[Any]) -> dict[str, tuple[Way, list[Any]]]:
-    """What nested values hold, by names such as `response.body.data.embedding`: the way there, and
-    all values at its end."""
+    """All values at the end of each way, and the way, by names such as `response.body.data`."""
     found: dict[str, tuple[Way, list[Any]]] = {}
     for row in rows:
         for way, value in _leaves(row, ()):
-            found.setdefault(path_name(way), (way, []))[1].append(value)
+            name = ".".join(str(part) for part in way if part is not None)
+            found.setdefault(name, (way, []))[1].append(value)
     return found
 
 
-def path_name(way: Way) -> str:
-    return ".".join(str(part) for part in way if part is not None)
-
-
 def way_to(way: Way, key: str) -> Way | None:
-    """The way with the indices that a key such as `data[0].embedding` gives; None if the key leads
-    elsewhere."""
+    """The way with the indices of a key such as `data[0].embedding`; None if it leads elsewhere."""
     pattern = ""
     for part in way:
         dot = r"\.?" if pattern else ""
@@ -333,23 +311,16 @@ def _leaves(row: Any, way: Way) -> Iterator[tuple[Way, Any]]:
     items: Iterable[tuple[str | int | None, Any]] = ()
     if isinstance(row, dict):
         items = () if {"indices", "values"} <= row.keys() else row.items()  # not of sparse vectors
-    elif isinstance(row, list) and _is_tuple(row):
-        items = enumerate(row)
-    elif isinstance(row, list) and _holds_rows(row):
-        items = ((None, item) for item in row)
+    elif isinstance(row, list):
+        kinds = [type(value) for value in row]
+        first = next((value for value in row if value is not None), 0.0)
+        if kinds.count(list) == 1 < len(row) and dict not in kinds:
+            items = enumerate(row)  # of a table, such as [text, vector]
+        elif not isinstance(first, bool) and _number(first) is None:  # not of numbers
+            items = ((None, item) for item in row)
+        else:
+            yield way, row
     else:
         yield way, row
     for part, value in items:
         yield from _leaves(value, (*way, part))
-
-
-def _holds_rows(values: list[Any]) -> bool:
-    """Whether a list holds objects, lists or strings rather than numbers."""
-    first = next((value for value in values if value is not None), 0.0)
-    return not isinstance(first, bool) and _number(first) is None
-
-
-def _is_tuple(values: list[Any]) -> bool:
-    """Whether a list is a row of a table, such as [text, vector]: one list among other values."""
-    lists = sum(isinstance(value, list) for value in values)
-    return lists == 1 < len(values) and not any(isinstance(value, dict) for value in values)

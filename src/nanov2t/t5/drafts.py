@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from nanov2t.core.drafts import drafts_of
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import file_fingerprint, make_folder, replacing, write_whole
-from nanov2t.core.manifest import check_same_run
-from nanov2t.core.parts import Parts
-from nanov2t.core.passages import read_rows
+from nanov2t.core.parts import Parts, check_same_run
+from nanov2t.core.passages import drafts_of, read_rows
 from nanov2t.core.progress import progress
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.sentence import tokenization

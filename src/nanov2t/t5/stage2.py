@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanov2t.core.drafts import drafts_file, drafts_of
 from nanov2t.core.errors import UserError
-from nanov2t.core.passages import read_rows
+from nanov2t.core.passages import drafts_file, drafts_of, read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.inverter import Inverter
 from nanov2t.models.hub import locate, network_folder

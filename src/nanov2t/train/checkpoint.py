@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import check_writable, write_whole
-from nanov2t.core.manifest import check_same_run
+from nanov2t.core.parts import check_same_run
 from nanov2t.train.config import RunConfig, settings_of
 
 MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "compile", "tracker", "name", "notes")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from nanov2t.core.files import write_whole
-from nanov2t.core.manifest import flat
+from nanov2t.core.parts import flat
 from nanov2t.train.config import RunConfig, seconds, settings_of
 
 EVERY, SOON = 10, 10

@@ -1,7 +1,5 @@
 """The page, an introduction and a tab each for texts and files of vectors, and its server."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,9 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.defences import DEFENCES
 from nanov2t.search.options import Effort
-from nanov2t.ui.desk import STRENGTHS, Desk
-from nanov2t.ui.drawing import DRAW, STYLE, strip
-from nanov2t.ui.uploads import Uploads
+from nanov2t.ui.desk import DRAW, STRENGTHS, Desk, strip
 
 INTRODUCTION = """# nanov2t
 
@@ -30,15 +26,13 @@ EXAMPLES = (
     "My father repairs old clocks.",
     "The password is tulip42.",
 )
-MAX_LETTERS = 2000
-"""Longest text; inverters write a fraction of that."""
-MAX_ROWS = 100
-"""Most rows of a file; use the command line for more."""
+MAX_LETTERS = 2000  # of a text; inverters write a fraction of that
+MAX_ROWS = 100  # of a file; use the command line for more
+EFFORTS = list(get_args(Effort))
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "object-src 'none'; form-action 'self'; frame-ancestors 'self'"
-)
-"""Stops the browser from loading anything from other servers."""
+)  # stops the browser from loading anything from other servers
 on = partial(gr.on, api_visibility="private")
 STREAM: dict[str, Any] = {"show_progress": "minimal", "concurrency_limit": None}
 """Visitors wait at the desk, where they can stop, not in Gradio's queue."""
@@ -46,12 +40,11 @@ STREAM: dict[str, Any] = {"show_progress": "minimal", "concurrency_limit": None}
 
 def make_page(desk: Desk) -> gr.Blocks:
     """The page, ready to launch."""
-    uploads = Uploads(desk)
 
     def leave(request: gr.Request) -> None:
         for tab in ("try", "files"):
             desk.stop(_visitor(request, tab))
-        uploads.forget(_visitor(request, "files"))
+        desk.forget(_visitor(request, "files"))
 
     page = gr.Blocks(title="nanov2t", analytics_enabled=False)
     with page:
@@ -59,7 +52,7 @@ def make_page(desk: Desk) -> gr.Blocks:
         with gr.Tab("Try"):
             _try_tab(desk)
         with gr.Tab("Your vectors"):
-            _files_tab(uploads)
+            _files_tab(desk)
         page.unload(leave)
     return page
 
@@ -68,7 +61,7 @@ def _try_tab(desk: Desk) -> None:
     text = gr.Textbox(label="Text", max_length=MAX_LETTERS, autofocus=True, elem_id="text")
     gr.Examples([[example] for example in EXAMPLES], text, api_visibility="private")
     with gr.Row():
-        effort = _effort_choice(desk)
+        effort = gr.Radio(EFFORTS, value=desk.inverter.effort, label="Effort")
         defence = gr.Dropdown(["none", *DEFENCES], value="none", label="Defence")
     strength = gr.Radio([], label="Strength", visible=False)
     cost = gr.HTML(visible=False)
@@ -105,8 +98,7 @@ def _try_tab(desk: Desk) -> None:
     on(strength.input, price, [defence, strength], cost)
 
 
-def _files_tab(uploads: Uploads) -> None:
-    desk = uploads.desk
+def _files_tab(desk: Desk) -> None:
     gr.Markdown(FILES.format(name=desk.inverter.embedder.name))
     file = gr.File(label="File of vectors", height=140)
     look = gr.HTML(elem_id="look")
@@ -115,7 +107,7 @@ def _files_tab(uploads: Uploads) -> None:
         name = gr.Dropdown([], label="Column or key", info=info, allow_custom_value=True)
         first = gr.Number(0, label="First row", info="Counted from 0", precision=0)
         count = gr.Slider(1, MAX_ROWS, 5, step=1, label="Rows", info="At most")
-    effort = _effort_choice(desk)
+    effort = gr.Radio(EFFORTS, value=desk.inverter.effort, label="Effort")
     start = _buttons("Invert rows", desk, "files")
     status, rows, links = gr.HTML(elem_id="progress"), gr.HTML(elem_id="rows"), gr.HTML()
 
@@ -123,16 +115,16 @@ def _files_tab(uploads: Uploads) -> None:
         visitor, said = _visitor(request, "files"), ""
         try:
             if path is not None:
-                uploads.keep(visitor, Path(path))
-                said, names, chosen = uploads.look(visitor)
+                desk.keep(visitor, Path(path))
+                said, names, chosen = desk.look(visitor)
                 return said, gr.Dropdown(names, value=chosen)
-            uploads.forget(visitor)
+            desk.forget(visitor)
         except UserError as error:
             said = DRAW.complaint(str(error))
         return said, gr.Dropdown([], value=None)
 
     def look_again(name: str | None, request: gr.Request) -> str:
-        return _or_complaint(lambda: uploads.look(_visitor(request, "files"), name)[0])
+        return _or_complaint(lambda: desk.look(_visitor(request, "files"), name)[0])
 
     def run(
         name: str | None, first: int | None, count: int, effort: Effort, request: gr.Request
@@ -140,7 +132,7 @@ def _files_tab(uploads: Uploads) -> None:
         visitor = _visitor(request, "files")
         with desk.visit(visitor) as stop:
             try:
-                yield from uploads.run(visitor, name, first or 0, count, effort, stop)
+                yield from desk.invert_rows(visitor, name, first or 0, count, effort, stop)
             except UserError as error:
                 yield DRAW.complaint(str(error)), "", ""
 
@@ -158,12 +150,8 @@ def _or_complaint(function: Callable[..., str], *args: Any) -> str:
 
 
 def _visitor(request: gr.Request, tab: str) -> str:
-    """A name for who sent a request. A visitor may have a search in each tab."""
+    """A name for the sender of a request, who may have a search in each tab."""
     return f"{request.session_hash} {tab}"
-
-
-def _effort_choice(desk: Desk) -> gr.Radio:
-    return gr.Radio(list(get_args(Effort)), value=desk.inverter.effort, label="Effort")
 
 
 def _buttons(label: str, desk: Desk, tab: str) -> gr.Button:
@@ -179,26 +167,23 @@ def _buttons(label: str, desk: Desk, tab: str) -> gr.Button:
     return start
 
 
-class OwnOnly:
-    """Adds the policy to every response."""
+def _own_only(app: ASGIApp) -> ASGIApp:
+    """Add the policy to every response."""
 
-    def __init__(self, app: ASGIApp):
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Content-Security-Policy"] = POLICY
             await send(message)
 
-        await self.app(scope, receive, sending)
+        await app(scope, receive, sending)
+
+    return answer
 
 
 def open_page(desk: Desk, host: str, port: int | None) -> tuple[gr.Blocks, str]:
-    """Serve the page in a thread of its own. Returns the page, to wait for or close, and its URL. A
-    UserError if nothing can listen on this host and port."""
-    page = make_page(desk)
-    apps = {"middleware": [Middleware(OwnOnly)], "docs_url": None, "redoc_url": None}
+    """Serve the page in a thread. Returns the page, to wait for or close, and its URL."""
+    page, style = make_page(desk), Path(__file__).with_name("style.css").read_text("utf-8")
     try:
         _, url, _ = page.launch(
             server_name=host,
@@ -210,8 +195,8 @@ def open_page(desk: Desk, host: str, port: int | None) -> tuple[gr.Blocks, str]:
             footer_links=[],
             run_history=False,  # or the browser would keep the texts
             theme=_theme(),
-            head=f"<style>{STYLE}</style>",  # `css` would drop the rules that Gradio does not know
-            app_kwargs=apps,
+            head=f"<style>{style}</style>",  # `css` would drop the rules that Gradio does not know
+            app_kwargs={"middleware": [Middleware(_own_only)], "docs_url": None, "redoc_url": None},
         )
     except OSError as error:
         raise UserError(f"{host}: {first_line(error)}") from None

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.manifest import check_same_run
+from nanov2t.core.parts import check_same_run
 
 FOLDER = Path("out")
 SETTINGS = {"rounds": 2, "optim": {"lr": 0.1}, "source": {"name": "a.npy", "fingerprint": "1f"}}

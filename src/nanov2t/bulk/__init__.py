@@ -1,1 +1,0 @@
-"""Inverting whole stores into a folder of Parquet files."""
