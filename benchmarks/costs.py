@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5EncoderModel
 
 from nanov2t.recipes import load_config
-from nanov2t.t5.config import GeneratorConfig, T5Recipe
+from nanov2t.t5.checkpoints import GeneratorConfig
 from nanov2t.t5.generator import Generator
+from nanov2t.train.config import T5Recipe
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 T5_BASE = {

@@ -51,7 +51,8 @@ def main(options: Options) -> None:
         random.standard_normal(inverter.embedder.dim, np.float32) for _ in range(*options.rows)
     )
     vectors = (direction / np.linalg.norm(direction) for direction in directions)
-    count = sum(1 for _ in inverter.stream(vectors, options.rounds, options.beam))
+    inverter = inverter.with_options(rounds=options.rounds, beam=options.beam)
+    count = sum(1 for _ in inverter.stream(vectors))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"{count} vectors: {peak:.0f} MiB, {time.perf_counter() - began:.0f} s", flush=True)
 

@@ -22,8 +22,7 @@ from accelerate.state import AcceleratorState
 
 from nanov2t.pretrained import DEFAULT
 from nanov2t.recipes import Recipe, load_config, train
-from nanov2t.t5.config import T5Recipe
-from nanov2t.train.config import EditRecipe
+from nanov2t.train.config import EditRecipe, T5Recipe
 
 
 @dataclass

@@ -29,15 +29,16 @@ class Throughput:
 
     def run(self, folder: Path) -> None:
         inverter = load_inverter(self.inverter, device="cpu")
+        inverter = inverter.with_options(rounds=self.rounds, beam=self.beam)
         vectors = np.load(self.vectors, mmap_mode="r")[: self.rows].copy()
         seconds: dict[str, list[float]] = {"in memory": [], "bulk": []}
         for i in range(self.repeat + 1):  # the first is to warm up
             began = time.process_time()
-            inverter.invert(vectors, self.rounds, self.beam)
+            inverter.invert(vectors)
             between = time.process_time()
             out = folder / str(i)
             source = open_source(self.vectors)
-            BulkRun(inverter, source, out, self.rounds, self.beam, self.rows).finish()
+            BulkRun(inverter, source, out, self.rows).finish()
             seconds["in memory"].append(between - began)
             seconds["bulk"].append(time.process_time() - between)
         best = {name: min(spent[1:]) for name, spent in seconds.items()}

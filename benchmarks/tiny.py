@@ -17,8 +17,8 @@ from sentence_transformers.sentence_transformer import modules
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from nanov2t.embedders.registry import load_embedder
-from nanov2t.t5.config import ModelConfig, T5Data, T5Recipe
-from nanov2t.t5.stage1 import build_generator
+from nanov2t.t5.stages import build_generator
+from nanov2t.train.config import ModelConfig, T5Data, T5Recipe
 
 
 def embedder(out: Path, dim: int = 384) -> Path:

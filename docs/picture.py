@@ -10,7 +10,6 @@ from nanov2t import load_inverter
 from nanov2t.cli.report import show_inversion
 from nanov2t.embedders.text import reference
 from nanov2t.pretrained import DEFAULT
-from nanov2t.search.options import SearchOptions
 
 TEXTS = (
     "She moved to London to study medicine.",
@@ -24,7 +23,7 @@ if __name__ == "__main__":
         console.print(Text(f'$ nanov2t invert "{text}"', style="bold"))
         seen = reference(text, inverter.tokenizer, inverter.embedder, inverter.max_tokens)
         [vector] = inverter.embedder.encode([seen])
-        show_inversion(inverter, vector, seen, SearchOptions(), console)
+        show_inversion(inverter, vector, seen, console)
     Path(__file__).with_name("run.svg").write_text(
         console.export_svg(title="nanov2t"), encoding="utf-8"
     )

@@ -13,11 +13,10 @@ TEXT = "My father repairs old clocks."
 def main():
     from nanov2t import load_inverter
     from nanov2t.pretrained import DEFAULT
-    from nanov2t.search.options import SearchOptions
     from nanov2t.ui.desk import Desk
     from nanov2t.ui.page import open_page
 
-    served, url = open_page(Desk(load_inverter(DEFAULT), SearchOptions()), "127.0.0.1", None)
+    served, url = open_page(Desk(load_inverter(DEFAULT)), "127.0.0.1", None)
     with browsing() as browser:
         page = open_visit(browser, url, [], viewport={"width": 1000, "height": 800})
         page.locator("#text").get_by_label("Text").fill(TEXT)

@@ -15,7 +15,8 @@ from nanov2t.embedders.registry import load_embedder
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
-from nanov2t.t5.stage1 import build_generator
+from nanov2t.t5.inference import Pair
+from nanov2t.t5.stages import build_generator
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,4 +76,4 @@ def tiny(minilm) -> Inverter:
         block.layer[0].SelfAttention.o.weight.data *= 10
         block.layer[1].EncDecAttention.o.weight.data *= 30
     generator.eval()
-    return Inverter(minilm, tokenizer, generator, generator)
+    return Inverter(Pair(minilm, tokenizer, generator, generator))

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from nanov2t.bulk import PART_ROWS
 from nanov2t.recipes import train
-from nanov2t.t5.config import DraftConfig, ModelConfig, T5Data, T5Recipe, T5Steps
 from nanov2t.train.checkpoint import Checkpoints
+from nanov2t.train.config import DraftConfig, ModelConfig, T5Data, T5Recipe, T5Steps
 
 HERE = Path(__file__).parent
 VECTORS = 3 * PART_ROWS + 100

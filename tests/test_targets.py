@@ -8,6 +8,7 @@ from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
 from nanov2t.pretrained import DEFAULT
+from nanov2t.search.options import SearchOptions
 from nanov2t.targets import TOLERANCE, Judge, Knowledge, describe_vectors, prepare_targets
 
 UNIT = EmbedderInfo("unit", 384, 256, normalized=True, lowercase=True, fingerprint="")
@@ -83,20 +84,20 @@ def test_a_defence_stands_before_every_search(tiny, vectors):
     def turned(given):
         return given[:, ::-1].copy()
 
-    parts = (tiny.embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector)
     for search in ("default", "exhaustive"):
-        defended = Inverter(*parts, search=search, defence=turned).invert(vectors[:2], 1, 2)
-        expected = Inverter(*parts, search=search).invert(turned(vectors[:2]), 1, 2)
+        defended = Inverter(tiny.networks, SearchOptions(search=search), turned)
+        defended = defended.invert(vectors[:2], 1, 2)
+        expected = tiny.with_options(search=search).invert(turned(vectors[:2]), 1, 2)
         assert [f.text for f in defended] == [f.text for f in expected]
         assert [f.cosine for f in defended] == [f.cosine for f in expected]
     with pytest.raises(UserError, match="vector 0 is zero"):
-        Inverter(*parts, defence=np.zeros_like).invert(vectors, 0, 1)
+        Inverter(tiny.networks, defence=np.zeros_like).invert(vectors, 0, 1)
 
 
 def test_rows_are_counted_through_where_vectors_come_one_by_one(tiny, vectors):
     stream = (vectors[0] if i < 70 else vectors[0] * np.nan for i in range(71))
     with pytest.raises(UserError, match="vector 70 is not finite"):
-        list(tiny.stream(stream, rounds=0, beam=1))
+        list(tiny.with_options(rounds=0, beam=1).stream(stream))
 
 
 def test_one_who_knows_the_defence_judges_texts_by_their_defended_vectors(minilm):

@@ -24,8 +24,7 @@ from nanov2t.core.parts import Parts, check_same_run
 from nanov2t.core.progress import Tick, progress
 from nanov2t.evaluation.shared import estimate, is_first
 from nanov2t.models.hub import locate
-from nanov2t.pretrained import BUNDLED
-from nanov2t.search.options import Budget
+from nanov2t.search.options import SearchOptions
 from nanov2t.stores.base import HEAD, Rows, Store
 
 if TYPE_CHECKING:
@@ -116,13 +115,12 @@ class RunFolder(Parts):
             console.print(f"{fact}  {escape(row['error'] or row['inverted'])}", soft_wrap=True)
 
 
-def settings_of(
-    source: Store, count: int, search: str, effort: str, budget: Budget, beam: int
-) -> dict[str, Any]:
+def settings_of(source: Store, count: int, options: SearchOptions) -> dict[str, Any]:
     """The settings of a manifest that are known before the inverter is loaded."""
     file = {"name": source.name, "fingerprint": source.fingerprint}
-    asked = {"search": search, "effort": effort, "budget": str(budget), "beam": beam}
-    return {"source": file, "rows": count, "ids": source.ids, "part": PART_ROWS} | asked
+    asked = (options.search, options.effort, str(options.budget), options.beam)
+    settings = {"source": file, "rows": count, "ids": source.ids, "part": PART_ROWS}
+    return settings | dict(zip(("search", "effort", "budget", "beam"), asked, strict=True))
 
 
 def finished_folder(out: Path, settings: dict[str, Any], request: str) -> RunFolder | None:
@@ -139,7 +137,7 @@ def request_of(options: Mapping[str, Any], models: Sequence[str | None]) -> str:
     empty if the inverter has no files on this machine. A model without files counts by its name."""
     facts: list[Any] = [sorted(options.items())]
     for name in models:
-        folder = BUNDLED.get(name or "") or locate(re.split("[#?]", name or "")[0])
+        folder = locate(re.split("[#?]", name or "")[0])
         paths = sorted(path for path in folder.rglob("*") if path.is_file()) if name else []
         files = [(str(path.relative_to(folder)), file_fingerprint(path)) for path in paths]
         if name is models[0] and not files:
@@ -158,22 +156,18 @@ class BulkRun:
         inverter: Inverter,
         source: Store,
         out: Path,
-        rounds: int | None,
-        beam: int,
         limit: int | None = None,
         request: str = "",
     ):
         self.remarks = look_at(source, inverter)
-        self._inverter, self._source, self._beam = inverter, source, beam
-        self._rounds = inverter.default_rounds if rounds is None else rounds
+        self._inverter, self._source = inverter, source
         self.count = min(source.count, limit or source.count)
-        asked = (inverter.search, inverter.effort, inverter.budget, beam)
-        settings = settings_of(source, self.count, *asked)
+        settings = settings_of(source, self.count, inverter.options)
         defence = inverter.defence
         manifest = settings | {
             "inverter": {"name": inverter.embedder.name, "fingerprint": inverter.fingerprint()},
             "defence": getattr(defence, "__qualname__", defence and type(defence).__qualname__),
-            "rounds": self._rounds,
+            "rounds": inverter.rounds,
         }
         self.folder = RunFolder(out, self.count, manifest, request)
 
@@ -201,7 +195,7 @@ class BulkRun:
         numbers = self.folder.rows_of(part)
         stored = self._source.read(numbers.start, numbers.stop)
         rows = OpenRows(stored, self._source.integer_ids, self.folder.saved(part))
-        expect = estimate(self._inverter, self._rounds, tick)
+        expect = estimate(self._inverter, tick)
         unsaved, last = 0, time.monotonic()
 
         def on_round(i: int, best: Round) -> None:
@@ -212,7 +206,7 @@ class BulkRun:
                 tick(self.folder.finished_rows - tick.done)  # also those of other processes
             expect(i, best)
 
-        for _ in rows.invert(self._inverter, self._rounds, self._beam, on_round):
+        for _ in rows.invert(self._inverter, on_round):
             unsaved += 1
             tick()
         self.folder.save_rows(part, rows.table(), complete=True)
@@ -231,12 +225,10 @@ class OpenRows:
         self._cells = [head | saved.get(i, {}) for i, head in enumerate(heads)]
         self._open = [i for i in range(len(rows.ids)) if i not in rows.errors and i not in saved]
 
-    def invert(
-        self, inverter: Inverter, rounds: int, beam: int, on_round: OnRound | None = None
-    ) -> Iterator[None]:
+    def invert(self, inverter: Inverter, on_round: OnRound | None = None) -> Iterator[None]:
         """Invert the rows that are not done; yields after each."""
         vectors = self._rows.vectors[self._open]
-        for i, found in inverter.stream(vectors, rounds, beam, on_round=on_round):
+        for i, found in inverter.stream(vectors, on_round=on_round):
             self._cells[self._open[i]] |= cells_of(found)
             yield
 

@@ -95,7 +95,7 @@ def invert_dataset(
     load = partial(load_inverter, inverter) if isinstance(inverter, str) else inverter
     return ds.map_batches(
         _Batches,
-        fn_constructor_args=(load, column, rounds, beam),
+        fn_constructor_args=(load, column, {"rounds": rounds, "beam": beam}),
         batch_format="pyarrow",
         batch_size=PART_ROWS,
         num_gpus=num_gpus,
@@ -113,9 +113,8 @@ class _Worker:
 
 
 class _Batches:
-    def __init__(self, load: Callable[[], Inverter], column: str, rounds: int | None, beam: int):
-        self.inverter, self.column, self.beam = load(), column, beam
-        self.rounds = self.inverter.default_rounds if rounds is None else rounds
+    def __init__(self, load: Callable[[], Inverter], column: str, options: dict[str, Any]):
+        self.inverter, self.column = load().with_options(**options), column
 
     def __call__(self, table: pa.Table) -> pa.Table:
         empty = [pa.RecordBatch.from_pylist([], table.schema)]
@@ -124,7 +123,7 @@ class _Batches:
         each = (v[0] if len(v) == 1 else f"{len(v)} vectors, not one" for v in found.each(batch))
         rows = Rows.of(list(range(len(batch))), list(each), self.inverter.embedder.dim)
         inverting = OpenRows(rows, integer_ids=True)
-        for _ in inverting.invert(self.inverter, self.rounds, self.beam):
+        for _ in inverting.invert(self.inverter):
             pass
         inverted = inverting.table()
         table = table.drop_columns(list(dict.fromkeys(found.columns)))

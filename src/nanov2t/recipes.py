@@ -15,8 +15,7 @@ from nanov2t.core.errors import UserError, did_you_mean, one_line
 from nanov2t.core.files import check_writable
 from nanov2t.core.parts import flat
 from nanov2t.core.passages import FORMATS, check_source
-from nanov2t.t5.config import T5Recipe
-from nanov2t.train.config import EditRecipe, PrefixRecipe, settings_of
+from nanov2t.train.config import EditRecipe, PrefixRecipe, T5Recipe, settings_of
 
 Recipe = T5Recipe | PrefixRecipe | EditRecipe
 KINDS = {"t5": T5Recipe, "prefix_lm": PrefixRecipe, "edit_network": EditRecipe}  # by `network`
@@ -61,10 +60,9 @@ def train(config: Recipe) -> Path:
     """Train, or resume, the run in ``config.out``; returns the folder of the best network."""
     check_recipe(config)
     if isinstance(config, T5Recipe):
-        from nanov2t.t5.stage1 import Stage1, train_t5
-        from nanov2t.t5.stage2 import Stage2
+        from nanov2t.t5.stages import train_t5
 
-        return train_t5(config, Stage2 if config.drafts.share else Stage1)
+        return train_t5(config)
     from nanov2t.train.editing import EditTask
     from nanov2t.train.loop import start
     from nanov2t.train.network import build_network, load_studied

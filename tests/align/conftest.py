@@ -4,6 +4,7 @@ from second import embed
 from nanov2t.align.making import make_alignment
 from nanov2t.embedders.function import FunctionEmbedder
 from nanov2t.inverter import Inverter
+from nanov2t.load import EngineNetworks
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +21,5 @@ def alignment(second, minilm):
 @pytest.fixture(scope="session")
 def aligned(second, minilm, bundled, alignment) -> Inverter:
     """The bundled inverter for the second embedder's vectors."""
-    return Inverter(
-        second,
-        bundled.tokenizer,
-        bundled.hypothesizer,
-        bundled.corrector,
-        bundled.dictionary,
-        reader=minilm,
-        alignment=alignment,
-    )
+    networks = bundled.hypothesizer, bundled.corrector
+    return Inverter(EngineNetworks(second, bundled.dictionary, *networks, minilm, alignment))

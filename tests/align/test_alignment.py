@@ -268,7 +268,7 @@ def neighbours_of(draft, text, judge, inverter):
     [target] = inverter._targets(judge.encode([text]), [draft])
     state = SearchState(0, target, SearchOptions(rounds=5))
     AlignedPopulation(inverter.reader).rank([state], [[draft]])
-    neighbours = Neighbours(inverter._networks.editor, inverter.reader)
+    neighbours = Neighbours(inverter.networks.engine.editor, inverter.reader)
     return state, [neighbours.suggest(state) for _ in range(40)]
 
 
@@ -292,6 +292,8 @@ def test_neighbours_of_the_nearest_text_mend_it_in_one_round(second, aligned, dr
 
 def test_neighbours_know_rare_words(second, aligned):
     text = PIER.replace("boat", "nectar")
-    assert aligned._networks.editor.frequent_words.count(aligned.tokenizer.vocab["nectar"]) == 0
+    assert (
+        aligned.networks.engine.editor.frequent_words.count(aligned.tokenizer.vocab["nectar"]) == 0
+    )
     _, rounds = neighbours_of(PIER, text, second, aligned)
     assert text in [text for texts in rounds[:4] for text in texts]

@@ -12,7 +12,6 @@ from nanov2t.audit.attackers import Reader, retrained
 from nanov2t.audit.judging import schema
 from nanov2t.models.networks import read_network
 from nanov2t.pretrained import BUNDLED, DEFAULT
-from nanov2t.search.options import SearchOptions
 
 
 def test_the_report_has_what_the_trained_inverter_reads(command, tmp_path):
@@ -48,12 +47,12 @@ def test_what_was_trained_before_is_not_trained_again(bundled, passages, tmp_pat
         seen.append(len(vectors))
         return -vectors
 
-    reader, training = Reader(bundled, tmp_path, SearchOptions()), (passages, [8], "1s", 0, "own")
+    reader, training = Reader(bundled, tmp_path), (passages, [8], "1s", 0, "own")
     once = retrained(reader, flipped, *training).inverter
     assert max(seen) > len(passages), "it learns from what the defence makes"
     assert [path.name[:8] for path in tmp_path.iterdir()] == ["trained-"]
     monkeypatch.setattr(attackers, "PrefixTask", None)
     again = retrained(reader, flipped, *training).inverter
     assert again.fingerprint() == once.fingerprint() != bundled.fingerprint()
-    assert again.effort == bundled.effort and again.corrector is bundled.corrector
+    assert again.options == bundled.options and again.corrector is bundled.corrector
     assert np.isfinite(again.invert(bundled.embedder.encode(passages[:1]), 0, 1)[0].cosine)

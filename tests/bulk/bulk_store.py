@@ -17,10 +17,9 @@ class Store:
     inverter: Path
     vectors: Path
 
-    def invert(self, out: Path, **settings) -> None:
-        settings = {"rounds": 0, "beam": 1} | settings
-        inverter = load_inverter(self.inverter, device="cpu")
-        BulkRun(inverter, open_source(str(self.vectors)), out, **settings).finish()
+    def invert(self, out: Path, limit: int | None = None, rounds: int = 0, beam: int = 1) -> None:
+        inverter = load_inverter(self.inverter, device="cpu").with_options(rounds=rounds, beam=beam)
+        BulkRun(inverter, open_source(str(self.vectors)), out, limit).finish()
 
 
 def read(out: Path):

@@ -18,7 +18,7 @@ from nanov2t import bulk, load_inverter
 from nanov2t.bulk import PART_ROWS, BulkRun, OpenRows, RunFolder
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
-from nanov2t.search.options import Budget
+from nanov2t.search.options import Budget, SearchOptions
 from nanov2t.stores.registry import open_source
 from nanov2t.targets import prepare_targets
 
@@ -86,16 +86,17 @@ def test_effort_budget_and_defence_are_part_of_a_run(bundled, minilm, tmp_path):
     np.save(tmp_path / "v.npy", minilm.encode(["a grey cat", "we met at noon"]))
 
     def inverter(**settings):
-        networks = (bundled.hypothesizer, bundled.corrector, bundled.dictionary)
-        return Inverter(minilm, bundled.tokenizer, *networks, **settings)
+        defence = settings.pop("defence", None)
+        options = SearchOptions(rounds=1, beam=2, **settings)
+        return Inverter(bundled.networks, options, defence)
 
     def run(inverter):
         source = open_source(str(tmp_path / "v.npy"))
-        BulkRun(inverter, source, tmp_path / "out", rounds=1, beam=2).finish()
+        BulkRun(inverter, source, tmp_path / "out").finish()
 
     first = inverter(effort="fast")
     run(first)
-    found = first.invert(np.load(tmp_path / "v.npy"), rounds=1, beam=2)
+    found = first.invert(np.load(tmp_path / "v.npy"))
     assert read(tmp_path / "out")["inverted"].to_pylist() == [f.text for f in found]
     run(inverter(effort="fast"))  # the same again
     rounded = partial(np.round, decimals=2)
@@ -134,7 +135,7 @@ def test_a_damaged_part_is_named(store, tmp_path):
 
 def test_quantised_vectors_find_the_same_texts(store, tmp_path):
     vectors = np.delete(np.load(store.vectors)[:60], 7, axis=0)
-    inverter = load_inverter(store.inverter, device="cpu")
+    inverter = load_inverter(store.inverter, device="cpu").with_options(rounds=0, beam=1)
     texts = []
     for kind, scale in (("float32", 1), ("float16", 1), ("int8", 127 / np.abs(vectors).max())):
         values = vectors * scale
@@ -153,7 +154,7 @@ def test_quantised_vectors_find_the_same_texts(store, tmp_path):
         exact = (rows.vectors * vectors).sum(1) / np.linalg.norm(rows.vectors, axis=1)
         assert all(1 - e < target.tolerance for e, target in zip(exact, targets, strict=True))
         inverting = OpenRows(rows, integer_ids=True)
-        assert len(list(inverting.invert(inverter, rounds=0, beam=1))) == len(rows.ids)
+        assert len(list(inverting.invert(inverter))) == len(rows.ids)
         texts.append(inverting.table()["inverted"].to_pylist())
     # An untrained network's words are close to ties, the more so in bfloat16.
     for other, share in ((texts[1], 0.95), (texts[2], 0.8)):

@@ -16,8 +16,8 @@ from nanov2t.embedders.function import PROBES
 from nanov2t.embedders.openai import OpenAIEmbedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.load import load_inverter
-from nanov2t.t5.config import ModelConfig, T5Recipe
-from nanov2t.t5.stage1 import build_generator
+from nanov2t.t5.stages import build_generator
+from nanov2t.train.config import ModelConfig, T5Recipe
 
 KEY = "sk-secret-of-the-tests"
 

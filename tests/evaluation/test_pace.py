@@ -4,8 +4,7 @@ import pytest
 
 from nanov2t.core.progress import progress
 from nanov2t.evaluation.shared import watched
-from nanov2t.inverter import Inverter
-from nanov2t.search.options import Budget, SearchOptions
+from nanov2t.search.options import Budget
 
 
 def search(inverter, minilm, rounds, monkeypatch, beam=2):
@@ -14,7 +13,7 @@ def search(inverter, minilm, rounds, monkeypatch, beam=2):
     with progress("inverting", 2, shown=False) as tick:
         monkeypatch.setattr(tick, "expect", lambda seconds: expected.append((tick.done, seconds)))
         vectors = minilm.encode(["a lamp", "a door"])
-        found = list(watched(inverter, vectors, SearchOptions(rounds, beam), tick))
+        found = list(watched(inverter.with_options(rounds=rounds, beam=beam), vectors, tick))
         assert tick.done == len(found) == 2
     return expected, found
 
@@ -30,9 +29,7 @@ def test_a_vector_takes_at_most_what_all_its_rounds_take(tiny, minilm, monkeypat
 
 
 def test_or_what_its_budget_allows(tiny, minilm, monkeypatch):
-    inverter = Inverter(
-        minilm, tiny.tokenizer, tiny.hypothesizer, tiny.corrector, budget=Budget(embeddings=16)
-    )
+    inverter = tiny.with_options(budget=Budget(embeddings=16))
     expected, found = search(inverter, minilm, 1000, monkeypatch)
     first = found[0][1].rounds[0]
     assert expected[0][1] == pytest.approx(first.seconds * 16 / first.embedder_calls)

@@ -9,7 +9,7 @@ from nanov2t import load_inverter
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
-from nanov2t.load import BUNDLED
+from nanov2t.load import BUNDLED, EngineNetworks
 from nanov2t.models.dictionary import Dictionary
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import Budget, SearchOptions
@@ -63,7 +63,7 @@ def test_an_answer_does_not_depend_on_what_is_searched_beside_it(
     bundled, minilm, found, batch, texts
 ):
     """Alone, and beside other texts at other places."""
-    again = dict(bundled.stream(minilm.encode(texts), ROUNDS, batch=batch))
+    again = dict(bundled.with_options(rounds=ROUNDS, batch=batch).stream(minilm.encode(texts)))
     for i, text in enumerate(texts):
         if text in TEXTS:
             assert key(again[i]) == key(found[TEXTS.index(text)])
@@ -80,13 +80,8 @@ def test_answers_never_get_worse_and_say_what_they_are_worth(minilm, vectors, fo
 
 def test_no_text_is_embedded_twice(minilm, bundled, vectors):
     counting = Counting(minilm)
-    inverter = Inverter(
-        counting,
-        bundled.tokenizer,
-        bundled.hypothesizer,
-        bundled.corrector,
-        bundled.dictionary,
-    )
+    networks = bundled.dictionary, bundled.hypothesizer, bundled.corrector
+    inverter = Inverter(EngineNetworks(counting, *networks))
     [inversion] = inverter.invert(vectors[:1], rounds=ROUNDS)
     for texts in (counting.exactly, counting.roughly):
         assert len(texts) == len(set(texts))
@@ -122,7 +117,7 @@ def test_a_call_may_set_effort_and_budget_and_give_lists(minilm, bundled, vector
     [sparing] = bundled.invert(vectors[2:], effort="fast")
     loaded = load_inverter(DEFAULT, embedder=minilm, effort="fast")
     assert key(sparing) == key(loaded.invert(vectors[2:])[0])
-    assert bundled.effort == "default"
+    assert bundled.options.effort == "default"
     assert key(bundled.invert(vectors[2:].tolist(), effort="fast")[0]) == key(sparing)
     with pytest.raises(UserError, match="expected rows of numbers, all of one length"):
         bundled.invert([[1.0, 2.0], [3.0]])
@@ -149,9 +144,10 @@ def test_what_is_kept_of_a_search_ends_with_it(bundled, minilm, passages):
     def alive():
         return sum(type(thing) is SearchState for thing in gc.get_objects())
 
+    streaming = bundled.with_options(rounds=1, beam=1, batch=3)
     gc.collect()
     vectors, before = minilm.encode([text[:20] for text in passages[:8]]), alive()
-    during = [alive() - before for _ in bundled.stream(iter(vectors), 1, beam=1, batch=3)]
+    during = [alive() - before for _ in streaming.stream(iter(vectors))]
     assert len(during) == 8 and max(during) <= 3 and alive() == before
 
 
@@ -186,7 +182,7 @@ def test_what_makes_less_difference_than_rounding_is_found(minilm):
 
 def test_a_dictionary_alone_finds_what_a_draft_lacks(minilm, vectors):
     dictionary = Dictionary.load(BUNDLED[DEFAULT] / "dictionary")
-    alone = Inverter(minilm, minilm.tokenizer, None, None, dictionary)
+    alone = Inverter(EngineNetworks(minilm, dictionary))
     drafts = ["my father repairs old boats.", "the key is under the pot."]
     inversions = alone.invert(vectors[:2], drafts=drafts)
     assert [inversion.text for inversion in inversions] == TEXTS[:2]

@@ -38,7 +38,7 @@ TEXT = "the train to vienna was late again."
 
 @pytest.fixture(scope="module")
 def parts(bundled):
-    return bundled._networks
+    return bundled.networks.engine
 
 
 def after(parts, texts):

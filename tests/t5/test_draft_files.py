@@ -21,7 +21,7 @@ from nanov2t.core.errors import UserError
 from nanov2t.recipes import train
 from nanov2t.t5 import drafts as drafting
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.stage2 import Stage2
+from nanov2t.t5.stages import T5Task
 from nanov2t.train.config import settings_of
 from nanov2t.train.loop import start
 
@@ -126,10 +126,10 @@ def test_a_corrector_learns_from_the_drafts_of_its_passages(folder, minilm):
 
     accelerator = start(config)
     tokenizer, generator = minilm.tokenizer, SimpleNamespace(eos_token_id=102)
-    task = Stage2(config, generator, tokenizer, minilm, accelerator)
+    task = T5Task(config, generator, tokenizer, minilm, accelerator)
     assert task.texts == ["draft 0 of dev", "draft 2 of dev", "draft 3 of dev"]
-    passages = task.batch(1, 0).passages
-    given = task.drafts(passages, 1, 0)
+    _, _, passages = task.crops.ids(1, config.optim.batch, task.share(0))
+    given = task.batch(1, 0)
     texts = [f"draft {i + 1} of train" for i in passages]  # the blank row is no passage
     assert tokenizer.batch_decode(given["draft_input_ids"], skip_special_tokens=True) == texts
     assert torch.equal(given["draft_attention_mask"].sum(1), torch.full((len(texts),), 5))

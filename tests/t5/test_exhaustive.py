@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nanov2t.inverter import Inverter
-from nanov2t.t5.inference import Writer
+from nanov2t.search.options import SearchOptions
+from nanov2t.t5.inference import Pair, Writer
 
 
 class Noting:
@@ -22,9 +23,8 @@ class Noting:
 @pytest.fixture
 def exhaustive(tiny):
     embedder = Noting(tiny.embedder)
-    return Inverter(
-        embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector, search="exhaustive"
-    )
+    pair = Pair(embedder, tiny.tokenizer, tiny.hypothesizer, tiny.corrector)
+    return Inverter(pair, SearchOptions(search="exhaustive"))
 
 
 def test_every_round_rewrites_the_best_of_the_last_and_keeps_its_own(exhaustive, minilm, passages):

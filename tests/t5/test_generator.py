@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from nanov2t.core.errors import UserError
 from nanov2t.fast import PackedWords, packed, padded_rows
 from nanov2t.load import load_inverter
-from nanov2t.t5.config import GeneratorConfig
+from nanov2t.t5.checkpoints import GeneratorConfig
 from nanov2t.t5.generator import Generator
 
 INPUTS = ("target_embeddings", "draft_embeddings", "draft_input_ids", "draft_attention_mask")

@@ -8,7 +8,7 @@ from nanov2t import fast
 from nanov2t.core.errors import UserError
 from nanov2t.inverter import Inverter
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.inference import Writer
+from nanov2t.t5.inference import Pair, Writer
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_results_do_not_depend_on_the_batch(tiny, vectors):
 
     expected = [key(found) for found in tiny.invert(vectors, rounds=2, beam=2)]
     for batch in (1, 3):
-        found = dict(tiny.stream(vectors, rounds=2, beam=2, batch=batch))
+        found = dict(tiny.with_options(rounds=2, beam=2, batch=batch).stream(vectors))
         assert [key(found[i]) for i in range(4)] == expected
 
 
@@ -66,7 +66,7 @@ def test_vectors_do_not_depend_on_what_they_are_made_with(minilm, passages):
 
 def test_nothing_is_embedded_twice_and_calls_are_counted(tiny, vectors):
     counting = Counting(tiny.embedder)
-    inverter = Inverter(counting, tiny.tokenizer, tiny.hypothesizer, tiny.corrector)
+    inverter = Inverter(Pair(counting, tiny.tokenizer, tiny.hypothesizer, tiny.corrector))
     [found] = inverter.invert(vectors[:1], rounds=3, beam=3)
     assert set(counting.texts.values()) == {1}
     assert found.embedder_calls == len(counting.texts) == found.rounds[-1].embedder_calls
@@ -123,12 +123,12 @@ def test_stops(tiny, vectors, minilm, passages):
         found[3].stopped == "exact" and len(found[3].rounds) == 1 and found[3].embedder_calls == 1
     )
     assert {f.stopped for f in found[:3]} == {"rounds"}
-    alone = Inverter(minilm, tiny.tokenizer, tiny.hypothesizer, None)
+    alone = Inverter(Pair(minilm, tiny.tokenizer, tiny.hypothesizer, None))
     assert {f.stopped for f in alone.invert(vectors, rounds=5, beam=2)} == {"converged"}
 
 
 def test_a_corrector_alone_starts_from_nothing(tiny, vectors, minilm):
-    alone = Inverter(minilm, tiny.tokenizer, None, tiny.corrector)
+    alone = Inverter(Pair(minilm, tiny.tokenizer, None, tiny.corrector))
     [found] = alone.invert(vectors[:1], rounds=1, beam=2)
     assert found.rounds[0].text == "" and found.rounds[1].cosine >= found.rounds[0].cosine
 

@@ -10,7 +10,7 @@ import torch
 from support import HERE, tiny_config
 
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.stage1 import DRAFTS, TEXTS, Stage1, build_generator
+from nanov2t.t5.stages import DRAFTS, TEXTS, T5Task, build_generator
 
 
 def task(minilm, tmp_path, noise, process=0, processes=1):
@@ -23,19 +23,19 @@ def task(minilm, tmp_path, noise, process=0, processes=1):
         main_process_first=nullcontext,
     )
     generator = SimpleNamespace(eos_token_id=102)
-    return Stage1(config, generator, minilm.tokenizer, minilm, of)
+    return T5Task(config, generator, minilm.tokenizer, minilm, of)
 
 
 def test_noise_has_its_size_and_depends_on_the_step_alone(minilm, tmp_path):
     clean, noisy = (task(minilm, tmp_path, noise) for noise in (0.0, 0.01))
-    vectors, truth = (t.batch(3, 0).vectors for t in (noisy, clean))
+    vectors, truth = (t.batch(3, 0)["target_embeddings"] for t in (noisy, clean))
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-5)
     # Behind the scaling to unit length: 384 numbers of 0.01 make a length of 0.196.
     grown = vectors / (vectors * truth).sum(1, keepdim=True) - truth
     assert float(grown.norm(dim=1).mean()) == pytest.approx(0.196, rel=0.1)
-    assert torch.equal(vectors, task(minilm, tmp_path, 0.01).batch(3, 0).vectors)
+    assert torch.equal(vectors, task(minilm, tmp_path, 0.01).batch(3, 0)["target_embeddings"])
     for i in (0, 1):
-        share = task(minilm, tmp_path, 0.01, i, 2).batch(3, 0).vectors
+        share = task(minilm, tmp_path, 0.01, i, 2).batch(3, 0)["target_embeddings"]
         assert torch.allclose(vectors[i::2], share)
     zero = torch.zeros(8, 384)
     first, second = (noisy.noisy(zero, TEXTS, step, 0) for step in (0, 1))

@@ -10,8 +10,8 @@ from support import HERE, TINY, Stop, same, tiny_config, weights
 from nanov2t.core.errors import UserError
 from nanov2t.load import load_inverter
 from nanov2t.recipes import train
-from nanov2t.t5.config import DraftConfig, T5Data, T5Recipe
 from nanov2t.t5.generator import Generator
+from nanov2t.train.config import DraftConfig, T5Data, T5Recipe
 from nanov2t.train.loop import rate
 
 

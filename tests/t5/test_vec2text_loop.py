@@ -14,10 +14,11 @@ from support import FIXTURES
 from nanov2t import targets
 from nanov2t.embedders.base import Embedder, EmbedderInfo
 from nanov2t.inverter import Inverter
+from nanov2t.search.options import SearchOptions
 from nanov2t.t5 import inference
 from nanov2t.t5.checkpoints import load_tokenizer
 from nanov2t.t5.generator import Generator
-from nanov2t.t5.inference import Writer
+from nanov2t.t5.inference import Pair, Writer
 
 LOOP = FIXTURES / "vec2text_loop"
 TEXTS = json.loads((LOOP / "texts.json").read_text())
@@ -91,7 +92,8 @@ def test_every_draft_and_every_correction_is_vec2texts(parts, kind, fast, monkey
         return written
 
     monkeypatch.setattr(Generator, "generate", noting)
-    inverter = Inverter(embedder, tokenizer, hypothesizer, corrector, search="exhaustive")
+    pair = Pair(embedder, tokenizer, hypothesizer, corrector)
+    inverter = Inverter(pair, SearchOptions(search="exhaustive"))
     vectors = embedder.encode(TEXTS["targets"])
     found = inverter.invert(vectors, rounds=3, beam=BEAMS[kind])
 

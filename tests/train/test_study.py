@@ -6,6 +6,7 @@ from support import HERE
 from nanov2t.core.errors import UserError
 from nanov2t.embedders.sentence import SentenceEmbedder
 from nanov2t.inverter import Inverter
+from nanov2t.load import EngineNetworks
 from nanov2t.models.editor import DictionaryEditor
 from nanov2t.search.edits import Moves, Scored
 from nanov2t.search.evolution import FirstGuesses
@@ -48,7 +49,7 @@ class AnyWord(Proposer):
 def test_evolution_by_the_dictionary_beats_a_blind_one(embedder, studied):
     vectors = embedder.encode(TEXTS)
     dictionary = studied.dictionary
-    inverter = Inverter(embedder, embedder.tokenizer, None, None, dictionary, budget=BUDGET)
+    inverter = Inverter(EngineNetworks(embedder, dictionary), SearchOptions(budget=BUDGET))
     missed = sum(1 - inversion.cosine for inversion in inverter.invert(vectors))
     editor = DictionaryEditor(dictionary, embedder)
     step = [

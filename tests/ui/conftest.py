@@ -1,14 +1,13 @@
 import pytest
 from browsing import LOCAL, browsing, open_visit
 
-from nanov2t.search.options import SearchOptions
 from nanov2t.ui.desk import Desk
 from nanov2t.ui.page import open_page
 
 
 @pytest.fixture
 def desk(tiny):
-    return Desk(tiny, SearchOptions(rounds=2, beam=2))
+    return Desk(tiny.with_options(rounds=2, beam=2))
 
 
 @pytest.fixture(scope="package")
@@ -28,7 +27,7 @@ def browser():
 
 @pytest.fixture(scope="package")
 def url(tiny, uploads):
-    page, url = open_page(Desk(tiny, SearchOptions(rounds=2, beam=2)), "127.0.0.1", None)
+    page, url = open_page(Desk(tiny.with_options(rounds=2, beam=2)), "127.0.0.1", None)
     yield url
     page.close()
 

@@ -10,7 +10,6 @@ import pytest
 from browsing import CHROMIUM, PATIENCE, panel, said, without_barriers
 from playwright.sync_api import expect
 
-from nanov2t.search.options import SearchOptions
 from nanov2t.ui.desk import Desk
 from nanov2t.ui.page import open_page
 
@@ -52,7 +51,7 @@ def test_html_stays_text_and_visitors_apart(visit):
 
 
 def test_stop(visit, tiny):
-    served, url = open_page(Desk(tiny, SearchOptions(rounds=10_000)), "127.0.0.1", None)
+    served, url = open_page(Desk(tiny.with_options(rounds=10_000)), "127.0.0.1", None)
     page = visit(url)
     invert(page, "the old ferry")
     page.locator("#result .nv-table").wait_for()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from nanov2t.core.errors import UserError
-from nanov2t.search.options import SearchOptions
 from nanov2t.search.state import Inversion
 from nanov2t.ui.desk import Desk
 
@@ -24,14 +23,14 @@ def test_rounds_as_they_end_and_the_inversion_last(desk, tiny):
 def test_effort_and_budget_reach_the_search(tiny):
     vector = tiny.embedder.encode(["the old ferry"])[0]
     spent = [
-        list(Desk(tiny, SearchOptions(beam=8)).search(vector, effort, Event()))[-1]
+        list(Desk(tiny.with_options(beam=8)).search(vector, effort, Event()))[-1]
         for effort in ("fast", "default")
     ]
     assert len(spent[0].rounds) < len(spent[1].rounds)
 
 
 def test_a_stopped_search_ends_at_once_and_frees_the_inverter(tiny):
-    desk = Desk(tiny, SearchOptions(rounds=10_000))
+    desk = Desk(tiny.with_options(rounds=10_000))
     vector = tiny.embedder.encode(["the old ferry"])[0]
     with desk.visit("a") as stop:
         search = desk.search(vector, "default", stop)
@@ -43,13 +42,12 @@ def test_a_stopped_search_ends_at_once_and_frees_the_inverter(tiny):
         rest = list(search)
     assert time.monotonic() - began < 1 and not any(isinstance(r, Inversion) for r in rest)
     with desk.visit("a") as stop:
-        assert isinstance(
-            list(Desk(tiny, SearchOptions(0, 1)).search(vector, "fast", stop))[-1], Inversion
-        )
+        desk = Desk(tiny.with_options(rounds=0, beam=1))
+        assert isinstance(list(desk.search(vector, "fast", stop))[-1], Inversion)
 
 
 def test_a_visitor_who_leaves_ends_the_search(tiny):
-    desk = Desk(tiny, SearchOptions(rounds=10_000))
+    desk = Desk(tiny.with_options(rounds=10_000))
     with desk.visit("a") as stop:
         search = desk.search(tiny.embedder.encode(["the old ferry"])[0], "default", stop)
         next(search)
@@ -59,7 +57,7 @@ def test_a_visitor_who_leaves_ends_the_search(tiny):
 
 
 def test_a_stop_while_another_searches_or_before_the_first_round(tiny):
-    desk = Desk(tiny, SearchOptions(rounds=10_000))
+    desk = Desk(tiny.with_options(rounds=10_000))
     task = desk.prepare("the old ferry")
     with desk.visit("a") as stop_first, desk.visit("b") as stop_second:
         first, second = (desk.attempt(*task, "default", stop) for stop in (stop_first, stop_second))

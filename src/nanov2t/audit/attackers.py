@@ -23,9 +23,9 @@ from nanov2t.core.vectors import cosine, unit
 from nanov2t.defences import MadeDefence
 from nanov2t.evaluation.shared import is_first, of_first, share_out
 from nanov2t.inverter import Inverter
+from nanov2t.load import EngineNetworks
 from nanov2t.models.networks import load_network
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.search.options import SearchOptions
 from nanov2t.targets import Defence, Knowledge
 from nanov2t.train.config import NetworkSteps, PrefixRecipe, TextConfig, seconds
 from nanov2t.train.loop import start
@@ -138,9 +138,9 @@ class Reader:
     """Inverts vectors, and keeps what it finds in a folder, so that an audit resumes. The processes
     of `torchrun` share the work and the folder."""
 
-    def __init__(self, inverter: Inverter, folder: Path, options: SearchOptions):
-        self.inverter, self.folder, self.options = inverter, folder, options
-        model = inverter.fingerprint(), inverter.search, inverter.effort, inverter.budget
+    def __init__(self, inverter: Inverter, folder: Path):
+        self.inverter, self.folder, options = inverter, folder, inverter.options
+        model = inverter.fingerprint(), options.search, options.effort, options.budget
         self._settings = digest(FORM, *model, options.rounds, options.beam)
 
     def read(
@@ -155,14 +155,13 @@ class Reader:
         what defended them (`attack`) name the files: the vectors' last bits differ between
         processors. Returns for each the text found, its cosine to the vector that the search
         compared with, and the embedder_calls and seconds that it took."""
-        parts, options = self._parts(texts, attack), self.options
+        parts = self._parts(texts, attack)
         missing = of_first(parts.missing)
         goal = tick.done + _size(texts, missing)
 
         def search(part: int) -> None:
             rows, found = vectors[part * PART : (part + 1) * PART], {}
-            stream = self.inverter.stream(rows, options.rounds, options.beam, knowledge=knowledge)
-            for i, x in stream:
+            for i, x in self.inverter.stream(rows, knowledge=knowledge):
                 spent = {"seconds": x.rounds[-1].seconds, "embedder_calls": x.embedder_calls}
                 found[i] = {"text": x.text, "cosine": x.cosine} | spent
                 tick()
@@ -240,9 +239,8 @@ def retrained(
         accelerator.wait_for_everyone()
     learnt: Any = load_network(kept, embedder, dictionary)
     learnt.to(next(network.parameters()).device)
-    same = {name: getattr(inverter, name) for name in ("search", "defence", "effort", "budget")}
-    models = (embedder, inverter.tokenizer, learnt, inverter.corrector, dictionary)
-    return Reader(Inverter(*models, **same), reader.folder, reader.options)
+    networks = EngineNetworks(embedder, dictionary, learnt, inverter.corrector)
+    return Reader(Inverter(networks, inverter.options, inverter.defence), reader.folder)
 
 
 def _recipe(

@@ -112,8 +112,7 @@ def _head(reader: Reader, plan: Plan) -> dict[str, Any]:
         "train_budget": plan.train_budget or None,
         "embedder": {"name": info.name, "dim": info.dim, "fingerprint": info.fingerprint},
         "inverter": {"fingerprint": inverter.fingerprint()}
-        | {name: getattr(inverter, name) for name in ("search", "effort")}
-        | {name: getattr(reader.options, name) for name in ("rounds", "beam")},
+        | {n: getattr(inverter.options, n) for n in ("search", "effort", "rounds", "beam")},
     }
 
 

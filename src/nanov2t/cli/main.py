@@ -27,7 +27,7 @@ from nanov2t.cli.serving import Ui
 from nanov2t.core.errors import UserError, did_you_mean
 from nanov2t.recipes import check_recipe, load_config
 from nanov2t.recipes import train as train_by
-from nanov2t.t5.config import T5Recipe
+from nanov2t.train.config import T5Recipe
 
 FORMS = (Invert, Evaluate, Audit, Align, Study, Train, Draft, Export, Push, Ui)
 COMMANDS: dict[str, Any] = {form.__name__.lower(): form for form in FORMS}

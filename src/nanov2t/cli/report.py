@@ -12,7 +12,6 @@ from rich.text import Text
 
 from nanov2t.evaluation.metrics import word_diff
 from nanov2t.inverter import Inverter
-from nanov2t.search.options import SearchOptions
 from nanov2t.search.state import Inversion, Round
 
 
@@ -36,7 +35,6 @@ def show_inversion(
     inverter: Inverter,
     vector: np.ndarray,
     reference: str | None,
-    options: SearchOptions,
     console: Console,
 ) -> None:
     """Invert one vector [dim] and show the rounds as they end, then the diff with the reference if
@@ -52,7 +50,7 @@ def show_inversion(
             live.refresh()
 
     with Live(table, console=console, auto_refresh=False) as live:
-        [found] = inverter.invert(vector[None], options.rounds, options.beam, on_round=add)
+        [found] = inverter.invert(vector[None], on_round=add)
         cosine = f"{found.cosine:.4f} (1 - {1 - found.cosine:.1e})"  # a rounded 1.0 hides all
         unseen = f", apart from {found.unseen} tokens that the embedder cannot read"
         facts = f"cosine {cosine}, {found.embedder_calls} texts embedded"

@@ -59,20 +59,22 @@ class SearchArguments:
 
     @property
     def options(self) -> SearchOptions:
-        return SearchOptions(self.rounds, self.beam)
-
-    @property
-    def limits(self) -> Budget:
-        return UNLIMITED if self.budget is None else Budget.parse(self.budget)
+        return SearchOptions(
+            rounds=self.rounds,
+            beam=self.beam,
+            budget=UNLIMITED if self.budget is None else Budget.parse(self.budget),
+            search=self.search,
+            effort=self.effort,
+            tolerance=self.tolerance,
+        )
 
     def load(self, device: str | None = None) -> Inverter:
         """Load the inverter, and report its price if another machine judges."""
-        means: dict[str, Any] = {"effort": self.effort, "tolerance": self.tolerance}
         names = self.inverter, self.hypothesizer, self.embedder
         with loading(self.inverter):
             from nanov2t.load import load_inverter
 
-            inverter = load_inverter(*names, device, self.search, budget=self.limits, **means)
+            inverter = load_inverter(*names, device).with_options(**vars(self.options))
         if inverter.price:
             inputs.say(inverter.price)
         return inverter
@@ -83,7 +85,7 @@ class SearchArguments:
         inputs.check(self, *folders, rounds=0, beam=1, **least)
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise UserError(f"--tolerance must lie between 0 and 1, not {self.tolerance:g}")
-        _ = self.limits  # refuses a bad --budget
+        _ = self.options  # refuses a bad --budget
         if self.hypothesizer is not None:
             inputs.check_inverter(self.hypothesizer)
         return inputs.check_inverter(self.inverter)
@@ -182,7 +184,7 @@ class Invert(SearchArguments):
         # On a terminal the lines themselves show the progress.
         shown = len(good) > 1 and sys.stderr.isatty() and not sys.stdout.isatty()
         with progress("inverting", len(good), shown=shown) as tick:
-            stream = watched(inverter, rows.vectors[good], self.options, tick)
+            stream = watched(inverter, rows.vectors[good], tick)
             for i, head in enumerate(heads):
                 while i not in waiting:  # searches end out of order
                     place, found = next(stream)
@@ -204,7 +206,7 @@ class Invert(SearchArguments):
                 console.print(f"{rows.errors[i]}\n", style="red", markup=False)
             else:
                 reference = references[i] if references else None
-                show_inversion(inverter, vector, reference, self.options, console)
+                show_inversion(inverter, vector, reference, console)
 
     def _to_folder(self, dim: int | None, vectors: str, out: Path) -> None:
         from nanov2t.bulk import finished_folder, request_of, settings_of
@@ -220,7 +222,7 @@ class Invert(SearchArguments):
         options = {name: value for name, value in vars(self).items() if name not in others}
         request = request_of(options, [getattr(self, name) for name in models])
         count = min(source.count, self.limit or source.count)
-        known = settings_of(source, count, self.search, self.effort, self.limits, self.beam)
+        known = settings_of(source, count, self.options)
         if self.rounds is not None:
             known["rounds"] = self.rounds
         if folder := finished_folder(out, known, request):
@@ -229,7 +231,7 @@ class Invert(SearchArguments):
             return
         self._fit(source, dim)
         check_writable(out)
-        settings = (out, self.rounds, self.beam, self.limit)
+        settings = (out, self.limit)
         if self.engine == "ray":
             from nanov2t.ray import invert_to_folder
 
@@ -286,7 +288,7 @@ class Evaluate(TextArguments):
         # Every process embeds all texts: other batches could change the last digits.
         vectors = inverter.embedder.encode(references)
         inverter.check(vectors)
-        found = invert_shared(inverter, vectors, self.options, drafts)
+        found = invert_shared(inverter, vectors, drafts)
         if not is_first():
             return
         result = summarize(found, references)
@@ -374,7 +376,7 @@ class Audit(TextArguments):
         lengths, pairs = sorted(set(self.lengths)), sorted(set(self.pairs))
         judgements = judgements or halves(texts)
         plan = Plan(texts, public, lengths, judgements, pairs, limits, **options)
-        reader = Reader(self.load(local_device()), self.out / "found", self.options)
+        reader = Reader(self.load(local_device()), self.out / "found")
         report = audit(plan, reader, inputs.say if is_first() else lambda line: None)
         if not is_first():
             return

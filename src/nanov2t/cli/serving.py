@@ -50,7 +50,7 @@ class Ui(SearchArguments):
             from nanov2t.ui.page import open_page
         if self.host not in LOCAL:
             say(f"everybody who can reach {self.host} can use the page: it has no login")
-        desk = Desk(self.load(), self.options)
+        desk = Desk(self.load())
         page, url = open_page(desk, self.host, self.port)
         print(url, flush=True)
         try:

@@ -1,5 +1,5 @@
-"""Compare texts with their references, and write down the figures. The metrics are float64 [n]: a
-score from 0 to 100 for each text."""
+"""Comparison of texts with their references. Metrics are float64 [n]: a score from 0 to 100 for
+each text."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ ROUND = {"round": pa.int32(), "text": TEXT, "cosine": COSINE} | SPENT | HYPOTHES
 FOUND = {"idx": COUNT, "reference": TEXT, "inverted": TEXT, "cosine": COSINE, "stopped": TEXT}
 SCHEMA = pa.schema(FOUND | SPENT | {"rounds": pa.list_(pa.struct(ROUND))} | HYPOTHESES)
 """Columns of results.parquet, which has a row for each text."""
-GROUP = 100
-"""Texts written at a time, since the hypotheses of all rounds are many small objects."""
+GROUP = 100  # texts written at a time, since the hypotheses of all rounds are many small objects
 
 
 @cache
 def _tokenize() -> Callable[[str], list[str]]:
-    """nltk.word_tokenize, with the English model from a package instead of a download."""
+    """nltk.word_tokenize with the English model of a package, not of a download."""
     import punkt
     from nltk.tokenize import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktSentenceTokenizer
@@ -46,8 +45,8 @@ def _tokenize() -> Callable[[str], list[str]]:
 
 
 def bleu(texts: Sequence[str], references: Sequence[str], effective: bool = True) -> np.ndarray:
-    """Sentence BLEU (sacrebleu), with effective order or, as nanoV2T computes it, without: a text
-    of fewer than four words then scores 0 even if it is exact."""
+    """Sentence BLEU (sacrebleu) with effective order. Without it, as nanoV2T computes it, a text of
+    fewer than four words scores 0 even if it is exact."""
     from sacrebleu.metrics.bleu import BLEU
 
     score = BLEU(effective_order=effective).corpus_score
@@ -66,7 +65,7 @@ def token_f1(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
 
 
 def exact_match(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """100 if a text equals its reference, else 0. Normalise both in the same way before."""
+    """100 if a text equals its reference, else 0. Normalise both in the same way first."""
     return np.array([100.0 * (text == ref) for text, ref in zip(texts, references, strict=True)])
 
 
@@ -77,17 +76,17 @@ def interval(values: np.ndarray, samples: int = 2000, seed: int = 0) -> list[flo
 
 
 def word_diff(reference: str, text: str) -> list[tuple[bool, str, str]]:
-    """Compare a text with its reference, run of words by run: whether the run is common, and its
-    words in the reference and in the text; "" if one has none there."""
+    """Compare a text with its reference, run of words by run: whether both have the run, and its
+    words in the reference and in the text."""
     theirs, ours = reference.split(), text.split()
     runs = SequenceMatcher(None, theirs, ours, autojunk=False).get_opcodes()
     return [(k == "equal", " ".join(theirs[a:b]), " ".join(ours[c:d])) for k, a, b, c, d in runs]
 
 
 def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str, Any]:
-    """Compare inversions with the texts that they should be: for every round the means over all
-    texts, with the seconds and embedder calls so far, and for the last round also 95 % bootstrap
-    intervals. A text whose search has stopped keeps its answer. `bleu_seed` is nanoV2T's BLEU."""
+    """Compare inversions with their references: for every round the means over all texts, with the
+    seconds and embedder calls so far, and for the last also 95 % bootstrap intervals. A search that
+    has stopped keeps its answer. `bleu_seed` is nanoV2T's BLEU."""
     per_round, scores = [], {}
     for r in range(max(len(inversion.rounds) for inversion in found)):
         best = [inversion.rounds[min(r, len(inversion.rounds) - 1)] for inversion in found]
@@ -111,8 +110,9 @@ def summarize(found: Sequence[Inversion], references: Sequence[str]) -> dict[str
 def write_results(
     out: Path, result: Mapping[str, Any], texts: Mapping[int, str], found: Sequence[Inversion]
 ) -> None:
-    """Write metrics.jsonl, a line for each round of :func:`summarize`, and results.parquet, a row
-    for each of the `texts` by their places in their source. A UserError if that cannot be done."""
+    """Write metrics.jsonl, with a line for each round of :func:`summarize`, and results.parquet,
+    with a row for each of the `texts`, whose keys are their rows in the source. Raises a UserError
+    if they cannot be written."""
     buffer = pa.BufferOutputStream()
     with pq.ParquetWriter(buffer, SCHEMA) as writer:
         rows = zip(texts.items(), found, strict=True)

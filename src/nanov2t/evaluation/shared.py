@@ -1,5 +1,5 @@
-"""Inversion that reports its progress and is split between the processes of `torchrun` or
-`accelerate launch`. Importing this does not import torch."""
+"""Inversion with progress, split between the processes of `torchrun` or `accelerate launch`. Free
+of torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nanov2t.core.progress import Tick, progress
-from nanov2t.search.options import SearchOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 PART = 64
-"""Vectors in a part. Each part is a search of its own, so the result is the same to the last bit
-whichever process searches it."""
+"""Vectors in a part. Each part is a search of its own, so its results are the same to the last bit
+in any process."""
 
 
 def local_device() -> str:
@@ -38,27 +37,21 @@ def is_first() -> bool:
 
 
 def watched(
-    inverter: Inverter,
-    vectors: np.ndarray,
-    options: SearchOptions,
-    tick: Tick,
-    drafts: Sequence[str] | None = None,
+    inverter: Inverter, vectors: np.ndarray, tick: Tick, drafts: Sequence[str] | None = None
 ) -> Iterator[tuple[int, Inversion]]:
-    """:meth:`Inverter.stream`, with a tick for every vector that is done."""
-    on_round = estimate(inverter, options.rounds, tick)
-    for found in inverter.stream(vectors, options.rounds, options.beam, drafts, on_round):
+    """:meth:`Inverter.stream` with a tick for every finished vector."""
+    for found in inverter.stream(vectors, drafts, estimate(inverter, tick)):
         tick()
         yield found
 
 
-def estimate(inverter: Inverter, rounds: int | None, tick: Tick) -> OnRound:
-    """After each round of a search, tell `tick` how long a vector takes at most: until its rounds
-    or its budget are used up, whichever comes first."""
-    most = inverter.default_rounds if rounds is None else rounds
-    budget = inverter.budget
+def estimate(inverter: Inverter, tick: Tick) -> OnRound:
+    """After each round, tell `tick` how long a vector takes at most: until its rounds or its budget
+    are used up, whichever comes first."""
+    budget = inverter.options.budget
 
     def on_round(_: int, best: Round) -> None:
-        used = (best.round + 1) / (most + 1)
+        used = (best.round + 1) / (inverter.rounds + 1)
         used = max(used, best.embedder_calls / budget.embeddings, best.seconds / budget.seconds)
         tick.expect(best.seconds / min(1.0, used))
 
@@ -66,19 +59,16 @@ def estimate(inverter: Inverter, rounds: int | None, tick: Tick) -> OnRound:
 
 
 def invert_shared(
-    inverter: Inverter,
-    vectors: np.ndarray,
-    options: SearchOptions,
-    drafts: Sequence[str] | None = None,
+    inverter: Inverter, vectors: np.ndarray, drafts: Sequence[str] | None = None
 ) -> list[Inversion]:
-    """Invert vectors, float32 [n, dim], which must be the same in every process, like the drafts.
-    Every process searches its share and gets all results. The first one shows its progress."""
+    """Invert vectors, float32 [n, dim]. They and the drafts must be the same in every process. Each
+    process searches its share and gets all results; the first shows its progress."""
     parts = [slice(start, start + PART) for start in range(0, len(vectors), PART)]
     share = sum(len(vectors[rows]) for _, rows in _own(parts))
 
     def search(rows: slice) -> list[Inversion]:
         given = None if drafts is None else drafts[rows]
-        found = dict(watched(inverter, vectors[rows], options, tick, given))
+        found = dict(watched(inverter, vectors[rows], tick, given))
         return [found[i] for i in range(len(found))]
 
     with progress("inverting", share, shown=is_first()) as tick:
@@ -86,8 +76,8 @@ def invert_shared(
 
 
 def share_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """Call a function with each part, and return the results in order. Every process does its share
-    of the parts, which must be the same in all, and gets all results."""
+    """Call a function with each part, and return the results in order. The parts must be the same
+    in every process; each works on its share and gets all results."""
     from accelerate.utils import gather_object
 
     done: list[tuple[int, Result]] = gather_object([(i, work(part)) for i, part in _own(parts)])
@@ -95,7 +85,7 @@ def share_out(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Res
 
 
 def of_first(value: Result) -> Result:
-    """The first process's value, of what processes may see differently, such as files."""
+    """The first process's value of something that others may see differently, such as files."""
     from accelerate.utils import broadcast_object_list
 
     _state()
@@ -104,7 +94,7 @@ def of_first(value: Result) -> Result:
 
 
 def _own(parts: Sequence[Part]) -> list[tuple[int, Part]]:
-    """The parts that this process does, with their numbers."""
+    """This process's parts, with their numbers."""
     state = _state()
     return list(enumerate(parts))[state.process_index :: state.num_processes]
 

@@ -29,9 +29,9 @@ def write_checkpoint(
     int8: bool = False,
     file: str = MODEL,
 ) -> None:
-    """Write a network whole or not at all; a UserError if the folder cannot be written. The config
-    is a dataclass; weights have every shared tensor once; `int8` rounds the matrices to 8 bits with
-    a scale per row, a quarter of the size."""
+    """Write a network whole or not at all. `config` is a dataclass; `weights` have every shared
+    tensor once; `int8` rounds matrices to 8 bits with a scale for each row, a quarter of the size.
+    Raises a UserError if the folder cannot be written."""
     tensors = {name: weight.contiguous() for name, weight in weights.items()}
     for name, weight in weights.items():
         if int8 and weight.ndim == 2 and weight.numel() >= 4096:
@@ -52,7 +52,7 @@ def rounded(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def read_values(path: Path, noun: str) -> dict[str, Any]:
-    """config.json as a dictionary; a UserError, which calls it a `noun`, if there is none."""
+    """config.json as a dictionary. If there is none, raises a UserError that calls it a `noun`."""
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: not a {noun}: config.json is missing")
     try:
@@ -70,8 +70,8 @@ def to_config(kind: type[C], values: dict[str, Any], path: Path, noun: str) -> C
 
 
 def read_weights(path: Path, noun: str, file: str = MODEL) -> dict[str, Tensor]:
-    """The float32 weights that :func:`write_checkpoint` wrote; a UserError if they are missing or
-    damaged."""
+    """The float32 weights that :func:`write_checkpoint` wrote. Raises a UserError if they are
+    missing or damaged."""
     if not (path / file).is_file():
         raise UserError(f"{path}: not a {noun}: {file} is missing")
     try:
@@ -88,7 +88,7 @@ def read_weights(path: Path, noun: str, file: str = MODEL) -> dict[str, Tensor]:
 def check_weights(
     expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str | Path
 ) -> None:
-    """Refuse weights from `source` of which one is missing, unknown or of another shape."""
+    """Raise a UserError if a weight from `source` is missing, unknown or of another shape."""
     wrong = sorted(set(expected) ^ set(weights)) or [
         name for name in expected if expected[name].shape != weights[name].shape
     ]

@@ -1,12 +1,12 @@
 """The average state of every word of an embedder, and what it says of a draft.
 
-A mean-pooled vector is a sum of token states. D is the average last state of every word, o the
+A mean-pooled vector is a sum of token states. Let D be the average last state of every word, o the
 offset that a sentence adds to all its states, v the target vector, and h the T states of a draft:
 
     R = T (s v - mean(h)),   s = |mean(h)|,   wanted state at place i:  h_i + R - o
 
-The word w whose D[w] is nearest to the wanted state, in the metric of the scatter, is the likeliest
-at that place. All words at all places cost one matrix product.
+The likeliest word at a place is the one whose D is nearest to the wanted state, in the metric of
+the scatter. One matrix product compares all words at all places.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Dictionary:
 
     embedder: EmbedderInfo
     states: Tensor
-    """float32 [vocabulary, hidden], the average last state of every word; for a rare word what its
-    embedding predicts."""
+    """float32 [vocabulary, hidden], the average last state of every word. A rare word's is
+    predicted from its embedding."""
     whitening: Tensor
-    """float32 [hidden, hidden], gives states, less their word's average and their sentence's
+    """float32 [hidden, hidden]. It gives states, less their word's average and their sentence's
     offset, unit variance in every direction."""
     words: Tensor  # long [known], the words that were seen, most frequent first
     log_frequency: Tensor  # float32 [vocabulary], in nats
@@ -55,7 +55,7 @@ class Dictionary:
 
     @classmethod
     def load(cls, path: str | Path) -> Dictionary:
-        """Read what :meth:`save` wrote; a UserError if it is missing or damaged."""
+        """Read what :meth:`save` wrote. Raises a UserError if it is missing or damaged."""
         path, noun = Path(path), "dictionary"
         info = disk.to_config(EmbedderInfo, disk.read_values(path, noun), path, noun)
         read = disk.read_weights(path, noun, FILE)
@@ -70,8 +70,8 @@ class Dictionary:
 def study(
     info: EmbedderInfo, embeddings: Tensor, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> Dictionary:
-    """Average an embedder's states. Batches are ids, long [n, t], with special tokens, without
-    padding, and their last states [n, t, hidden]; every eighth only serves to measure the scatter.
+    """Average an embedder's states. Batches are ids, long [n, t], with special tokens and without
+    padding, and their last states [n, t, hidden]. Every eighth serves only to measure the scatter.
     Rare words' states are predicted from the input `embeddings`, float [vocabulary, hidden]."""
     vocabulary, hidden = embeddings.shape
     sums, counts = torch.zeros(vocabulary, hidden), torch.zeros(vocabulary)
@@ -102,8 +102,8 @@ def study(
 
 
 class Findings(NamedTuple):
-    """What n drafts of t tokens lack of their targets, float32. States are whitened and without
-    their sentence's offset, like dictionary entries; gains are nats times the precision."""
+    """What n drafts of t tokens lack, float32. States are whitened and without their sentence's
+    offset, like dictionary entries; gains are nats times the precision."""
 
     wanted: Tensor  # [n, t, d], the entry wanted at each place
     missing: Tensor  # [n, d], the entry wanted of an inserted word
@@ -119,7 +119,7 @@ class Findings(NamedTuple):
     deletion_gains: Tensor  # [n, t]
 
     def features(self) -> Tensor:
-        """[n, t, FEATURES], the gains scaled for a network."""
+        """The gains, scaled for a network: [n, t, FEATURES]."""
         n, t = self.keep_gains.shape
         best = self.gains[..., 0]
         columns = [
@@ -150,8 +150,8 @@ class Physics(nn.Module):
 
     @torch.no_grad()
     def read(self, dictionary: Dictionary, special: list[int], dtype: torch.dtype) -> None:
-        """Take a dictionary. Products over the vocabulary are made in `dtype`, all else in float32;
-        the `special` ids are never found."""
+        """Take a dictionary. Products over the vocabulary are made in `dtype`, all else in float32.
+        `special` ids are never found."""
         device = self.states.device
         entries = dictionary.states @ dictionary.whitening
         words = dictionary.words[~torch.isin(dictionary.words, torch.tensor(special))]
@@ -167,9 +167,9 @@ class Physics(nn.Module):
     def forward(
         self, targets: Tensor, ids: Tensor, states: Tensor, mask: Tensor, count: int = NEAREST
     ) -> Findings:
-        """Compare n drafts with their targets, unit vectors float32 [n, dim]. The drafts are ids,
-        long [n, t], with special tokens, padded, their last states [n, t, hidden] and mask, bool
-        [n, t]. `count` nearest words of a place are found."""
+        """Compare n drafts with their targets, unit vectors float32 [n, dim]. The drafts are padded
+        ids, long [n, t], with special tokens, their last states [n, t, hidden] and their mask, bool
+        [n, t]. Finds the `count` nearest words of each place."""
         h, seen = states.float(), mask.float()[..., None]
         length = seen.sum(1)  # [n, 1]
         mean = (h * seen).sum(1) / length
@@ -197,8 +197,8 @@ class Physics(nn.Module):
         return Findings(*found, inserted, insertion_gains, keep * trust, delete * trust)
 
     def _nearest(self, wanted: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Log likelihoods, float32, up to a constant of the row, and ids of the words nearest to
-        wanted entries [..., d]: [..., count]."""
+        """Log likelihoods, up to a constant of the row, and ids of the words nearest to wanted
+        entries [..., d]: float32 and long [..., count]."""
         likelihood = F.linear(wanted.to(self._near.dtype), self._near) - self._near_squares
         best, places = likelihood.topk(count, -1)
         return best.float(), self.words[places]

@@ -1,27 +1,25 @@
 """The edit network: scores every edit of a draft in one pass, at the cost of embedding it.
 
-For every word of the draft it scores keeping, replacing and deleting it, for every gap whether a
-word is missing, and which word (cf. Gu et al. 2019, "Levenshtein Transformer"); and for every word,
-which other one should follow it. It copies by default, which a small writing corrector learns last.
+It scores keeping, replacing and deleting every word of the draft, inserting a word into every gap
+(cf. Gu et al. 2019, "Levenshtein Transformer"), and which word should follow which. At first it
+copies the draft, which a small corrector that writes learns last.
 
 It starts as the embedder (:class:`~nanov2t.models.trunk.Trunk`). Besides the draft's words it reads
-their last states h, the residual R, the wanted state h + R - o of every place
-(:mod:`nanov2t.models.dictionary`), the words nearest to it, and what a deletion would gain. The
-nearness of a word to the wanted state is also a term of its logit.
+their last states and what :mod:`nanov2t.models.dictionary` says of them: the residual, the wanted
+state of every place with the words nearest to it, and what a deletion would gain. A word's nearness
+to the wanted state is also a term of its logit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.models.dictionary import FEATURES, Dictionary, Findings, Physics
-from nanov2t.models.trunk import Trunk, TrunkConfig, attention_mask
+from nanov2t.models.trunk import NetworkShape, Trunk, attention_mask
 
 KEEP, REPLACE, DELETE = 0, 1, 2
 TARGET_TOKENS, DIFFERENCE_TOKENS, MISSING_TOKENS = 3, 2, 4
@@ -30,17 +28,6 @@ insert."""
 FOLLOWING = 96  # dimensions in which followers are compared
 NEVER = -1e4  # logit of the impossible
 REACH = 6  # tokens beyond which the distance of two tokens does not matter
-
-
-@dataclass(frozen=True)
-class EditConfig:
-    """The shape of an EditNetwork; saved as its config.json."""
-
-    trunk: TrunkConfig
-    dim: int  # dimension of the vectors
-    embedder: EmbedderInfo
-    max_tokens: int = 32  # longest text it was trained on
-    kind: str = "edit_network"
 
 
 class Edits(NamedTuple):
@@ -55,9 +42,10 @@ class Edits(NamedTuple):
 
 
 class EditNetwork(nn.Module):
-    """See the module. It needs the dictionary of its training, which is not saved with it."""
+    """See the module. It needs the dictionary that it was trained with, which is not saved with
+    it."""
 
-    def __init__(self, config: EditConfig):
+    def __init__(self, config: NetworkShape):
         super().__init__()
         self.config = config
         trunk, width = config.trunk, config.trunk.hidden
@@ -88,18 +76,15 @@ class EditNetwork(nn.Module):
     unique_weights = nn.Module.state_dict  # none is shared
 
     def read_dictionary(self, dictionary: Dictionary, dtype: torch.dtype | None = None) -> None:
-        """Take the dictionary; products over the vocabulary are made in `dtype`, by default that of
+        """Take the dictionary. Products over the vocabulary are made in `dtype`, by default that of
         the weights."""
-        trunk = self.config.trunk
-        special = [trunk.cls, trunk.sep, trunk.pad]
-        self.physics.read(dictionary, special, dtype or self.bias.dtype)
+        self.physics.read(dictionary, self.config.trunk.special, dtype or self.bias.dtype)
 
     def forward(
         self, targets: Tensor, ids: Tensor, states: Tensor, vectors: Tensor, mask: Tensor
     ) -> Edits:
         """Score the edits of n drafts, given as in :meth:`Physics.forward
-        <nanov2t.models.dictionary.Physics.forward>` and by their unit vectors, float32
-        [n, dim]."""
+        <nanov2t.models.dictionary.Physics.forward>` and by their unit vectors, float32 [n, dim]."""
         dtype = self.target.weight.dtype
         found = self.physics(targets, ids, states, mask)
         prefix = self._prefix(targets, vectors, found)

@@ -1,4 +1,4 @@
-"""Edits of a draft: scored by an edit network or by a dictionary alone, and made."""
+"""Edits of a draft: an edit network or a dictionary alone scores them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork
 ROWS = {"cpu": 32, "cuda": 512}  # drafts scored together
 WORDS = 24  # words considered at each place
 MOVED, DOUBT = 0.5, 3.0
-"""Weight of a nat of the order against the log odds of other edits, and nats taken off every move:
-moves are many, and would crowd the other edits out."""
+"""Weight of a nat of the order against the log odds of other edits, and nats taken off every move,
+since the many moves would crowd the other edits out."""
 
 
 class Kind(IntEnum):
@@ -40,8 +40,8 @@ class Edit:
 
     kind: Kind
     place: int
-    """Index of the token that is replaced, deleted or moved, or before which one is inserted."""
-    word: int  # id of the new token; for a move, the index of the token before which the word goes
+    """Index of the token that is replaced, deleted, moved, or has one inserted before it."""
+    word: int  # id of the new token; for a move, the index of the token that it goes before
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class ScoredDraft:
     edits: list[Edit]
     odds: np.ndarray  # float32 [edits], log odds of each edit against no edit, in nats
     order: np.ndarray | None = None
-    """float32 [tokens + 2, tokens + 2], log probability of each token, special ones included, to
-    follow each other one; None if unknown."""
+    """float32 [tokens + 2, tokens + 2], the log probability that a token, special ones included,
+    follows another; None if unknown."""
 
 
 def apply(ids: Sequence[int], edits: Sequence[Edit]) -> list[int]:
-    """The token ids with edits made that do not conflict."""
+    """The token ids after edits, which must not conflict."""
     replaced = {e.place: e.word for e in edits if e.kind == Kind.REPLACE}
     gone = {e.place for e in edits if e.kind in (Kind.DELETE, Kind.MOVE)}
     inserted = {e.place: e.word for e in edits if e.kind == Kind.INSERT}
@@ -92,15 +92,15 @@ class Editor(ABC):
     def __init__(self, embedder: Embedder):
         self.embedder = embedder
         self.device = embedder.model.device
-        self.longest = embedder.max_tokens
-        """Tokens of the longest draft it can read, with special ones."""
+        self.longest = embedder.max_tokens  # of a draft, with special tokens
 
     @torch.inference_mode()
     def score(
         self, targets: Sequence[np.ndarray], drafts: Sequence[str], count: int
     ) -> list[ScoredDraft]:
-        """The `count` likeliest edits of each draft, given its target, float32 [dim]; none if it is
-        too long. Only drafts of one length share a batch, so scores do not depend on the others."""
+        """The `count` likeliest edits of each draft for its target, float32 [dim]; none if it is
+        too long. Only drafts of one length share a batch, so scores do not depend on other
+        drafts."""
         scored = [ScoredDraft((), [], np.zeros(0, np.float32))] * len(drafts)
         for places, ids, states in self.embedder.states_by_length(drafts):
             found = self.score_states([targets[i] for i in places], ids, states, count)
@@ -142,12 +142,12 @@ class Editor(ABC):
 
     @abstractmethod
     def _odds(self, targets: Tensor, ids: Tensor, states: Tensor) -> tuple[Odds, Tensor | None]:
-        """The odds, and the order [n, t, t] if it is known, of targets [n, dim], ids [n, t] with
-        special tokens, and states [n, t, hidden]."""
+        """The odds, and the order [n, t, t] if known, for targets [n, dim], ids [n, t] with special
+        tokens, and states [n, t, hidden]."""
 
 
 class NetworkEditor(Editor):
-    """Scores by an edit network."""
+    """Scores edits by a network."""
 
     def __init__(self, network: EditNetwork, dictionary: Dictionary, embedder: Embedder):
         super().__init__(embedder)
@@ -184,7 +184,7 @@ class NetworkEditor(Editor):
 
 
 def _places(n: int, first: int, last: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows and places, long [n * places] each, of the places from `first` on in each of n rows."""
+    """Rows and places, long [n * places] each, of the places `first` to `last` in n rows."""
     places = torch.arange(first, last, device=device)
     return torch.arange(n, device=device).repeat_interleave(len(places)), places.repeat(n)
 
@@ -198,8 +198,8 @@ def _moves(order: Tensor) -> Tensor:
 
 
 class DictionaryEditor(Editor):
-    """Scores by how far an edit closes the gap between the draft's states and the target's, and by
-    how frequent its words are."""
+    """Scores edits by how far they close the gap between the draft's states and the target's, and
+    by the frequency of their words."""
 
     def __init__(self, dictionary: Dictionary, embedder: Embedder):
         super().__init__(embedder)
@@ -246,7 +246,6 @@ class Odds(NamedTuple):
         inserted, deletions, moves = m * WORDS, (2 * m + 1) * WORDS, (2 * m + 1) * WORDS + m
 
         def edit(row: int, place: int) -> Edit:
-            """The edit at a place of the flattened odds."""
             if place < inserted:
                 return Edit(Kind.REPLACE, place // WORDS, written[row][place])
             if place < deletions:

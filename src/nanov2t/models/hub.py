@@ -9,17 +9,12 @@ from typing import Any
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import EmbedderInfo
+from nanov2t.pretrained import BUNDLED
 
-FILES = (
-    "config.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-)
+FILES = ["config.json", "tokenizer*.json", "spiece.model"]
+FILES += ["special_tokens_map.json", "added_tokens.json"]
 PARTS = ("hypothesizer/", "corrector/")  # subfolders with the networks of an inverter
 DICTIONARY = ["dictionary/config.json", "dictionary/dictionary.safetensors"]
-"""Files of the dictionary of an inverter that reads its embedder's states."""
 WEIGHTS, PICKLED = "model*.safetensors", "pytorch_model*.bin"
 CARD = """# {name}
 
@@ -43,10 +38,10 @@ of texts that you have no right to read.
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a model: itself, or the Hub client's copy of the repository `owner/name`,
-    downloaded unless HF_HUB_OFFLINE is set; a UserError if it cannot be had. Any other name is
-    returned as it is, whether or not such a folder exists."""
-    path = Path(name)
+    """The folder of a model: bundled, local, or of the Hub. A repository `owner/name` on the Hub is
+    downloaded, unless it was before or HF_HUB_OFFLINE is set; raises a UserError if it cannot be
+    had. Any other name is returned as a path, which may not exist."""
+    path = BUNDLED.get(str(name)) or Path(name)
     if path.is_dir() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
         return path
     from huggingface_hub import snapshot_download
@@ -67,8 +62,8 @@ def locate(name: str | Path) -> Path:
 
 
 def network_folder(folder: Path, part: str = "") -> Path:
-    """The network's own folder in a folder that a user named: an inverter (its `part`), a training
-    run (its best model), or the network itself."""
+    """The folder of a network in the one that a user named: a `part` of an inverter, a training
+    run's best model, or the network itself."""
     for inner in filter(None, (part, "model")):
         if (folder / inner).is_dir():
             return folder / inner
@@ -76,9 +71,10 @@ def network_folder(folder: Path, part: str = "") -> Path:
 
 
 def push(folder: Path, name: str, info: EmbedderInfo, max_tokens: int, private: bool) -> str:
-    """Upload the inverter in a folder to the repository OWNER/NAME, which is made if need be, and a
-    README.md unless it has its own; returns its address. `info` is its embedder, `max_tokens` its
-    longest text. A UserError if the Hub refuses, or cannot be reached."""
+    """Upload the inverter in a folder to the repository OWNER/NAME, which is made if there is none,
+    with a model card unless the folder has a README.md. Returns the address. `info` describes its
+    embedder, `max_tokens` its longest text. Raises a UserError if the Hub refuses or cannot be
+    reached."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     model = network_folder(folder)
@@ -97,7 +93,7 @@ def push(folder: Path, name: str, info: EmbedderInfo, max_tokens: int, private: 
 
 
 def card(folder: Path, name: str, info: EmbedderInfo, max_tokens: int) -> str:
-    """The model card of an inverter; of a training run, with the figures of its best model."""
+    """The model card of an inverter; a training run's has the figures of its best model."""
     from huggingface_hub import ModelCardData
 
     facts: dict[str, Any] = {
@@ -127,5 +123,5 @@ def card(folder: Path, name: str, info: EmbedderInfo, max_tokens: int) -> str:
 
 
 def _patterns(weights: str) -> list[str]:
-    """The files of an inverter. Other subfolders hold checkpoints of its training."""
+    """The files of an inverter, without the checkpoints of its training."""
     return [part + file for part in ("", *PARTS) for file in (*FILES, weights)] + DICTIONARY

@@ -10,15 +10,12 @@ from nanov2t.core.errors import UserError
 from nanov2t.embedders.base import Embedder
 from nanov2t.models import checkpoint as disk
 from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.edit_network import EditConfig, EditNetwork
-from nanov2t.models.prefix_lm import PrefixConfig, PrefixLM
+from nanov2t.models.edit_network import EditNetwork
+from nanov2t.models.prefix_lm import PrefixLM
+from nanov2t.models.trunk import NetworkShape
 
-Network = PrefixLM | EditNetwork
-KINDS: dict[Any, tuple[type[Any], type[Any]]] = {
-    "prefix_lm": (PrefixConfig, PrefixLM),
-    "edit_network": (EditConfig, EditNetwork),
-}
-"""Configs and classes by the `kind` in config.json."""
+KINDS: dict[str, Any] = {"prefix_lm": PrefixLM, "edit_network": EditNetwork}
+"""Classes by the `kind` in config.json."""
 
 
 def kind_of(path: Path) -> str | None:
@@ -30,29 +27,29 @@ def kind_of(path: Path) -> str | None:
     return kind if kind in KINDS else None
 
 
-def save_network(network: Network, path: str | Path, int8: bool = False) -> None:
+def save_network(network: Any, path: str | Path, int8: bool = False) -> None:
     """See :func:`~nanov2t.models.checkpoint.write_checkpoint`."""
     disk.write_checkpoint(path, network.config, network.unique_weights(), int8=int8)
 
 
-def load_network(path: Path, embedder: Embedder, dictionary: Dictionary) -> Network:
-    """Read a network to float32 on the CPU, in eval mode; a UserError if it is missing or
-    damaged."""
+def load_network(path: Path, embedder: Embedder, dictionary: Dictionary, kind: str = "") -> Any:
+    """Read a network, of a `kind` if given, to float32 on the CPU, in eval mode. Raises a UserError
+    if it is missing, damaged or of another kind."""
     network = read_network(path)
+    if kind not in ("", network.config.kind):
+        raise UserError(f"{path}: holds a {network.config.kind}")
     network.trunk.read_words(embedder)
     network.read_dictionary(dictionary)
     return network.eval()
 
 
-def read_network(path: Path) -> Network:
+def read_network(path: Path) -> Any:
     """As :func:`load_network`, but without the embedder's words and its dictionary."""
     kind = kind_of(path)
     if kind is None:
         raise UserError(f"{path}: not a network: config.json is missing or of another kind")
-    config, build = KINDS[kind]
-    network: Network = build(
-        disk.to_config(config, disk.read_values(path, "network"), path, "network")
-    )
+    values = disk.read_values(path, "network")
+    network = KINDS[kind](disk.to_config(NetworkShape, values, path, "network"))
     weights = disk.read_weights(path, "network")
     disk.check_weights(network.state_dict(), weights, path)
     network.load_state_dict(weights)

@@ -1,49 +1,36 @@
 """The prefix language model: vector to text.
 
 Pseudo-tokens of the vector stand before the text, which is causal (Dong et al. 2019, "Unified
-Language Model Pre-training", section 2.3). It starts as the embedder, so minutes teach it what a
-transformer from scratch needs hours for.
+Language Model Pre-training", section 2.3). The model starts as the embedder, so it learns in
+minutes what takes a transformer from scratch hours.
 
-A lexical guess of which words the text holds, made from the vector alone, is added to the logits of
-every step. Words that were written get no more of it (coverage): the vector says that they occur,
-not that they occur twice.
+It guesses from the vector which words the text holds, and adds this lexical guess to the logits of
+every step, except for words that it has written (coverage): the vector says that they occur, not
+that they occur twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.models.dictionary import Dictionary
-from nanov2t.models.trunk import Cache, Trunk, TrunkConfig, attention_mask
+from nanov2t.models.trunk import Cache, NetworkShape, Trunk, TrunkConfig, attention_mask
 
 PREFIX = 8  # pseudo-tokens of the vector
 ENOUGH = 0.75  # share of the beams that must have ended; the others are then cut off
 
 
-@dataclass(frozen=True)
-class PrefixConfig:
-    """The shape of a PrefixLM; saved as its config.json."""
-
-    trunk: TrunkConfig
-    dim: int  # dimension of the vectors
-    embedder: EmbedderInfo
-    max_tokens: int = 32  # longest text it was trained on
-    kind: str = "prefix_lm"
-
-
 class PrefixLM(nn.Module):
-    """See the module. Its weights are without the embedder's words and dictionary entries."""
+    """See the module. The embedder's words and dictionary entries are not among its weights."""
 
     entries: Tensor
 
-    def __init__(self, config: PrefixConfig):
+    def __init__(self, config: NetworkShape):
         super().__init__()
         self.config = config
         width = config.trunk.hidden
@@ -74,9 +61,8 @@ class PrefixLM(nn.Module):
     def guess(self, targets: Tensor, words: Tensor | None = None) -> Tensor:
         """The lexical guess of vectors [n, dim]: log odds, float32 [n, words or vocabulary], zero
         for special tokens."""
-        trunk = self.config.trunk
         odds: Tensor = self.lexical(targets, self.rows_of(words, self.lexical.bias)).float()
-        special = torch.tensor([trunk.cls, trunk.sep, trunk.pad], device=odds.device)
+        special = torch.tensor(self.config.trunk.special, device=odds.device)
         if words is None:
             return odds.index_fill(1, special, 0.0)
         return odds.masked_fill(torch.isin(words, special), 0.0)
@@ -118,13 +104,13 @@ class PrefixLM(nn.Module):
         rows: WordRows | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """One step of every decoding loop: logits, float32 [n, words], of the words that follow the
-        ids `last`, long [n], which stand at a place of their texts. No text is empty.
+        """The step of every decoding loop: logits, float32 [n, words], of the words that follow the
+        ids `last`, long [n]. No text is empty.
 
         Args:
-            place: one for all rows, or long [n, 1].
+            place: of `last` in its text: one for all rows, or long [n, 1].
             guess: float32 [n, words], the lexical guess, zero for words that were written.
-            rows: of the words, of which the first then closes a text; by default the vocabulary's.
+            rows: of the words, the first of which closes a text; by default the vocabulary's.
         """
         x = self.trunk(self.trunk.embed(last[:, None], place), mask, caches)[:, 0]
         logits = self.logits(x, rows).float() + guess
@@ -167,6 +153,36 @@ class PrefixLM(nn.Module):
             for cache in caches:
                 cache.select(parents)
             if ended.float().mean() >= ENOUGH:
+                break
+        return [text_of(row, trunk) for row in ids[:, 1:].tolist()]
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        caches: Sequence[Cache],
+        guess: Tensor,
+        noise: Tensor,
+        words: Tensor | None = None,
+        rows: WordRows | None = None,
+    ) -> list[list[int]]:
+        """Write n texts, as ids without special tokens. Each word is one of the likeliest, to whose
+        logits noise is added: Gumbel noise draws from the model.
+
+        Args:
+            caches: of layers that have read the vectors' pseudo-tokens.
+            guess: float32 [n, words], the lexical guess; changed in place.
+            noise: float32 [n, most tokens, likeliest words].
+            words, rows: the words to write, long [m], and their output rows, as in :meth:`step`.
+        """
+        trunk, n = self.config.trunk, len(noise)
+        ids = torch.full((n, 1), trunk.cls, device=noise.device)
+        for step in range(noise.shape[1]):
+            logits = self.step(ids[:, -1], step, caches, guess, rows)
+            best, places = logits.topk(noise.shape[2], -1)
+            chosen = places.gather(1, (best + noise[:, step]).argmax(-1, keepdim=True))
+            ids = torch.cat([ids, chosen if words is None else words[chosen]], 1)
+            guess.scatter_(1, chosen, 0.0)  # written, so no longer missing
+            if (ids == trunk.sep).any(1).all():
                 break
         return [text_of(row, trunk) for row in ids[:, 1:].tolist()]
 

@@ -1,10 +1,10 @@
-"""A prefix language model in a search: writes texts for a vector, and says how texts read."""
+"""A prefix language model in a search: it writes texts for a vector, and says how texts read."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
 from nanov2t.fast import packed, search_dtype
-from nanov2t.models.prefix_lm import PREFIX, PrefixLM, WordRows, cover, text_of
+from nanov2t.models.prefix_lm import PREFIX, PrefixLM, WordRows, cover
 from nanov2t.models.trunk import Cache, attention_mask
 
 ROOM = 4  # tokens by which a hypothesis may exceed the texts that the model was trained on
 KEPT = 8  # readings kept: as many as searches that take turns
 WORDS = 4096
-"""Likeliest words of a vector, which texts are drawn from. They hold 97 % of the words of crops of
-16 tokens at a seventh of the vocabulary's cost; edits bring in the others."""
+"""Likeliest words of a vector, from which texts are drawn. They are 97 % of the words of crops of
+16 tokens, at a seventh of the vocabulary's cost; edits bring in the others."""
 CHOICES = 16  # likeliest words of a step, one of which is drawn
 ROWS = 64  # texts read at a time
 UNREADABLE = -10.0  # nats a token of texts that are too long for the model
@@ -43,28 +43,25 @@ class Hypothesizer:
         longest: int | None = None,
         evidence: np.ndarray | None = None,
     ) -> list[str]:
-        """The `count` likeliest texts of a target, float32 [dim], best first, of at most `longest`
-        tokens. One target at a time, so that no text depends on other targets."""
-        vector, limit = self._tensor(target.astype(np.float32)), longest or self.limit
-        nats = None if evidence is None else self._tensor(evidence)
-        ids = self.model.generate(vector, count, min(limit, self.limit), nats)
+        """The `count` likeliest texts of a target, float32 [dim], of at most `longest` tokens, best
+        first. It takes one target, so that no text depends on other targets."""
+        limit = min(longest or self.limit, self.limit)
+        ids = self.model.generate(self._tensor(target), count, limit, self._tensor(evidence))
         return decode_texts(ids, self.embedder.tokenizer, self.embedder)
 
     def read(self, target: np.ndarray, evidence: np.ndarray | None = None) -> Reading:
-        """The reading of a target, float32 [dim], with the evidence for each word of the
-        vocabulary, if any; the last KEPT are cached."""
+        """The reading of a target, float32 [dim]; see :class:`Reading`. Caches the last KEPT."""
         key = target.tobytes()
         reading = self._readings.pop(key, None)
         if reading is None:
-            nats = None if evidence is None else self._tensor(evidence)
-            reading = Reading(self.model, self._tensor(target.astype(np.float32)), nats)
+            reading = Reading(self.model, self._tensor(target), self._tensor(evidence))
         self._readings[key] = reading
         if len(self._readings) > KEPT:
             del self._readings[next(iter(self._readings))]
         return reading
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+    def _tensor(self, array: np.ndarray | None) -> Any:
+        return None if array is None else torch.from_numpy(array.astype(np.float32)).to(self.device)
 
 
 class Table(NamedTuple):
@@ -85,8 +82,8 @@ class Fluency(NamedTuple):
 
 
 class Reading:
-    """A model in eval mode that has read a unit vector, float32 [dim]. Evidence, float32
-    [vocabulary], is further log odds that the text has each word."""
+    """A model that has read a unit vector, float32 [dim]. `evidence`, float32 [vocabulary], is
+    added to the log odds that the text has each word."""
 
     @torch.inference_mode()
     def __init__(self, model: PrefixLM, target: Tensor, evidence: Tensor | None = None):
@@ -105,15 +102,8 @@ class Reading:
         """The closing token, the likeliest words, and those of some texts."""
         used = torch.tensor([word for text in texts for word in text], dtype=torch.long)
         used = used.to(self.words.device).unique()
-        likely = self._likely
-        used = used[(likely.places[used] == 0) & (used != likely.words[0])]
-        if not len(used):
-            return likely
-        rare, places = self._rows(used), likely.places.clone()
-        places[used] = torch.arange(len(used), device=used.device) + len(likely.words)
-        words, guess = torch.cat([likely.words, used]), torch.cat([likely.guess, rare.guess])
-        rows = (torch.cat(pair) for pair in zip(likely.rows, rare.rows, strict=True))
-        return Table(words, places, guess, WordRows(*rows))
+        used = used[(self._likely.places[used] == 0) & (used != self.words[0])]
+        return self._rows(torch.cat([self.words, used])) if len(used) else self._likely
 
     def _rows(self, words: Tensor) -> Table:
         places = torch.zeros_like(self.guess, dtype=torch.long)
@@ -153,8 +143,8 @@ class Reading:
     def continuations(
         self, texts: Sequence[tuple[Sequence[int], Fluency]], words: Tensor
     ) -> list[Tensor]:
-        """Log probabilities, float32 [tokens + 1, words] a text, of words, long, after each of its
-        beginnings."""
+        """For each text, the log probabilities of words, long, after each of its beginnings:
+        float32 [tokens + 1, words]."""
         states = torch.cat([fluency.states for _, fluency in texts])
         logits = self.model.logits(states, words).float()
         result = []
@@ -167,27 +157,15 @@ class Reading:
 
     @torch.inference_mode()
     def draw(self, noise: Tensor) -> list[list[int]]:
-        """Texts of at most `steps` tokens, as ids without special tokens. The noise, float32
-        [n, steps, CHOICES], is added to the logits of the likeliest words; Gumbel noise draws from
-        the model."""
-        model, trunk, device = self.model, self.model.config.trunk, self.words.device
-        n, steps, _ = noise.shape
-        table, caches, noise = self._likely, self.caches(), noise.to(device)
-        guess = table.guess.repeat(n, 1)
-        ids = torch.full((n, 1), trunk.cls, device=device)
-        for step in range(steps):
-            logits = model.step(ids[:, -1], step, caches, guess, table.rows)
-            best, places = logits.topk(CHOICES, -1)
-            chosen = places.gather(1, (best + noise[:, step]).argmax(-1, keepdim=True))
-            ids = torch.cat([ids, table.words[chosen]], 1)
-            guess.scatter_(1, chosen, 0.0)  # written, so no longer missing
-            if (ids == trunk.sep).any(1).all():
-                break
-        return [text_of(row, trunk) for row in ids[:, 1:].tolist()]
+        """Texts, as ids without special tokens, by noise float32 [n, most tokens, CHOICES]: see
+        :meth:`PrefixLM.draw`."""
+        table = self._likely
+        guess, noise = table.guess.repeat(len(noise), 1), noise.to(self.words.device)
+        return self.model.draw(self.caches(), guess, noise, table.words, table.rows)
 
 
 class Beginnings:
-    """All beginnings of a text, which a model continues at once: at first a row each, from the
+    """All beginnings of a text, which a model continues together. At first each has a row, from the
     empty beginning to the whole text. `ids` are without special tokens.
 
     Attributes:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nanov2t.core.errors import UserError
-from nanov2t.embedders.base import Embedder
+from nanov2t.embedders.base import Embedder, EmbedderInfo
 
 MASKED = -30000.0  # added to masked logits; representable in bfloat16 and float16
 
@@ -36,10 +36,25 @@ class TrunkConfig:
     sep: int
     pad: int
 
+    @property
+    def special(self) -> list[int]:
+        return [self.cls, self.sep, self.pad]
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """The shape of a network; saved as its config.json."""
+
+    trunk: TrunkConfig
+    dim: int  # dimension of the vectors
+    embedder: EmbedderInfo
+    max_tokens: int  # longest text it was trained on
+    kind: str
+
 
 class Layer(nn.Module):
-    """One post-norm transformer layer (Devlin et al. 2019). Attention is written out because on
-    CPUs the backward pass of PyTorch's fused attention costs three times as much."""
+    """A post-norm transformer layer (Devlin et al. 2019). Attention is written out because the
+    backward pass of PyTorch's fused attention takes three times as long on CPUs."""
 
     def __init__(self, config: TrunkConfig):
         super().__init__()
@@ -67,20 +82,16 @@ class Layer(nn.Module):
 
 
 class Cache:
-    """Keys and values of a layer so far, [n, heads, t, width] each.
-
-    Args:
-        begun: keys and values [1, heads, s, width] of a beginning that all rows share. It is kept
-            once, and masks cover it first.
-    """
+    """A layer's keys and values so far, [n, heads, t, width] each. All rows may share a beginning,
+    `begun` [1, heads, s, width], which is kept once and comes first in masks."""
 
     def __init__(self, begun: tuple[Tensor, Tensor] | None = None):
         self.begun = begun
         self.kept: tuple[Tensor, Tensor] | None = None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Add keys and values, then attend to all of them with scaled queries; all are [n, heads,
-        t, width]."""
+        """Add keys and values and attend to all so far; the arguments are [n, heads, t, width], and
+        the queries are scaled."""
         if self.kept is not None:
             key, value = torch.cat([self.kept[0], key], 2), torch.cat([self.kept[1], value], 2)
         self.kept = key, value
@@ -153,6 +164,7 @@ class Trunk(nn.Module):
         return caches
 
     def read_words(self, embedder: Embedder) -> None:
+        """Take the embedder's word embeddings."""
         self.words = bert_of(embedder).embeddings.word_embeddings.weight.detach().to(self.words)
 
     @torch.no_grad()

@@ -11,19 +11,19 @@ from nanov2t.core.errors import UserError
 BEAM = 8
 """Size of the sequence beam."""
 Effort = Literal["fast", "default", "thorough"]
-"""How much is spent on a vector: by evolution about 300, 5,000 or 50,000 embeddings at most unless
-a budget is given; by the beam search rounds."""
+"""How much to spend on a vector. Evolution embeds at most about 300, 5,000 or 50,000 texts unless
+there is a budget; the beam search has more or fewer rounds."""
 ROUNDS: dict[Effort, int] = {"fast": 2, "default": 6, "thorough": 20}
-"""Corrections of the beam search at most."""
+"""Most corrections of the beam search."""
 EXHAUSTIVE_ROUNDS = 50
-"""Corrections of the exhaustive search."""
+"""Most corrections of the exhaustive search."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a search may spend on a vector: texts embedded, of which a few more may be
-    needed, and seconds, which are checked after every round. Limits not above zero are a UserError.
-    """
+    """The most that a search may spend on a vector: texts embedded, which a search may exceed by a
+    few, and seconds, which it checks after every round. A limit below 1 text, or of no time, is a
+    UserError."""
 
     embeddings: float = float("inf")
     seconds: float = float("inf")
@@ -34,8 +34,8 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read a number of embeddings (`5000`) or a duration (`30s`, `2m`); anything else, or zero,
-        is a UserError."""
+        """Read a number of embeddings (`5000`) or a duration (`30s`, `2m`). Raises a UserError for
+        anything else, and for zero."""
         match = re.fullmatch(r"(\d+|\d+(?:\.\d+)?(?=[sm]))([sm]?)", text)
         if not match or not float(match[1]):
             known = "a number of embeddings (5000) or a duration (30s, 2m)"
@@ -51,13 +51,19 @@ UNLIMITED = Budget()
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How much is spent on a vector."""
+    """How an inverter searches, and how much it spends on a vector."""
 
     rounds: int | None = None
-    """Corrections at most, after the first guess; None: the search's own default."""
+    """Most corrections after the first guess. None: the search's own default."""
     beam: int = BEAM
-    """Hypotheses kept, and written from each."""
+    """How many hypotheses a beam search keeps, and writes from each."""
     batch: int | None = None
-    """Vectors searched at a time, which does not change what is found; None: as many as keep the
-    device busy."""
+    """Vectors searched at a time; it does not change the results. None: enough to keep the device
+    busy."""
     budget: Budget = UNLIMITED
+    search: str = "default"
+    """`default` is the best that the networks can do; see :mod:`nanov2t.search.evolution` and
+    :mod:`nanov2t.t5.inference` for the others."""
+    effort: Effort = "default"
+    tolerance: float | None = None
+    """1 - cosine up to which a text counts as exact. None: that of rounding and noise."""

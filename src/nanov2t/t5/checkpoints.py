@@ -1,14 +1,15 @@
 """Generators on disk: ours, and those that nanoV2T and vec2text published.
 
-Published formats are told apart by ``architectures`` in config.json: nanoV2T's ``T5Generator``, and
+``architectures`` in config.json tells the published formats apart: nanoV2T's ``T5Generator``, and
 vec2text's ``InversionModel`` (hypothesizers) and ``CorrectorEncoderModel`` (correctors). Their
-weights are renamed, and every size is read off the weights' shapes, so the T5 that a config names
-is never needed.
+weights are renamed. Every size is read from the weights' shapes, so the T5 that a config names is
+not needed.
 """
 
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,35 @@ from nanov2t.core.errors import UserError, first_line
 from nanov2t.embedders.base import EmbedderInfo
 from nanov2t.models.checkpoint import read_values, read_weights, to_config
 from nanov2t.models.hub import PICKLED, WEIGHTS, locate
-from nanov2t.t5.config import GeneratorConfig
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The shape of a Generator; saved as its config.json."""
+
+    t5: dict[str, Any]  # a transformers T5Config as a dictionary
+    dim: int  # dimension of the vectors it inverts
+    pseudo_tokens: int = 16  # encoder positions that one projected vector fills
+    projector_width: int = 0  # hidden width of the projectors; 0 is the T5's d_model
+    projector_dropout: float = 0.0
+    vector_scale: float = 1.0  # factor on the vectors before they are projected
+    layer_norm: bool = True  # normalise the whole encoder input
+    hypothesizes: bool = True  # can write from the vector alone
+    corrects: bool = False  # can rewrite a draft
+    feedback: bool = True
+    """Sees the vectors of drafts. Without, it sees the target's in the place of each."""
+    sep_token_id: int = 1
+    max_tokens: int = 32  # longest text it writes, in its own tokens, special tokens not counted
+    reads_written: bool = False
+    """As in vec2text's loop, read drafts as they were written, behind the masked start token, and
+    write a text of `max_tokens` without a closing token."""
+    embedder: EmbedderInfo | None = None
+
+    @property
+    def max_length(self) -> int:
+        """Tokens it writes at most, with the start token and, if it fits, the closing one."""
+        return self.max_tokens + (1 if self.reads_written else 2)
+
 
 NAMES = {
     "T5Generator": {
@@ -45,14 +74,14 @@ NAMES = {
         "": "",
     },
 }
-"""For each format the prefixes of its weights' names, and ours."""
+"""The prefixes of the weights' names in each format, and ours."""
 
-# Not lower-cased, and without a fingerprint, which the published checkpoints do not hold.
+# They do not lower-case. The published checkpoints hold no fingerprints.
 GTR_MEAN = EmbedderInfo("sentence-transformers/gtr-t5-base#mean", 768, 512, False, False, "")
 GTR = EmbedderInfo("sentence-transformers/gtr-t5-base", 768, 512, True, False, "")
 ADA = EmbedderInfo("openai:text-embedding-ada-002", 1536, 8191, True, False, "")
 EMBEDDERS = {"gtr_base": GTR_MEAN, "gtr_base_st": GTR, GTR.name: GTR, "text-embedding-ada-002": ADA}
-"""By the names in published configs. vec2text's `gtr_base` is GTR without its last two modules;
+"""By their names in published configs. vec2text's `gtr_base` is GTR without its last two modules:
 its vectors are unrelated to those of `gtr_base_st`."""
 
 
@@ -83,8 +112,8 @@ def release_of(name: str) -> Release | None:
 
 
 def read_checkpoint(path: str | Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """The config and the float32 weights of a generator by its folder or Hub name; a UserError if
-    it is missing, incomplete or damaged."""
+    """The config and the float32 weights of a generator, by its folder or Hub name. Raises a
+    UserError if it is missing, incomplete or damaged."""
     path = locate(path)
     values = read_values(path, "generator")
     if format_ := _published_format(values):
@@ -96,8 +125,8 @@ def read_checkpoint(path: str | Path) -> tuple[GeneratorConfig, dict[str, Tensor
 
 
 def load_tokenizer(path: str | Path) -> Any:
-    """The tokenizer saved beside a generator, or that of the T5 that a published generator names; a
-    UserError if there is none."""
+    """The tokenizer saved beside a generator, or that of the T5 that a published generator names.
+    Raises a UserError if there is none."""
     path = locate(path)
     names, config = [str(path)], path / "config.json"
     saved = any((path / name).is_file() for name in ("tokenizer.json", "spiece.model"))
@@ -151,12 +180,9 @@ def _read_published(
 
 
 def _embedder(values: dict[str, Any], dim: int) -> EmbedderInfo | None:
-    # For an API, vec2text's embedder_model_name only names a tokenizer.
-    names = (
-        values.get(key)
-        for key in ("embedder_model_api", "embedder_model_name", "embedder_name_or_path")
-    )
-    info = EMBEDDERS.get(next(filter(None, names), ""))
+    # With an API, vec2text's embedder_model_name only names a tokenizer.
+    keys = ("embedder_model_api", "embedder_model_name", "embedder_name_or_path")
+    info = EMBEDDERS.get(next(filter(None, map(values.get, keys)), ""))
     return info if info and info.dim == dim else None
 
 
@@ -179,7 +205,7 @@ def _read_weights(folder: Path, names: dict[str, str]) -> dict[str, Tensor]:
         ) from None
     except Exception as error:  # safetensors and torch raise whatever a damaged file leads them to
         raise UserError(f"{path}: damaged: {first_line(error)}") from None
-    # Words that are tied may be stored under any of their names, or several.
+    # Tied words may be stored under any of these names, or several.
     tied = ("shared", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head")
     found = [weights.pop(f"t5.{name}.weight", None) for name in tied]
     if words := [weight for weight in found if weight is not None]:

@@ -1,12 +1,12 @@
 """Greedy and beam search over a T5 decoder with a static key-value cache.
 
-Almost twice as fast as transformers' ``generate`` on a CPU, with equal ids (early_stopping=False,
-length_penalty=1), and decoding is most of a search. The beams of an input are the queries of one
-attention over all that any of them has written; a mask shows each beam its own past, so no cache is
-reordered. An input whose search is over leaves the batch.
+It writes the same ids as transformers' ``generate`` (early_stopping=False, length_penalty=1) almost
+twice as fast on a CPU, and decoding is most of a search. The beams of an input are the queries of
+one attention over all that any of them has written. A mask shows each beam its own past, so no
+cache is reordered. An input whose search is over leaves the batch.
 
-Shapes: n inputs, b beams, rows n * b (the beams of an input adjacent), t tokens written so far,
-s encoder positions, h heads of width d.
+Shapes: n inputs, b beams, rows n * b (the beams of an input adjacent), t tokens written so far, s
+encoder positions, h heads of width d.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NEVER = -1e9  # added to the score of a beam that must not be chosen
 def by_transformers(
     t5: Any, states: Tensor, mask: Tensor, beams: int, returned: int, max_length: int
 ) -> Tensor:
-    """The same by transformers' ``generate``: the reference for the fast path."""
+    """Decode by transformers' ``generate``, the reference for the fast path."""
     ids: Tensor = t5.generate(
         encoder_outputs=BaseModelOutput(states),
         attention_mask=mask,
@@ -70,8 +70,8 @@ class Beams(NamedTuple):
 
 def beam(stepper: Stepper, returned: int) -> Tensor:
     """Beam search: ids, long [n * returned, t], those of an input adjacent, best first. A text's
-    score is its log probability over its length. An input is done when its best open beam, scored
-    as if it ended here, is no better than its worst finished one."""
+    score is its log probability divided by its length. An input is done when its best open beam,
+    scored as if it ended here, is no better than its worst finished one."""
     n, beams, limit = stepper.inputs, stepper.beams, stepper.max_length
     device = stepper.mask.device
     result = torch.full((n, beams, limit), -1, device=device)
@@ -99,7 +99,8 @@ def beam(stepper: Stepper, returned: int) -> Tensor:
 
 
 def _extend(stepper: Stepper, state: Beams, length: int) -> tuple[Beams, Tensor]:
-    """Write the token at place `length` of every beam; also the parents of the new, long [n, b]."""
+    """Write the token at place `length` of every beam. Returns also the parents of the new beams,
+    long [n, b]."""
     ids, scores, done_ids, done_scores = state
     beams, width = stepper.beams, 2 * stepper.beams
     # The best `width` continuations of an input are among the best `width` of each of its beams,
@@ -158,7 +159,7 @@ class Stepper:
         self.words = -(-words // GROUPS) * GROUPS
         cache = (n, self.heads, max_length * beams, self.cross[0][0].shape[-1])
         self.past = [(states.new_empty(cache), states.new_empty(cache)) for _ in self.blocks]
-        # Allocated once: allocating at every step would cost more than the arithmetic. Past the
+        # Allocated once, since allocation would cost more than the arithmetic of a step. Past the
         # last word it stays -inf.
         table = (n * beams, len(self.head), self.words)
         self.logits = torch.full(table, -torch.inf, device=device)
@@ -206,7 +207,7 @@ class Stepper:
         self.mask, self.authors = self.mask[inputs], self.authors[inputs]
 
     def _own_bias(self, rows: int) -> Tensor:
-        """The bias of self-attention, which shows each beam only its own past: broadcast to
+        """The bias of self-attention, which shows each beam only its own past. It broadcasts to
         [n, h, b, (t + 1) * b]."""
         t, device = self.length, self.mask.device
         self.authors[:, :, t] = torch.arange(rows // self.inputs, device=device)
@@ -216,7 +217,6 @@ class Stepper:
         return bias.masked_fill(~own.flatten(2)[:, None], torch.finfo(bias.dtype).min)
 
     def _likeliest(self, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The best tokens of decoder states [rows, d_model]; see :meth:`step`."""
         rows = len(hidden)
         totals, maxima = [], []  # of each block of words: log sum exp [rows], maxima [rows, GROUPS]
         for i, block in enumerate(self.head):
@@ -255,6 +255,6 @@ def _attend(attention: Any, query: Tensor, keys: Tensor, values: Tensor, bias: T
 
 
 def scaled(t5: Any, hidden: Tensor) -> Tensor:
-    """Decoder states [..., d_model] as the output layer reads them: T5 scales them down where its
+    """Decoder states [..., d_model] as the output layer reads them. T5 scales them down if its
     input and output words are tied."""
     return hidden * t5.config.d_model**-0.5 if t5.config.scale_decoder_outputs else hidden

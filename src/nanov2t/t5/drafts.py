@@ -1,9 +1,8 @@
-"""Drafts in files: `{split}.hyps.jsonl`, with a row's place `idx` and its `draft`, in nanoV2T's
-form. Beside it, `{split}.hyps.json` says what the drafts were made from."""
+"""Drafts in files: `{split}.hyps.jsonl` in nanoV2T's form, with a row's number `idx` and its
+`draft`. Beside it, `{split}.hyps.json` says what the drafts were made from."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import shutil
@@ -15,7 +14,7 @@ import torch
 from accelerate import PartialState
 
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import file_fingerprint, make_folder, replacing, write_whole
+from nanov2t.core.files import digest, file_fingerprint, make_folder, replacing, write_whole
 from nanov2t.core.parts import Parts, check_same_run
 from nanov2t.core.passages import drafts_of, read_rows
 from nanov2t.core.progress import progress
@@ -23,7 +22,7 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.sentence import tokenization
 from nanov2t.embedders.text import reference
 from nanov2t.inverter import Inverter
-from nanov2t.train.data import PASSAGES, VECTORS, Corpus
+from nanov2t.train.data import PASSAGES, VECTORS, Corpus, file_hash
 
 PART = 1024  # rows drafted together: what a kill may cost
 IDS = "ids.npy"
@@ -33,9 +32,9 @@ NOTHING = -1  # fills up rows of ids behind the closing token
 def write_drafts(
     inverter: Inverter, source: str, split: str, folder: Path, column: str = ""
 ) -> Path:
-    """Write a greedy first hypothesis of each row with text, or resume; see
+    """Write a greedy first hypothesis of each row that holds text, or resume; see
     :func:`~nanov2t.core.passages.read_rows`. The processes of torchrun share the rows, and all
-    return once the file is whole. A UserError if the text cannot be had, the inverter has no
+    return once the file is whole. Raises a UserError if the text cannot be had, the inverter has no
     hypothesizer, or the folder holds other drafts or cannot be written."""
     state = PartialState(cpu=not torch.cuda.is_available())
     path, own = folder / f"{split}.hyps.jsonl", state.is_main_process
@@ -71,8 +70,8 @@ def write_drafts(
 
 
 def check_facts(path: Path, embedder: Embedder, max_tokens: int) -> None:
-    """Raise a UserError if a file of drafts says that they are of another embedder's vectors, or of
-    texts cut at another place."""
+    """Raise a UserError if a file of drafts is of another embedder's vectors, or of texts that were
+    cut to another length."""
     facts = _read_facts(path) or {}
     other = facts.get("embedder", {}).get("fingerprint", embedder.info.fingerprint)
     if other != embedder.info.fingerprint:
@@ -85,16 +84,10 @@ def draft_arrays(
     path: Path, corpus: Corpus, embedder: Embedder, tokenizer: Any, max_tokens: int, eos: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The drafts of a corpus's passages, memory-mapped and cached beside it: ids, int32 [passages,
-    max_tokens + 1], and vectors, float32 [passages, dim]. A UserError if the file cannot be read or
-    lacks a passage."""
-    digest = hashlib.sha256(f"{tokenization(tokenizer)}{eos}".encode())
-    try:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    key = f"{embedder.info.fingerprint}-{max_tokens}-{digest.hexdigest()[:16]}"
-    folder = corpus.folder / f"drafts-{key}"
+    max_tokens + 1], and vectors, float32 [passages, dim]. Raises a UserError if the file cannot be
+    read or lacks a passage."""
+    made = digest(tokenization(tokenizer), eos, file_hash(path))
+    folder = corpus.folder / f"drafts-{embedder.info.fingerprint}-{max_tokens}-{made}"
     if not folder.is_dir():
         drafts = drafts_of(path, range(corpus.row_count), corpus.rows.tolist())
         count, new = len(drafts), np.lib.format.open_memmap
@@ -123,7 +116,7 @@ def _read_facts(path: Path) -> dict[str, Any] | None:
 
 
 def _claim(path: Path, inverter: Inverter, source: str, column: str) -> None:
-    """Write what the drafts are made from, or compare it with what is written there."""
+    """Write what the drafts are made from, or compare it with what the file says."""
     info, text = inverter.embedder.info, Path(source)
     named = {"name": source, "fingerprint": file_fingerprint(text)} if text.is_file() else source
     facts = {

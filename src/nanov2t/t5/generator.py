@@ -1,12 +1,12 @@
-"""Vector (and draft) to text: a T5 that reads projected vectors.
+"""A T5 that reads projected vectors, and drafts, and writes text.
 
-The encoder input of a hypothesizer is the target vector projected onto ``pseudo_tokens`` positions;
-that of a corrector
+A hypothesizer's encoder reads the target vector, projected onto ``pseudo_tokens`` positions; a
+corrector's reads
 
     sep  target  sep  draft  sep  target - draft  sep  ids of the draft
 
-(Morris et al. 2023, section 3). Composed of a T5, not derived from it: a subclass's ``post_init``
-would re-initialise the projectors with T5's own distribution, eight times as wide.
+(Morris et al. 2023, section 3). The generator holds a T5 instead of deriving from it, because a
+subclass's ``post_init`` would draw the projectors' weights anew, eight times as wide.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from nanov2t.models.checkpoint import check_weights, write_checkpoint
 from nanov2t.t5 import decoding
-from nanov2t.t5.checkpoints import read_checkpoint
-from nanov2t.t5.config import GeneratorConfig
+from nanov2t.t5.checkpoints import GeneratorConfig, read_checkpoint
 
 POSITIONS = {"cpu": 256, "cuda": 16384}
-"""Label positions whose logits are held at a time: few enough for a CPU's cache, enough to fill a
-GPU."""
+"""Label positions whose logits are held at a time: few for a CPU's cache, many to fill a GPU."""
 
 
 class Output(NamedTuple):
@@ -35,8 +33,8 @@ class Output(NamedTuple):
 
 
 class Generator(nn.Module):
-    """A hypothesizer, a corrector, or both in one network; ``config`` says which. It raises a
-    ValueError if a hypothesizer is given a draft, or a corrector none."""
+    """A hypothesizer, a corrector, or both in one network; ``config`` says which. Raises a
+    ValueError if a hypothesizer gets a draft, or a corrector none."""
 
     fast = True  # whether :meth:`generate` uses our decoder or that of transformers
 
@@ -51,8 +49,7 @@ class Generator(nn.Module):
         d_model = self.t5.config.d_model
         width = config.projector_width or d_model
 
-        def projector() -> nn.Sequential:
-            """One vector [n, dim] to pseudo-tokens [n, pseudo_tokens, d_model]."""
+        def projector() -> nn.Sequential:  # [n, dim] to [n, pseudo_tokens, d_model]
             return nn.Sequential(
                 nn.Linear(config.dim, width),
                 nn.Dropout(config.projector_dropout),
@@ -72,7 +69,6 @@ class Generator(nn.Module):
 
     @property
     def eos_token_id(self) -> int:
-        """The closing token of a text."""
         return int(self.t5.config.eos_token_id)
 
     @property
@@ -82,7 +78,7 @@ class Generator(nn.Module):
         return weight
 
     def continued(self, config: GeneratorConfig) -> Generator:
-        """The same T5 under another config: what both have keeps its weights, the rest is new."""
+        """The same T5 with another config. Parts that both configs have keep their weights."""
         other = Generator(config)
         other.t5 = self.t5
         mine, names = self.state_dict(), other.state_dict().keys()
@@ -134,13 +130,13 @@ class Generator(nn.Module):
         labels: Tensor | None = None,
         keep_logits: bool = True,
     ) -> Output:
-        """Teacher-forced logits of the labels.
+        """The loss and logits of labels, with teacher forcing.
 
         Args:
             target_embeddings, draft_embeddings: float [n, dim], of the texts and of their drafts.
             draft_input_ids, draft_attention_mask: long [n, s], drafts with closing tokens.
-            labels: long [n, t], the texts with their closing token; -100 is ignored.
-            keep_logits: False never holds all the logits, for training in little memory.
+            labels: long [n, t], the texts with closing tokens; -100 is ignored.
+            keep_logits: False saves memory in training: the logits are never held together.
         """
         if labels is None:
             raise ValueError("the logits are those of labels: give some")
@@ -173,9 +169,10 @@ class Generator(nn.Module):
         num_return_sequences: int = 1,
         max_length: int | None = None,
     ) -> Tensor:
-        """Write texts by beam search, greedily with one beam, as transformers' ``generate`` does:
-        long [n * num_return_sequences, t], padded, the beams of one input adjacent, best first.
-        `max_length` counts the start and the closing token; by default the longest text fits."""
+        """Write texts by beam search, greedily with one beam, as transformers' ``generate`` does.
+        Returns padded ids, long [n * num_return_sequences, t], the beams of one input adjacent,
+        best first. `max_length` counts the start and the closing token; by default the longest text
+        fits."""
         given = (target_embeddings, draft_embeddings, draft_input_ids, draft_attention_mask)
         states, mask = self.encode(*given)
         length = max_length or self.config.max_length
@@ -189,8 +186,8 @@ class Generator(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Generator:
-        """Read a generator by its folder or Hub name, ours or published by others, to float32 on
-        the CPU; a UserError if it is missing, incomplete or damaged."""
+        """Read a generator, ours or published by others, by its folder or Hub name, to float32 on
+        the CPU. Raises a UserError if it is missing, incomplete or damaged."""
         config, weights = read_checkpoint(path)
         with torch.device("meta"):
             generator = cls(config)
@@ -211,9 +208,8 @@ class Generator(nn.Module):
 
 class HeadLoss(torch.autograd.Function):
     """Mean cross entropy of hidden [n, t, d_model] @ words.T [d_model, vocabulary] against labels,
-    long [n, t], -100 ignored. It never holds all the logits, which take 8 GB for 2,048 texts of 33
-    tokens over 30,522 words: a few rows at a time pass the output layer, and only their gradients
-    are kept."""
+    long [n, t], -100 ignored. All logits together take 8 GB for 2,048 texts of 33 tokens over
+    30,522 words, so a few rows at a time pass the output layer, and only gradients are kept."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, words: Tensor, labels: Tensor) -> Tensor:

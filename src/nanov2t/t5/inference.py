@@ -1,13 +1,10 @@
 """Inference: sequence beam search (Morris et al. 2023, section 3.2), ours and the published one.
 
-    round 0        the hypothesizer writes first hypotheses
-    every round    the corrector rewrites the best hypotheses so far, and the embedder judges them
-
-`beam` keeps the best texts so far, so an answer never gets worse, rewrites no hypothesis twice and
-embeds no text twice. `exhaustive` is nanoV2T's own loop, kept to compare with: from a greedy first
-hypothesis on, every round rewrites the `beam` best unique hypotheses of the round before into
-`beam` each and embeds them all again. Only |cosine - 1| < tolerance ends it early, and the answer
-is the last round's best, so it may get worse.
+The hypothesizer writes the first texts. Then in every round the corrector rewrites the best texts,
+and the embedder judges them. `beam` keeps the best so far, so an answer never gets worse, rewrites
+no text twice and embeds none twice. `exhaustive` is nanoV2T's own loop, for comparison: from one
+greedy text on, every round rewrites the `beam` best texts of the last round into `beam` each and
+embeds all of them. It ends early only if a text is exact, and its answers may get worse.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ import copy
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +27,11 @@ from nanov2t.core.files import replacing
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.text import decode_texts
 from nanov2t.fast import packed, search_dtype
+from nanov2t.inverter import Networks
 from nanov2t.models.hub import locate, network_folder
 from nanov2t.pretrained import BUNDLED
 from nanov2t.search.loop import BestSoFar, Proposer, Ranking, RoundSearch, Search, best, judge
-from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS, Effort
+from nanov2t.search.options import EXHAUSTIVE_ROUNDS, ROUNDS, SearchOptions
 from nanov2t.search.state import EmbeddedHypothesis, SearchState, Stopped
 from nanov2t.t5.checkpoints import RELEASES, load_tokenizer, release_of
 from nanov2t.t5.generator import Generator
@@ -47,47 +44,47 @@ BATCH = {"cpu": 32, "cuda": 512}  # vectors searched at a time: enough to keep a
 ROWS = {"cpu": 64, "cuda": 1024}  # hypotheses that pass through a generator at a time, likewise
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The two stages of an inverter. They are the same object if one network is both."""
+class Pair(Networks):
+    """A hypothesizer and a corrector. Searches start from drafts if the first is None, and have
+    only round 0 if the second is; one network may be both."""
 
-    embedder: Embedder  # judges the hypotheses
-    hypothesizer: Writer | None  # None if searches start from drafts
-    corrector: Writer | None  # None if there is only round 0
-    effort: Effort = "default"
+    def __init__(
+        self,
+        embedder: Embedder,
+        tokenizer: Any,
+        hypothesizer: Generator | None,
+        corrector: Generator | None,
+    ):
+        self.embedder = self.reader = embedder
+        self.tokenizer, self.hypothesizer, self.corrector = tokenizer, hypothesizer, corrector
+        pair = (hypothesizer, corrector)
+        writers: dict[Any, Writer] = {g: Writer(g, tokenizer, embedder) for g in pair if g}
+        self._first, self._second = (writers.get(generator) for generator in pair)
 
-    @property
-    def batch(self) -> int:
-        writer = self.hypothesizer or self.corrector
-        return BATCH.get(writer.device.type if writer else "cpu", BATCH["cpu"])
+    def search(self, options: SearchOptions) -> Search:
+        if options.search not in ("default", *SEARCHES):
+            known = ", ".join(("default", *SEARCHES))
+            raise UserError(f"search {options.search}: not one of {known}")
+        exhaustive, writer = options.search == "exhaustive", self._first or self._second
+        batch = BATCH["cuda" if writer and writer.device.type == "cuda" else "cpu"]
+        proposers: list[Proposer] = [FirstHypotheses(self._first, 0 if exhaustive else FIRST)]
+        if self._second is not None:
+            proposers.append(Corrector(self._second, every=exhaustive))
+        if exhaustive:
+            return RoundSearch(proposers, LastRound(self.embedder), stop, EXHAUSTIVE_ROUNDS, batch)
+        ranking, rounds = BestSoFar(self.embedder), ROUNDS[options.effort]
+        return RoundSearch(proposers, ranking, stop, rounds, batch)
 
     def hypothesize(self, targets: Sequence[np.ndarray]) -> list[str]:
-        """The greedy first hypothesis of each target, float32 [dim]; none without a
-        hypothesizer."""
-        if self.hypothesizer is None:
-            return []
+        assert self._first is not None
         parts = (targets[i : i + GREEDY] for i in range(0, len(targets), GREEDY))
-        return [str(t) for part in parts for [t] in self.hypothesizer.hypothesize(part, 1)]
-
-
-def make_search(name: str, pair: Pair) -> Search:
-    """The search of that name over a pair; `default` is beam. A UserError if there is none."""
-    if name not in ("default", *SEARCHES):
-        raise UserError(f"search {name}: not one of default, {', '.join(SEARCHES)}")
-    exhaustive, embedder = name == "exhaustive", pair.embedder
-    proposers: list[Proposer] = [FirstHypotheses(pair.hypothesizer, 0 if exhaustive else FIRST)]
-    if pair.corrector is not None:
-        proposers.append((RewriteAll if exhaustive else Corrector)(pair.corrector))
-    if exhaustive:
-        ranking = LastRound(embedder)
-        return RoundSearch(proposers, ranking, stop_exhaustive, EXHAUSTIVE_ROUNDS, pair.batch)
-    return RoundSearch(proposers, BestSoFar(embedder), stop, ROUNDS[pair.effort], pair.batch)
+        return [str(text) for part in parts for [text] in self._first.hypothesize(part, 1)]
 
 
 class FirstHypotheses(Proposer):
-    """Opens each search with its draft, or with `width` hypotheses for each place in the pool by
-    beam search; with one greedy hypothesis if `width` is 0 or the pool has one place; with an empty
-    text if there is no writer."""
+    """Opens each search with its draft. Without a draft it writes `width` hypotheses for each place
+    in the pool by beam search, or a greedy one if `width` is 0 or there is one place. Without a
+    writer it starts from an empty text."""
 
     name = "hypothesizer"
 
@@ -99,7 +96,7 @@ class FirstHypotheses(Proposer):
         bare = [i for i, s in enumerate(states) if not s.pool and s.target.draft is None]
         if self.writer is not None and bare:
             beam = states[0].options.beam
-            beams = self.width * beam if self.width and beam > 1 else 1
+            beams = max(1, self.width * beam) if beam > 1 else 1
             written = self.writer.hypothesize([states[i].target.vector for i in bare], beams)
             for i, texts in zip(bare, written, strict=True):
                 proposed[i] = texts
@@ -110,17 +107,17 @@ class FirstHypotheses(Proposer):
 
 
 class Corrector(Proposer):
-    """Writes the `beam` best corrections of the best hypotheses that it has not rewritten
-    before."""
+    """Writes the `beam` best corrections of each of the best hypotheses that it has not rewritten
+    before, or in `every` round of the whole pool."""
 
     name = "corrector"
 
-    def __init__(self, writer: Writer):
-        self.writer = writer
+    def __init__(self, writer: Writer, every: bool = False):
+        self.writer, self.every = writer, every
         self._rewritten: WeakKeyDictionary[SearchState, set[str]] = WeakKeyDictionary()
 
     def propose(self, states: Sequence[SearchState]) -> list[list[str]]:
-        work = [(i, chosen) for i, state in enumerate(states) for chosen in self.choose(state)]
+        work = [(i, chosen) for i, state in enumerate(states) for chosen in self._choose(state)]
         corrections = self.writer.correct(
             [states[i].target.vector for i, _ in work],
             [hypothesis.text for _, hypothesis in work],
@@ -132,8 +129,9 @@ class Corrector(Proposer):
             proposed[i] += written
         return proposed
 
-    def choose(self, state: SearchState) -> list[EmbeddedHypothesis]:
-        """The hypotheses to rewrite."""
+    def _choose(self, state: SearchState) -> list[EmbeddedHypothesis]:
+        if self.every:
+            return state.pool
         rewritten = self._rewritten.setdefault(state, set())
         written = [text for texts in state.proposed.values() for text in texts]
         width = WIDTH if state.pool and state.pool[0].text in written else 1
@@ -142,21 +140,12 @@ class Corrector(Proposer):
         return fresh
 
     def exhausted(self, state: SearchState) -> bool:
-        return all(h.text in self._rewritten.get(state, ()) for h in state.pool)
-
-
-class RewriteAll(Corrector):
-    """Rewrites the whole pool in every round."""
-
-    def choose(self, state: SearchState) -> list[EmbeddedHypothesis]:
-        return state.pool
-
-    def exhausted(self, state: SearchState) -> bool:
-        return False
+        rewritten = self._rewritten.get(state, ())
+        return not self.every and all(h.text in rewritten for h in state.pool)
 
 
 class LastRound(Ranking):
-    """The pool holds the best texts of the last round alone; every text is embedded anew."""
+    """Keeps only the best texts of the last round, and embeds every text anew."""
 
     def rank(self, states: Sequence[SearchState], suggested: Sequence[Sequence[str]]) -> None:
         vectors = iter(self.embedder.encode([text for texts in suggested for text in texts]))
@@ -175,23 +164,16 @@ def stop(state: SearchState, exhausted: bool) -> Stopped | None:
     return state.used_up() or ("converged" if exhausted else None)
 
 
-def stop_exhaustive(state: SearchState, exhausted: bool) -> Stopped | None:
-    """A search ends when its best text is exact or its rounds are used up."""
-    if abs(state.pool[0].cosine - 1) < state.target.tolerance:
-        return "exact"
-    return "converged" if exhausted else state.used_up()
-
-
 class Written(str):
-    """A text, with the token ids it was written in: other ids may decode to the same text."""
+    """A text with the token ids it was written in; other ids may decode to the same text."""
 
     ids: list[int]  # with the closing token if one was written, without the start token
 
 
 class Writer:
-    """A generator as the search uses it: vectors and texts in, texts as the embedder sees them out.
-    It is a packed copy in the device's fastest number format, unless the generator is to decode by
-    transformers."""
+    """A generator for searches: it reads vectors and texts, and writes texts as the embedder sees
+    them. Unless it decodes by transformers, it is a packed copy in the device's fastest number
+    format."""
 
     def __init__(self, generator: Generator, tokenizer: Any, embedder: Embedder):
         self._generator, self.tokenizer, self.embedder = generator, tokenizer, embedder
@@ -218,9 +200,9 @@ class Writer:
         vectors: Sequence[np.ndarray],
         beams: int,
     ) -> list[list[str]]:
-        """The `beams` best corrections of each draft, best first, given its target and its own
-        vector, float32 [dim] each."""
-        corrections, rows = [], ROWS.get(self.device.type, ROWS["cpu"])
+        """The `beams` best corrections of each draft, best first, by its target and its own vector,
+        float32 [dim] each."""
+        corrections, rows = [], ROWS["cuda" if self.device.type == "cuda" else "cpu"]
         for start in range(0, len(drafts), rows):
             part = slice(start, start + rows)
             given = self._tensor(targets[part]), self._tensor(vectors[part])
@@ -228,8 +210,8 @@ class Writer:
         return corrections
 
     def read(self, drafts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Drafts as the generator was trained to read them: ids and mask, long [n, t]. Every batch
-        has the same width, on which rounding depends."""
+        """Drafts as the generator was trained to read them: ids and mask, long [n, t]. The width is
+        always the same, since rounding depends on it."""
         config, eos = self._generator.config, self._generator.eos_token_id
         cut = {"add_special_tokens": False, "truncation": True, "max_length": config.max_tokens}
         rows = [[*row, eos] for row in self.tokenizer([str(d) for d in drafts], **cut)["input_ids"]]
@@ -239,9 +221,8 @@ class Writer:
             own = (getattr(draft, "ids", row) for draft, row in zip(drafts, rows, strict=True))
             rows = [[fill, *row][:width] for row in own]
         ids = torch.tensor([row + [fill] * (width - len(row)) for row in rows])
-        mask = torch.arange(width) < torch.tensor([len(row) for row in rows])[:, None]
-        if config.reads_written:
-            mask = ids != fill
+        ends = torch.tensor([len(row) for row in rows])[:, None]
+        mask = ids != fill if config.reads_written else torch.arange(width) < ends
         return ids.to(self.device), mask.long().to(self.device)
 
     def _tensor(self, vectors: Sequence[np.ndarray]) -> Tensor:
@@ -261,8 +242,8 @@ def load_pair(
     name: str | Path, hypothesizer: str | Path | None = None
 ) -> tuple[Generator | None, Generator | None, Any]:
     """The hypothesizer, the corrector (the same object if one network is both) and the tokenizer,
-    on the CPU; see :func:`nanov2t.load.load_inverter`. A UserError if there is no such inverter, it
-    is damaged, or its parts do not fit together."""
+    on the CPU; see :func:`nanov2t.load.load_inverter`. Raises a UserError if there is no such
+    inverter, it is damaged, or its parts do not fit together."""
     folders = _folders(name)
     if hypothesizer is not None:
         folders = [_folders(hypothesizer)[0], folders[-1]]
@@ -275,12 +256,11 @@ def load_pair(
             raise UserError(f"inverter {name}: has no corrector, so --hypothesizer cannot be used")
         if not first.config.hypothesizes:
             raise UserError(f"hypothesizer {hypothesizer}: is a corrector")
-    if release := release_of(str(name)):
-        for generator in generators:
-            # Some configs name their embedder by a path of their authors'.
-            if generator.config.dim == release.embedder.dim:
-                generator.config = dataclasses.replace(generator.config, embedder=release.embedder)
-    tokenizer = load_tokenizer(folders[0])
+    release, tokenizer = release_of(str(name)), load_tokenizer(folders[0])
+    for generator in generators:
+        # Some configs name their embedder by a path of their authors'.
+        if release and generator.config.dim == release.embedder.dim:
+            generator.config = dataclasses.replace(generator.config, embedder=release.embedder)
     if any(load_tokenizer(folder).get_vocab() != tokenizer.get_vocab() for folder in folders[1:]):
         raise UserError(f"inverter {name}: its two networks write in different vocabularies")
     return first, second, tokenizer
@@ -289,21 +269,22 @@ def load_pair(
 def export_pair(
     name: str | Path, out: Path, hypothesizer: str | Path | None = None, int8: bool = True
 ) -> None:
-    """Write generators in our own format: a single one as `out`, a pair as its two subfolders. A
-    UserError as of :func:`load_pair`, or if `out` cannot be written."""
+    """Write a single generator as `out`, or a pair as its two subfolders, in our own format. Raises
+    a UserError as :func:`load_pair`, or if `out` cannot be written."""
     first, second, tokenizer = load_pair(name, hypothesizer)
-    if first is not None and second is not None and first is not second:
-        with replacing(out) as folder:
-            first.save_pretrained(folder / "hypothesizer", tokenizer, int8)
-            second.save_pretrained(folder / "corrector", tokenizer, int8)
-    elif single := first or second:
-        single.save_pretrained(out, tokenizer, int8)
+    if first is None or second is None or first is second:
+        (first or second).save_pretrained(out, tokenizer, int8)  # type: ignore[union-attr]
+        return
+    with replacing(out) as folder:
+        first.save_pretrained(folder / "hypothesizer", tokenizer, int8)
+        second.save_pretrained(folder / "corrector", tokenizer, int8)
 
 
 def _folders(name: str | Path) -> list[Path]:
+    """The folders of an inverter's generators."""
     if release := RELEASES.get(str(name)):
         return [locate(part) for part in (release.hypothesizer, release.corrector) if part]
-    folder = BUNDLED.get(str(name)) or locate(name)
+    folder = locate(name)
     if not folder.is_dir():
         names = ", ".join([*BUNDLED, *RELEASES])
         raise UserError(f"inverter {name}: neither a folder nor one of {names}")

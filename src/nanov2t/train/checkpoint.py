@@ -1,4 +1,4 @@
-"""Checkpoints of a run, in safetensors: weights, optimizer, random states, the task's state."""
+"""Checkpoints of a run: weights, optimizer, random states and the task's state, in safetensors."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from nanov2t.core.parts import check_same_run
 from nanov2t.train.config import RunConfig, settings_of
 
 MAY_CHANGE = ("out", "budget", "eval_every", "save_every", "compile", "tracker", "name", "notes")
-"""Settings that a resumed run may change. `eval_limit` is not one: losses of different texts cannot
-be compared."""
+"""Settings that a resumed run may change. Not `eval_limit`: losses of other texts cannot be
+compared."""
 SETTINGS = "config.yaml"
-RANDOM = "random."
-"""Prefix of random states in a process's file."""
+RANDOM = "random."  # begins the names of random states
 M = TypeVar("M", bound=nn.Module)
 
 
 class Checkpoints:
-    """The newest checkpoint of a run folder, and the run's settings in `config.yaml`."""
+    """The newest checkpoint of a run folder, and the settings of the run."""
 
     def __init__(self, config: RunConfig, accelerator: Accelerator):
         self.config, self.out, self.accelerator = config, config.out, accelerator
         self.own = f"-{accelerator.process_index}"  # ends the names of a process's own files
-        self.mark = self.own if config.shard else ""
+        share = self.own if config.shard else ""
+        self.names = f"model{share}", f"optimizer{share}"
 
     def save(self, step: int, elapsed: float, model: nn.Module, optimizer: Any, task: Any) -> None:
         """Replace the checkpoint, after `elapsed` seconds of training."""
@@ -49,10 +49,9 @@ class Checkpoints:
             aside.mkdir()
             (aside / "position.json").write_text(json.dumps({"step": step, "elapsed": elapsed}))
         accelerator.wait_for_everyone()
-        if first or self.mark:
-            weights, moments = _tensors(model, optimizer)
-            save_file(weights, aside / f"model{self.mark}.safetensors")
-            save_file(moments, aside / f"optimizer{self.mark}.safetensors")
+        if first or self.config.shard:
+            for name, tensors in zip(self.names, _tensors(model, optimizer), strict=True):
+                save_file(tensors, aside / f"{name}.safetensors")
         own = task.state() | {f"{RANDOM}cpu": torch.get_rng_state()}
         if accelerator.device.type == "cuda":
             own[f"{RANDOM}cuda"] = torch.cuda.get_rng_state()
@@ -64,17 +63,17 @@ class Checkpoints:
             aside.rename(folder)
             for old in {*self.out.glob("checkpoint-*")} - {folder}:
                 shutil.rmtree(old)
-        accelerator.wait_for_everyone()  # or another process might find this step unsaved
+        accelerator.wait_for_everyone()  # else another process might find this step unsaved
 
     def load(self, model: nn.Module, optimizer: Any, task: Any) -> tuple[int, float]:
-        """Continue from the checkpoint, if there is one; returns its step and the seconds trained.
-        A UserError if it is damaged, or of another number of processes."""
+        """Continue from the checkpoint, if there is one. Returns its step and the seconds trained.
+        Raises a UserError if it is damaged, or of another number of processes."""
         folder = max(self.out.glob("checkpoint-*"), default=None)
         if folder is None:
             return 0, 0.0
         try:
             position = json.loads((folder / "position.json").read_text())
-            names = f"model{self.mark}", f"optimizer{self.mark}", f"process{self.own}"
+            names = (*self.names, f"process{self.own}")
             weights, moments, own = (load_file(folder / f"{name}.safetensors") for name in names)
             _restore(model, optimizer, weights, moments)
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
@@ -103,12 +102,12 @@ def _kept(config: RunConfig) -> dict[str, Any]:
 
 
 def copier(model: M) -> Callable[[], M]:
-    """A function that returns the model in training for inference, without the autocast that
-    accelerate will put into its forward. It shares its weights with the one in training; of a
-    sharded model it is a whole copy, and every process must call the function."""
+    """A function that returns the model in training, ready for inference: without the autocast that
+    accelerate will put into its forward. It shares the weights of the model in training; for a
+    sharded model they are copies, and every process must call the function."""
     tables = {id(buffer): buffer for buffer in model.buffers()}
     on_no_device = {id(weight): nn.Parameter(weight.to("meta")) for weight in model.parameters()}
-    # deepcopy takes these for copies it has made: a tensor that is shared stays shared.
+    # deepcopy takes these for copies that it has made, so shared tensors stay shared.
     blank = copy.deepcopy(model, tables | on_no_device)
 
     def current() -> M:
@@ -122,7 +121,7 @@ def copier(model: M) -> Callable[[], M]:
 
 
 def _tensors(model: nn.Module, optimizer: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What this process holds of weights and moments, by the names of the parameters."""
+    """This process's weights and optimizer states, by the names of the parameters."""
     weights = dict(model.named_parameters())
     states = {name: optimizer.state[weight].items() for name, weight in weights.items()}
     moments = {f"{name}.{key}": _local(x) for name, state in states.items() for key, x in state}

@@ -1,5 +1,5 @@
-"""Passages to crops of token ids and their vectors. The crops of a step depend on the seed and the
-step alone, not on the number of processes."""
+"""Passages to crops of token ids and their vectors. The seed and the step alone decide the crops of
+a step, whatever the number of processes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Places = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Corpus:
-    """Passages, tokenised once: `tokens` [total], `offsets` [passages + 1], and `rows` [passages],
-    their places among the `row_count` rows of the source; all memory-mapped."""
+    """Tokenised passages, memory-mapped: `tokens` [total], `offsets` [passages + 1], and `rows`
+    [passages], their places among the `row_count` rows of the source."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -42,10 +42,9 @@ class Corpus:
 
     @classmethod
     def load(cls, source: str, tokenizer: Any, cache: Path | None = None) -> Corpus:
-        """Tokenise the train split of `source`, or find it in the cache by text and tokenizer."""
+        """Tokenise the train split of `source`, or find it in the cache."""
         if Path(source).is_file():
-            with open(source, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file_hash(Path(source))
         else:
             import datasets
 
@@ -78,6 +77,15 @@ class Corpus:
         return vectors
 
 
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file; a UserError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
 def _tokenize(texts: Iterator[str], tokenizer: Any, folder: Path) -> None:
     kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
     lengths, rows, count = [], [], 0
@@ -103,9 +111,9 @@ def _tokenize(texts: Iterator[str], tokenizer: Any, folder: Path) -> None:
 
 
 class Crops:
-    """The crops of a corpus, drawn by step. An epoch visits every `max_tokens` window of every
-    passage once, in an order and at word offsets of its own; with `start`, the first window of
-    every passage. `short_share` of the crops have any length from `min_tokens` on."""
+    """The crops of a corpus, by step. An epoch visits every window of `max_tokens` of every passage
+    once, in a new order and at new word offsets; with `start`, the first window of every passage.
+    `short_share` of the crops have any length from `min_tokens` on."""
 
     def __init__(
         self,
@@ -121,9 +129,8 @@ class Crops:
         self.max_tokens, self.min_tokens, self.short_share = max_tokens, min_tokens, short_share
         lengths = np.diff(corpus.offsets)
         windows = np.ones_like(lengths) if start else -(-lengths // max_tokens)
-        self.firsts = np.concatenate([[0], np.cumsum(windows)])
-        """How many windows are before those of each passage."""
-        # Crops begin at tokens without ## in WordPiece, with a leading blank in SentencePiece.
+        self.firsts = np.concatenate([[0], np.cumsum(windows)])  # each passage's first window
+        # WordPiece marks tokens inside words by ##, SentencePiece those that begin one by a blank.
         pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         inside = np.array([piece.startswith("##") for piece in pieces])
         blank = np.array([piece.startswith("\u2581") for piece in pieces])
@@ -136,16 +143,16 @@ class Crops:
         return int(self.firsts[-1])
 
     def draw(self, step: int, size: int) -> Places:
-        """Passages, first tokens (in the flat array) and lengths of the `size` crops of a step, int
-        [size] each."""
+        """The passages, the places of the first tokens in the corpus, and the lengths of a step's
+        crops, int [size] each."""
         rng, length = np.random.default_rng([self.seed, 1, step]), np.full(size, self.max_tokens)
         short = rng.random(size) < (0 if self.start else self.short_share)
         length[short] = rng.integers(self.min_tokens, self.max_tokens + 1, short.sum())
         return self.cut(step * size, length, rng)
 
     def cut(self, index: int, length: np.ndarray, rng: np.random.Generator) -> Places:
-        """As :meth:`draw`, for the windows from `index` on and crops of `length`, int [size], or of
-        the whole passage if it is shorter."""
+        """As :meth:`draw`, for the windows from `index` on. The crops have a `length`, int [size],
+        or that of their passage if it is shorter."""
         epoch, place = np.divmod(np.arange(index, index + len(length)), len(self))
         windows = np.concatenate([self._order(e)[place[epoch == e]] for e in np.unique(epoch)])
         passage = np.searchsorted(self.firsts, windows, side="right") - 1
@@ -172,9 +179,8 @@ class Crops:
 
 
 class Embed:
-    """Vectors of crops, by token ids if the vocabularies match, else through their text. `rough`
-    uses the device's fastest number format: bfloat16 takes a third of the time and moves cosines by
-    5e-4."""
+    """Embeds crops: their token ids if the vocabularies match, else their text. `rough` uses the
+    device's fastest number format; bfloat16 takes a third of the time and moves cosines by 5e-4."""
 
     def __init__(self, embedder: Embedder, tokenizer: Any, rough: bool = False):
         self.embedder, self.tokenizer = embedder, tokenizer
@@ -201,13 +207,14 @@ def read(embedder: Embedder, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]
 
 
 class Noise:
-    """Gaussian noise of a standard deviation on vectors; `normalized` ones keep their length."""
+    """Gaussian noise on vectors; `normalized` ones keep their length."""
 
     def __init__(self, deviation: float, normalized: bool):
         self.deviation, self.normalized = deviation, normalized
 
     def __call__(self, vectors: Tensor, size: int, share: slice, key: Sequence[int]) -> Tensor:
-        """A process's share [n, dim] of `size` vectors with noise, which the key alone sets."""
+        """Add noise, which depends on the key alone, to a process's share [n, dim] of `size`
+        vectors."""
         if not self.deviation:
             return vectors
         rng = np.random.default_rng(key)
@@ -217,6 +224,6 @@ class Noise:
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Rows of ids as long [n, t], filled up to the longest one."""
+    """Rows of ids as long [n, t], filled up to the longest."""
     ids = [torch.tensor(row, dtype=torch.long) for row in rows]
     return pad_sequence(ids, batch_first=True, padding_value=fill)

@@ -1,5 +1,5 @@
-"""What an edit network should predict for a draft, the loss of what it does, and the drafts that it
-makes for its next step."""
+"""What an edit network should predict for a draft, the loss of what it predicts, and the drafts
+that it makes for its next step."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from torch.nn import functional as F
 from nanov2t.models.edit_network import DELETE, KEEP, REPLACE, EditNetwork, Edits
 from nanov2t.train.network import Candidates
 
-BEGIN, END = -1, -2
-"""Stand for the places before and after a text."""
-IGNORED, NOTHING = -100, -1
-"""Labels that do not count, and places without a word."""
+BEGIN, END = -1, -2  # the places before and after a text
+IGNORED, NOTHING = -100, -1  # labels that do not count, and places without a word
 CHILDREN, DRAWS = 2, 4
-"""Drafts that are made of one, and random numbers a place: for its action, its word, its gap and
-the gap's word."""
-ROWS = 256
-"""Places whose words are drawn together."""
+"""Drafts made from one, and random numbers a place: for its action, its word, its gap and the gap's
+word."""
+ROWS = 256  # places whose words are drawn together
 Rows = list[list[int]]
 
 
@@ -40,8 +37,8 @@ class Drafts(NamedTuple):
 
 class RowLabels(NamedTuple):
     """The labels of a draft: KEEP, REPLACE or DELETE for each word; right words by place; missing
-    words by gap, the number of words before it; and tokens, counted from the special one in front,
-    with what may follow them."""
+    words by gap, which is the number of words before it; and pairs of a token, counted from the
+    opening one, and a token that may follow it."""
 
     actions: list[int]
     replaced: dict[int, int]
@@ -50,9 +47,9 @@ class RowLabels(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """The labels of n drafts of t tokens, with special tokens: actions, long [n, t], and whether
-    gaps lack a word, long [n, t - 1], both IGNORED where there is none; row, place and word of
-    replacements and insertions, long [3, m]; row, token and follower, long [3, k]."""
+    """The labels of n drafts of t tokens, special ones included: actions, long [n, t], and whether
+    gaps lack a word, long [n, t - 1], both IGNORED at special tokens and padding; row, place and
+    word of replacements and insertions, long [3, m]; row, token and follower, long [3, k]."""
 
     actions: Tensor
     gaps: Tensor
@@ -65,8 +62,8 @@ def row_labels(
     draft: Sequence[int], text: Sequence[int], guide: Sequence[int], rng: np.random.Generator
 ) -> RowLabels:
     """The fewest edits that turn a draft into its text. The `guide` has the text's words in the
-    order of the draft, so that `order` alone says how to reorder. If several words are missing in
-    one gap, one is drawn; the others can follow in the next round."""
+    draft's order, so only `order` says how to reorder. If a gap lacks several words, one is drawn;
+    the others can follow in the next round."""
     actions, missing = [KEEP] * len(draft), dict[int, list[int]]()
     replaced = {}
     distance = _distances(draft, guide)
@@ -89,8 +86,8 @@ def row_labels(
 
 
 def following(draft: Sequence[int], text: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of tokens of a draft, counted from the opening one. The second follows the first in the
-    text once that is cut down to the draft's words."""
+    """Pairs of a draft's tokens, counted from the opening one, of which the second follows the
+    first in the text without the words that the draft lacks."""
     places: dict[int, list[int]] = {BEGIN: [0], END: [len(draft) + 1]}
     for place, word in enumerate(draft, 1):
         places.setdefault(word, []).append(place)
@@ -117,7 +114,7 @@ def _distances(draft: Sequence[int], text: Sequence[int]) -> list[list[int]]:
 def labels_of(
     drafts: Drafts, texts: Rows, guides: Rows, rngs: Sequence[np.random.Generator]
 ) -> Labels:
-    """The labels of drafts together: see :func:`row_labels`."""
+    """The labels of all drafts: see :func:`row_labels`."""
     lengths, device = drafts.mask.sum(1).tolist(), drafts.ids.device
     words = [row[1 : n - 1] for row, n in zip(drafts.ids.tolist(), lengths, strict=True)]
     rows = [row_labels(*row) for row in zip(words, texts, guides, rngs, strict=True)]
@@ -152,9 +149,9 @@ class EditLoss(nn.Module):
         candidates: Candidates,
         noise: Tensor | None = None,
     ) -> tuple[tuple[Tensor, ...], Rows]:
-        """The nats, summed, of actions and gaps, of words to be put in and of followers, given
-        targets, float32 [n, dim]; and CHILDREN drafts of each draft if there is `noise` to draw
-        them, uniform float32 [n, CHILDREN, t or more, DRAWS]."""
+        """The summed nats of actions and gaps, of words to put in, and of followers, given targets,
+        float32 [n, dim]; and CHILDREN drafts of each draft if there is uniform `noise` to draw them
+        by, float32 [n, CHILDREN, t or more, DRAWS]."""
         network = self.network
         summed = partial(F.cross_entropy, reduction="sum", ignore_index=IGNORED)
         edits = network(targets, *drafts)
@@ -177,10 +174,10 @@ class EditLoss(nn.Module):
 def draw_children(
     network: EditNetwork, edits: Edits, drafts: Drafts, candidates: Candidates, noise: Tensor
 ) -> Rows:
-    """Drafts, as ids without special tokens, with every edit made by its own probability."""
+    """Make each edit of drafts with its own probability. Returns ids without special tokens."""
 
     def draw(head: Callable[..., Tensor], where: Tensor, u: Tensor) -> Tensor:
-        """A word, long [m], for each place of `where`, bool [n, t], by uniform u [n, t]."""
+        """A word, long [m], for each place in `where`, bool [n, t], by uniform u [n, t]."""
         words = []
         for part in where.nonzero().split(ROWS):
             rows, places = part.unbind(1)

@@ -1,6 +1,6 @@
 """Training of an edit network: to correct a draft, given the vector of its text. A third of its
-drafts are texts with errors; it makes the others itself, by edits that it draws in one step and
-learns from in the next.
+drafts are texts with errors. The network makes the others itself: it draws edits in one step and
+learns from the results in the next.
 
 nanov2t train configs/minilm_exact_edits.yaml
 """
@@ -21,32 +21,29 @@ from nanov2t.models.dictionary import Dictionary
 from nanov2t.models.edit_network import EditNetwork
 from nanov2t.models.editor import NetworkEditor, apply, exchanged
 from nanov2t.models.prefix_lm import PrefixLM
-from nanov2t.models.trunk import Cache
 from nanov2t.train.config import EditRecipe
 from nanov2t.train.data import Embed, padded, read
 from nanov2t.train.edit_loss import CHILDREN, DRAWS, NOTHING, Drafts, EditLoss, Rows, labels_of
 from nanov2t.train.network import ROOM, NetworkTask, Studied, load_kind
 
 HOTTEST, CHOICES = 1.5, 16
-"""Highest temperature of a hypothesis; each of its words is one of the CHOICES likeliest."""
-LONGER = 3
-"""Words by which a hypothesis may be longer than its text."""
+"""Highest temperature of a hypothesis, whose words are each one of the CHOICES likeliest."""
+LONGER = 3  # words by which a hypothesis may be longer than its text
 WORDS, NEIGHBOURS = 12_000, 16
-"""How many frequent words may be replaced by a near word, and how many near words each has."""
+"""Frequent words that a near word may replace, and the number of near words of each."""
 FEW, ALL = 0.52, 0.03
-"""Shares of the drafts with one or two errors, and with no right word; in the others up to half of
-the words are wrong."""
+"""Shares of drafts with one or two errors, and with no right word. In the others up to half of the
+words are wrong."""
 REORDERED, ONE_MOVE, TWO_MOVES = 0.5, 0.35, 0.25
-"""Share of the drafts with the words in another order, and shares of these with one or two pairs of
-spans exchanged; the others have up to a third as many pairs as words."""
+"""Share of drafts with their words in another order, and shares of these with one or two pairs of
+spans exchanged. The others have up to a third as many pairs as words."""
 LONG, SPAN = 6, 4
-"""Longest span of such a pair (one of the two may be longer), and longest span that is moved."""
+"""Longest span of such a pair (one of the two may be longer), and longest span that moves."""
 KINDS = {"replace": 0.5, "delete": 0.18, "insert": 0.15, "swap": 0.08, "move": 0.09}
-"""How frequent the errors are."""
-DEV_ROWS, DEV_SEED = 32, 1
-"""Dev drafts that pass through the network at a time, and the seed of all of them."""
+"""Frequencies of the errors."""
+DEV_ROWS, DEV_SEED = 32, 1  # dev drafts that pass through the network at a time, and their seed
 ONE_EDIT, EDITS = ("replace", "delete", "insert"), 8
-"""Errors that one edit corrects, and likeliest edits that are tried on drafts with one."""
+"""Errors that one edit corrects, and the number of edits tried on drafts with one."""
 
 
 @torch.inference_mode()
@@ -54,32 +51,19 @@ def draw(
     model: PrefixLM, targets: Tensor, texts: Rows, longest: int, rngs: Sequence[np.random.Generator]
 ) -> Rows:
     """A hypothesis of each vector [n, dim], as ids without special tokens, at a random temperature
-    and LONGER words longer than its text at most; no text is longer than `longest`."""
+    and at most LONGER words longer than its text. No text is longer than `longest`."""
     shape = (longest + LONGER, CHOICES)
     drawn = [rng.gumbel(size=shape) * rng.uniform(0, HOTTEST) for rng in rngs]
-    noise = torch.tensor(np.array(drawn, np.float32), device=targets.device)
-    lengths = torch.tensor([len(text) for text in texts], device=targets.device)
-    trunk = model.config.trunk
-    caches = [Cache() for _ in model.trunk.layers]
-    model.trunk(model.embed_prefix(targets), None, caches)
-    guess = model.guess(targets)
-    ids = torch.full((len(targets), 1), trunk.cls, device=targets.device)
-    ended = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
-    for step in range(noise.shape[1]):
-        best, words = model.step(ids[:, -1], step, caches, guess).topk(CHOICES, -1)
-        place = (best + noise[:, step]).argmax(-1, keepdim=True)
-        word = words.gather(1, place)[:, 0]
-        ended = ended | (word == trunk.sep) | (step >= lengths + LONGER)
-        ids = torch.cat([ids, word.masked_fill(ended, trunk.pad)[:, None]], 1)
-        guess = guess.scatter(1, word[:, None], 0.0)
-        if ended.all():
-            break
-    return [[word for word in row if word != trunk.pad] for row in ids[:, 1:].tolist()]
+    most = max(map(len, texts)) + LONGER
+    noise = torch.tensor(np.array(drawn, np.float32)[:, :most], device=targets.device)
+    caches, guess = model.trunk.begin(model.embed_prefix(targets)), model.guess(targets)
+    rows = model.draw(caches, guess, noise)
+    return [row[: len(text) + LONGER] for row, text in zip(rows, texts, strict=True)]
 
 
 class Corruption:
-    """Puts errors into texts, as token ids without `special` tokens. Half of the wrong words have
-    states like those of the right ones; half are drawn by frequency."""
+    """Puts errors into texts, given as token ids without `special` tokens. Half of the wrong words
+    have states like those of the right ones; frequency decides the others."""
 
     def __init__(self, dictionary: Dictionary, special: list[int]):
         words = dictionary.words[~torch.isin(dictionary.words, torch.tensor(special))]
@@ -143,8 +127,8 @@ class Corruption:
 
 
 class EditTask(NetworkTask):
-    """Drafts and the edits that correct them. The dev figures are taken on drafts as in training,
-    and on drafts with a single error."""
+    """Drafts and the edits that correct them. Dev figures are of drafts as in training, and of
+    drafts with a single error."""
 
     def __init__(self, config: EditRecipe, studied: Studied, accelerator: Accelerator):
         super().__init__(config, studied, accelerator)
@@ -155,8 +139,7 @@ class EditTask(NetworkTask):
         if self.share:
             model = load_kind("prefix_lm", settings.hypothesizer, studied)
             self.hypothesizer = packed(model.to(self.device, search_dtype(self.device)))
-        self.children: Rows = []
-        """CHILDREN drafts of each of this process's texts of the next step."""
+        self.children: Rows = []  # CHILDREN drafts of each of this process's texts of the next step
         self._texts = lru_cache(1)(self._read_texts)
         rng, texts = np.random.default_rng(DEV_SEED), self.dev_texts
         self.dev_guides = {n: [self.corruption.reordered(x, rng) for x in texts[n]] for n in texts}
@@ -178,7 +161,7 @@ class EditTask(NetworkTask):
         source, begun = self.source, step - int(self.source.round[step])
         texts, guides, targets, _, every = self._texts(begun)
         drafts = self._edited(targets) if step > begun else self._begun(begun)
-        # The same in every process, and so not drawn behind what is of its own rows.
+        # The same in every process, so it must not depend on draws for the process's own rows.
         rng = np.random.default_rng([self.seed, 4, step])
         labels = labels_of(drafts, texts, guides, self._generators(3, step))
         candidates, noise = self.sampler.draw(every, rng), None
@@ -197,8 +180,8 @@ class EditTask(NetworkTask):
         self.children = [[word for word in row if word != NOTHING] for row in rows]
 
     def dev_nats(self, model: EditLoss) -> Iterator[tuple[str, float, float]]:
-        """`loss`, as in training; nats a place (to keep, replace or delete its word, and to fill or
-        leave the gap beside it), a word to be put in, and a token whose follower is looked for."""
+        """`loss`, as in training; and nats a place (keep, replace or delete its word; fill or leave
+        the gap beside it), a word to put in, and a token whose follower is wanted."""
         candidates = self.sampler.every_word()
         for length, texts in self.dev_texts.items():
             for first in range(0, len(texts), DEV_ROWS):
@@ -212,23 +195,20 @@ class EditTask(NetworkTask):
                 followed = len(labels.order[:2].unique(dim=1).T)
                 yield "loss", float(sum(nats)), places
                 counts = {"nats_place": places, "nats_word": missing, "nats_order": followed}
-                for (name, count), x in zip(counts.items(), nats, strict=True):
-                    yield name, float(x), count
+                yield from zip(counts, map(float, nats), counts.values(), strict=True)
 
     def measure(self, model: EditLoss) -> dict[str, float]:
-        """By length, the share of the drafts with one error that the likeliest edit mends, or one
-        of the EDITS likeliest."""
+        """By length, the share of drafts with one error that the likeliest edit mends, or one of
+        the EDITS likeliest."""
         figures = {}
         editor = NetworkEditor(model.network, self.dictionary, self.embedder)
         for length, rows in self.dev_texts.items():
             targets = list(self.dev_vectors[length].cpu().numpy())
             drafts = editor.score(targets, editor.decode(self.one_error[length]), EDITS)
-            mended = np.zeros((len(rows), EDITS))
-            for i, draft in enumerate(drafts):
-                for j, edit in enumerate(draft.edits):
-                    mended[i, j] = apply(draft.ids, [edit]) == rows[i]
-            figures[f"mended_by_1_{length}"] = float(mended[:, 0].mean())
-            figures[f"mended_by_{EDITS}_{length}"] = float(mended.any(1).mean())
+            tried = [[apply(draft.ids, [edit]) for edit in draft.edits] for draft in drafts]
+            for n in (1, EDITS):
+                mended = [row in texts[:n] for row, texts in zip(rows, tried, strict=True)]
+                figures[f"mended_by_{n}_{length}"] = float(np.mean(mended))
         return figures
 
     def _one_error(self, row: list[int], rng: np.random.Generator) -> list[int]:
@@ -238,16 +218,14 @@ class EditTask(NetworkTask):
         return draft
 
     def _read_texts(self, begun: int) -> tuple[Rows, Rows, Tensor, list[int], Tensor]:
-        """The texts that a step begins with, this process's; the same words in the order that the
-        drafts have; vectors, float32 [n, dim], with noise; the places of the texts whose drafts are
-        hypotheses; and the words of all processes' texts, long [m]."""
+        """This process's texts of a step; their words in the drafts' order; their vectors with
+        noise, float32 [n, dim]; the places of those whose drafts are hypotheses; and the words of
+        all processes' texts, long [m]."""
         every, rngs, mine = self.source.at(begun), self._generators(6, begun), self.source.mine
         texts = every[mine]
         written = [i for i, rng in enumerate(rngs) if rng.random() < self.share]
-        guides = [
-            text if i in written else self.corruption.reordered(text, rng)
-            for i, (text, rng) in enumerate(zip(texts, rngs, strict=True))
-        ]
+        guides = [self.corruption.reordered(*pair) for pair in zip(texts, rngs, strict=True)]
+        guides = [texts[i] if i in written else guide for i, guide in enumerate(guides)]
         _, vectors = self.vectors(texts)
         vectors = self.noise(vectors, len(every), mine, [self.seed, 5, begun])
         words = torch.tensor([word for row in every for word in row], device=self.device)
@@ -259,13 +237,12 @@ class EditTask(NetworkTask):
         rows = [self.corruption.draft(*pair) for pair in zip(guides, rngs, strict=True)]
         if written:
             given = [texts[i] for i in written], self.max_tokens, [rngs[i] for i in written]
-            drawn = draw(self.hypothesizer, targets[written], *given)
-            for i, row in zip(written, drawn, strict=True):
-                rows[i] = row
+            drawn = iter(draw(self.hypothesizer, targets[written], *given))
+            rows = [next(drawn) if i in written else row for i, row in enumerate(rows)]
         return self._read(rows)
 
     def _edited(self, targets: Tensor) -> Drafts:
-        """For each draft of the step before, the child nearest to its target."""
+        """The child nearest to its target, for each draft of the step before."""
         children = self._read(self.children)
         cosines = children.vectors * targets.repeat_interleave(CHILDREN, 0)
         best = (cosines.sum(1) / children.vectors.norm(dim=1)).view(-1, CHILDREN).argmax(1)
@@ -275,7 +252,7 @@ class EditTask(NetworkTask):
         return Drafts(ids[:, :t], states[:, :t], vectors, mask[:, :t])
 
     def _read(self, rows: Rows) -> Drafts:
-        """Drafts as the network reads them. They pass through text, as in a search."""
+        """Drafts as the network reads them: by way of text, as in a search."""
         tokens = self.embedder.tokenize(decode_texts(rows, self.embedder.tokenizer, self.embedder))
         cut = [[*row[:-1][: self.max_tokens + ROOM + 1], row[-1]] for row in tokens]
         ids = padded(cut, self.pad).to(self.device)

@@ -19,12 +19,12 @@ from nanov2t.core.parts import flat
 from nanov2t.train.config import RunConfig, seconds, settings_of
 
 EVERY, SOON = 10, 10
-"""Steps between records of the loss, since reading it makes a GPU wait; and seconds after which
-fewer steps are enough to estimate the speed."""
+"""Steps between records of the loss, since a GPU must wait for each; and seconds after which fewer
+steps are enough to estimate the speed."""
 
 
 class RunLog:
-    """Logs a task's steps from `step` on, on the first process; silent on the others."""
+    """Logs a task's steps from `step` on. Only the first process writes and prints."""
 
     def __init__(self, config: RunConfig, accelerator: Accelerator, task: Any, step: int):
         self.config, self.accelerator, self.task = config, accelerator, task
@@ -47,7 +47,8 @@ class RunLog:
             self.lowest = min(losses, default=math.inf)
         self.budget, self.estimated = seconds(config.budget), False
         self.timed: tuple[int, float] | None = None
-        """The first step, which may compile, and when it ended: from there on, steps are timed."""
+        """The number of the first step, which may compile, and when it ended. The speed is that of
+        the steps after it."""
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -60,8 +61,8 @@ class RunLog:
             self._say("nanov2t: no fast bfloat16 on this processor: training in float32")
 
     def step(self, step: int, loss: Tensor, norm: Tensor, lr: float, elapsed: float) -> None:
-        """Report this process's part of the loss and the gradient's norm before clipping, float [],
-        after `step` steps and `elapsed` seconds."""
+        """Report, after `step` steps and `elapsed` seconds, this process's part of the loss and the
+        gradient's norm before clipping, float [] each."""
         self._show(step, elapsed)
         if step % EVERY:
             return
@@ -92,7 +93,8 @@ class RunLog:
             self._say(f"nanov2t: about {spelled} left: {steps}{ends}")
 
     def dev(self, step: int, figures: dict[str, float]) -> bool:
-        """Record dev figures. On the first process, returns whether their loss is the lowest."""
+        """Record dev figures. Returns whether their loss is the lowest; False on other processes
+        than the first."""
         self._write({"step": step} | {f"dev_{key}": value for key, value in figures.items()})
         self._say(f"step {step}  " + "  ".join(f"{key} {x:.4g}" for key, x in figures.items()))
         best = figures["loss"] < self.lowest or math.isinf(self.lowest)

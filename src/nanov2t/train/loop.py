@@ -1,5 +1,5 @@
-"""The training loop, of any network on any task. A run that was killed and started again ends with
-the weights of one that was not."""
+"""The training loop, for any network and any task. A run that was killed and started again ends
+with the weights of one that was not."""
 
 from __future__ import annotations
 
@@ -29,29 +29,28 @@ Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
 
 
 class Task(Protocol[Trained]):
-    """What a run teaches, in `steps` steps of `parts` micro-batches in each process. A step depends
-    on the seed, its number and :meth:`state` alone; all processes together see the same examples as
-    one alone would."""
+    """What a network learns, in `steps` steps of `parts` micro-batches in each process. A step
+    depends on the seed, its number and :meth:`state` alone. All processes together see the examples
+    that one alone would see."""
 
     steps: int
-    parts: int
+    parts: int = 1
 
     def seen(self, step: int) -> int:
-        """How many examples are in the steps before `step`, over all processes."""
+        """The number of examples in the steps before `step`, over all processes."""
 
     def step(self, model: nn.Module, step: int, part: int) -> Tensor:
-        """The loss of a micro-batch, float []. Those of all parts of all processes sum up to the
-        loss of the step."""
+        """The share of a micro-batch in the loss of a step, float []."""
 
     def state(self) -> dict[str, Tensor]:
-        """What must outlast a kill besides the weights; no name may begin with `random.`."""
+        """What a checkpoint must hold besides the weights. No name begins with `random.`."""
         return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         return
 
     def dev_nats(self, model: Trained) -> Iterator[tuple[str, float, float]]:
-        """Figures of batches of dev texts: a name, a sum, and its divisor. One is the `loss`."""
+        """Dev figures of batches: a name, a sum, and what to divide it by. One is the `loss`."""
 
     def measure(self, model: Trained) -> dict[str, float]:
         """Further dev figures."""
@@ -61,8 +60,8 @@ class Task(Protocol[Trained]):
 
 
 def start(config: RunConfig) -> Accelerator:
-    """The processes and devices of a run, and its seed set: call it before anything is built. A
-    UserError if the tracker is missing or the run folder cannot be used."""
+    """Set the seed and the devices of a run; call this before anything is built. Raises a UserError
+    if the tracker is missing or the run folder cannot be used."""
     if config.tracker and not find_spec(config.tracker):
         raise UserError(f"tracker {config.tracker} is not installed: pip install {config.tracker}")
     check_folder(config)
@@ -102,9 +101,9 @@ def run(
     accelerator: Accelerator,
     pace: Callable[[str], float] = lambda name: 1.0,
 ) -> Path:
-    """Train `model`, or resume the run in ``config.out``; returns the folder of the model with the
-    lowest dev loss. Beside it, `last` is the model of the last step. `pace` gives the factor on the
-    learning rate of a weight by its name. A UserError if the checkpoint is damaged."""
+    """Train `model`, or resume the run in ``config.out``. Returns the folder of the model with the
+    lowest dev loss; `last` beside it has that of the last step. `pace` gives a factor on the
+    learning rate of each weight by its name. Raises a UserError if the checkpoint is damaged."""
     make_folder(config.out)
     checkpoints = Checkpoints(config, accelerator)
     model.to(accelerator.device)
@@ -172,7 +171,7 @@ def adamw(model: nn.Module, optim: StepConfig, pace: Callable[[str], float]) -> 
 
 
 def add_gradients(model: nn.Module, task: Task[M], step: int, accelerator: Accelerator) -> Tensor:
-    """Add the gradients of a step; returns this process's part of its loss, float []."""
+    """Add the gradients of a step. Returns this process's part of the loss, float []."""
     model.train()
     loss = torch.zeros((), device=accelerator.device)
     for part in range(task.parts):
@@ -186,9 +185,8 @@ def add_gradients(model: nn.Module, task: Task[M], step: int, accelerator: Accel
 
 
 def rate(optim: StepConfig, done: float, progress: float) -> float:
-    """The factor on the learning rate after `done` of the steps and `progress` of the run."""
+    """The factor on the learning rate after a share `done` of the steps, `progress` of the run."""
     if done < optim.warmup:
         return done / optim.warmup
-    if optim.decay == "constant":
-        return 1.0
-    return max(0.0, (1 - progress) / (1 - optim.warmup))
+    falling = (1 - progress) / (1 - optim.warmup)
+    return 1.0 if optim.decay == "constant" else max(0.0, falling)

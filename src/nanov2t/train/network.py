@@ -1,6 +1,6 @@
 """What the trainings of the engine's networks share: an embedder's dictionary, the network to start
 from, and a sampled softmax (cf. Jean et al. 2015, "On Using Very Large Target Vocabulary"), since
-logits over the whole vocabulary would take a third of a step."""
+logits over the whole vocabulary would take a third of each step."""
 
 from __future__ import annotations
 
@@ -18,28 +18,26 @@ from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.embedders.text import decode_texts
 from nanov2t.models.dictionary import Dictionary, study
-from nanov2t.models.hub import network_folder
+from nanov2t.models.hub import locate, network_folder
 from nanov2t.models.networks import KINDS, load_network, save_network
-from nanov2t.models.trunk import trunk_config
-from nanov2t.pretrained import BUNDLED
+from nanov2t.models.trunk import NetworkShape, trunk_config
 from nanov2t.train.config import NetworkConfig
 from nanov2t.train.data import Corpus, Crops, Embed, Noise, padded
 from nanov2t.train.loop import Task, run
 from nanov2t.train.texts import TextSource, dev_texts
 
-ROOM = 8
-"""Words by which a draft may exceed the longest text."""
+ROOM = 8  # words by which a draft may exceed the longest text
 ALWAYS, RARER, DRAWN = 2000, 24_000, 2048
-"""The ALWAYS most frequent words are always candidates; DRAWN more are drawn from the others up to
-rank RARER."""
+"""The ALWAYS most frequent words are always candidates; DRAWN more come from the others up to rank
+RARER."""
 STEP, CHECKED = 128, 8
-"""Crops embedded at a time, and how many more such batches check the dictionary."""
+"""Crops embedded at a time, and the number of further batches that check the dictionary."""
 Studied = tuple[Embedder, Dictionary]
 
 
 class Findings(NamedTuple):
-    """A dictionary, and the share of the states' variance that its averages leave on other crops,
-    without and with each text's offset."""
+    """A dictionary, and the share of the states' variance on other crops that its averages do not
+    explain, without and with each text's offset."""
 
     dictionary: Dictionary
     left: float
@@ -47,8 +45,8 @@ class Findings(NamedTuple):
 
 
 def study_embedder(embedder: Embedder, texts: str, crops: int, cache: Path | None) -> Findings:
-    """Learn the dictionary of an embedder from `crops` crops of 4 to 32 tokens of a text. A
-    UserError if the embedder does not show its states, or there is too little text."""
+    """Learn the dictionary of an embedder from `crops` crops of 4 to 32 tokens. Raises a UserError
+    if the embedder does not show its states, or there is too little text."""
     _check_states(embedder)
     corpus = Corpus.load(texts, embedder.tokenizer, cache)
     drawn = Crops(corpus, embedder.tokenizer, 0, max_tokens=32, short_share=0.5)
@@ -66,7 +64,7 @@ def study_embedder(embedder: Embedder, texts: str, crops: int, cache: Path | Non
 
 
 def _states(embedder: Embedder, crops: Crops, steps: range) -> Iterator[tuple[Tensor, Tensor]]:
-    """Ids, long [m, t], and states, float32 [m, t, d], of the crops of steps, by length."""
+    """Ids, long [m, t], and states, float32 [m, t, d], of the crops of some steps, by length."""
     for step in steps:
         ids, mask, _ = crops.ids(step, STEP)
         rows = [row[keep].tolist() for row, keep in zip(ids, mask.bool(), strict=True)]
@@ -81,11 +79,11 @@ def _check_states(embedder: Embedder) -> None:
 
 
 def load_studied(config: NetworkConfig, device: torch.device) -> Studied:
-    """The embedder of a recipe and its dictionary. A UserError if one is missing, they do not fit
-    together, or the texts are too long for them."""
+    """The embedder of a recipe and its dictionary. Raises a UserError if one is missing, they do
+    not fit together, or the texts are too long for them."""
     embedder = load_embedder(config.embedder, device)
     _check_states(embedder)
-    dictionary = Dictionary.load(_part_of(config.dictionary, "dictionary"))
+    dictionary = Dictionary.load(network_folder(locate(config.dictionary), "dictionary"))
     if dictionary.embedder.fingerprint != embedder.info.fingerprint:
         names = f"is of {dictionary.embedder.name}, not of {embedder.name}"
         raise UserError(f"dictionary {config.dictionary} {names}: make one by `nanov2t study`")
@@ -96,13 +94,12 @@ def load_studied(config: NetworkConfig, device: torch.device) -> Studied:
 
 
 def build_network(kind: str, config: NetworkConfig, studied: Studied) -> Any:
-    """The network a run starts from: the one in ``config.init``, or the embedder's own layers."""
+    """The network that a run starts from: ``config.init``, or one with the embedder's layers."""
     if config.init:
         return load_kind(kind, config.init, studied)
     embedder, dictionary = studied
-    shape, made = KINDS[kind]
-    trunk = trunk_config(embedder)
-    network = made(shape(trunk, embedder.dim, embedder.info, config.data.max_tokens))
+    shape = embedder.dim, embedder.info, config.data.max_tokens, kind
+    network = KINDS[kind](NetworkShape(trunk_config(embedder), *shape))
     network.bias.data.copy_(0.5 * dictionary.log_frequency)
     network.trunk.start_from(embedder)
     network.read_dictionary(dictionary)
@@ -110,45 +107,39 @@ def build_network(kind: str, config: NetworkConfig, studied: Studied) -> Any:
 
 
 def load_kind(kind: str, name: str, studied: Studied) -> Any:
-    """The network that a recipe names. A UserError if it is of another kind or embedder."""
-    path = _part_of(name, "hypothesizer" if kind == "prefix_lm" else "corrector")
-    network, info = load_network(path, *studied), studied[0].info
+    """The network that a recipe names. Raises a UserError if it has another kind or embedder."""
+    part = "hypothesizer" if kind == "prefix_lm" else "corrector"
+    path = network_folder(locate(name), part)
+    network, info = load_network(path, *studied, kind), studied[0].info
     trained_for = network.config.embedder
-    if network.config.kind != kind:
-        raise UserError(f"{path}: holds a {network.config.kind}")
     if trained_for.fingerprint != info.fingerprint:
         raise UserError(f"{path}: was trained for {trained_for.name}, not for {info.name}")
     return network
 
 
-def _part_of(name: str, part: str) -> Path:
-    return network_folder(BUNDLED.get(name) or Path(name), part)
-
-
 class Candidates(NamedTuple):
-    """Words to choose among: `words`, long [c], ascending. To their logits, `correction` is added
-    in a loss, and `stand_in` when a word is drawn, float32 [c] each."""
+    """Words to choose among, long [c], ascending. A loss adds `correction` to their logits, and a
+    draw adds `stand_in`, float32 [c] each."""
 
     words: Tensor
     correction: Tensor
     stand_in: Tensor
 
     def places(self, words: Tensor) -> Tensor:
-        """The indices of words, of any shape, among the candidates."""
+        """The indices of words [...] among the candidates."""
         return torch.searchsorted(self.words, words.contiguous())
 
 
 class CandidateSampler:
-    """Draws candidates: the most frequent words, `special` tokens, those of the texts, and some
-    rarer words at random. Logits are corrected by the log of their words' chances."""
+    """Draws candidates: the most frequent words, `special` tokens, those of the texts, and rarer
+    words at random. Logits are corrected by the log of their words' chances."""
 
     def __init__(self, dictionary: Dictionary, special: list[int], device: torch.device):
         words, rarer = dictionary.words, dictionary.words[ALWAYS:RARER]
         self.frequency = dictionary.log_frequency.exp().to(device)
         self.always = torch.cat([words[:ALWAYS], torch.tensor(special)]).to(device)
         self.rarer, self.drawn = rarer.to(device), min(DRAWN, len(rarer))
-        self.missed = torch.ones(len(self.frequency), device=device)
-        """The chance of each word not to be drawn."""
+        self.missed = torch.ones(len(self.frequency), device=device)  # chances not to be drawn
         self.missed[self.rarer] = 1 - self.drawn / max(1, len(rarer))
         self.missed[self.always] = 0
 
@@ -163,15 +154,12 @@ class CandidateSampler:
         return Candidates(words, correction, stand_in)
 
     def every_word(self) -> Candidates:
-        """The whole vocabulary."""
         zero = torch.zeros_like(self.missed)
         return Candidates(torch.arange(len(zero), device=zero.device), zero, zero)
 
 
 class NetworkTask(Task[Any]):
     """Texts, their vectors and the words to choose among."""
-
-    parts = 1
 
     def __init__(self, config: NetworkConfig, studied: Studied, accelerator: Accelerator):
         (self.embedder, self.dictionary), self.config = studied, config
@@ -184,20 +172,20 @@ class NetworkTask(Task[Any]):
         self.sampler = CandidateSampler(self.dictionary, tokenizer.all_special_ids, self.device)
 
     def train(self, network: Any) -> Path:
-        """Train a network, or resume the run; returns the folder of the best network."""
+        """Train a network, or resume the run. Returns the folder of the best network."""
         head_lr, given = self.config.optim.head_lr, (self.config, self.accelerator)
         # Weights that start as the embedder's learn more slowly.
         return run(self, self.loss(network), *given, lambda x: 1 if ".trunk." in x else head_lr)
 
     def loss(self, network: Any) -> nn.Module:
-        """A model that gives the loss of its part `network`."""
+        """A module whose output is the loss of its part `network`."""
         raise NotImplementedError
 
     def seen(self, step: int) -> int:
         return int(self.source.seen[step])
 
     def vectors(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Texts padded, long [n, t], and their vectors, float32 [n, dim]."""
+        """Padded texts, long [n, t], and their vectors, float32 [n, dim]."""
         texts = padded(rows, self.pad).to(self.device)
         return texts, self.embed(texts, (texts != self.pad).long())
 

@@ -18,13 +18,12 @@ from nanov2t.targets import Defence
 from nanov2t.train.network import Candidates, NetworkTask
 
 BAG, BAG_EVERY = 0.4, 4
-"""Weight of the lexical guess's own loss, and how often it is taken: it needs every word."""
-DEV_ROWS = 16
-"""Dev texts at a time; their logits cover the whole vocabulary."""
+"""Weight of the lexical guess's own loss, and its distance in steps: it needs every word."""
+DEV_ROWS = 16  # dev texts at a time; their logits cover the whole vocabulary
 
 
 class PrefixLoss(nn.Module):
-    """Cross entropy of texts under a prefix language model, over some of the words."""
+    """Cross entropy of texts under a prefix language model, over the candidates."""
 
     log_frequency: Tensor
 
@@ -34,8 +33,8 @@ class PrefixLoss(nn.Module):
         self.register_buffer("log_frequency", log_frequency, persistent=False)
 
     def forward(self, targets: Tensor, texts: Tensor, candidates: Candidates, bag: bool) -> Tensor:
-        """Nats a token of texts, long [n, t], without special tokens and padded, given their
-        vectors [n, dim]; `bag` adds the loss of the lexical guess alone."""
+        """Nats a token of padded texts, long [n, t], without special tokens, given their vectors
+        [n, dim]. `bag` adds the loss of the lexical guess alone."""
         trunk = self.network.config.trunk
         words = texts != trunk.pad
         written = F.pad(texts, (1, 0), value=trunk.cls)
@@ -54,7 +53,7 @@ class PrefixLoss(nn.Module):
 
 
 class PrefixTask(NetworkTask):
-    """Texts and their vectors, which a `change` may change before the network sees them."""
+    """Texts and their vectors. A `change` may change the vectors before the network sees them."""
 
     change: Defence | None = None
 
@@ -72,15 +71,15 @@ class PrefixTask(NetworkTask):
         return loss * (tokens / (len(every) + len(texts)))
 
     def dev_nats(self, model: PrefixLoss) -> Iterator[tuple[str, float, float]]:
-        """Nats a token, the closing one among them, of the texts of each length and of all."""
+        """Nats a token, closing ones included, of the texts of each length and of all."""
         words = self.sampler.every_word()
         for length, rows in self.dev_texts.items():
             for first in range(0, len(rows), DEV_ROWS):
                 part = rows[first : first + DEV_ROWS]
                 nats = float(model(**self._given(part), candidates=words, bag=False))
                 tokens = len(part) * (length + 1)
-                for name in (f"nats_{length}", "loss"):
-                    yield name, nats * tokens, tokens
+                yield f"nats_{length}", nats * tokens, tokens
+                yield "loss", nats * tokens, tokens
 
     def _given(self, rows: list[list[int]]) -> dict[str, Any]:
         texts, targets = self.vectors(rows)

@@ -1,4 +1,4 @@
-"""The texts of every step of the engine's networks: crops, whole sentences and made-up lines."""
+"""What the engine's networks learn from in each step: crops, whole sentences and made-up lines."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from nanov2t.core.passages import read_passages
 from nanov2t.train.config import EditDrafts, EditRecipe, NetworkConfig, TextConfig
 from nanov2t.train.data import Corpus, Crops
 
-STOPS, DEV_LENGTHS = (".", "!", "?"), (8, 16, 32)
-"""Tokens that end a sentence, and how many tokens the dev texts have."""
-BESIDE = 10
-"""Tokens of a network's input besides the words of a text."""
+STOPS = (".", "!", "?")  # tokens that end a sentence
+DEV_LENGTHS = (8, 16, 32)  # tokens of the dev texts
+BESIDE = 10  # tokens of a network's input besides the words of a text
 NUMBERS = {"day": range(1, 29), "year": range(1930, 2030), "house": range(1, 400)}
-RECORD = ("phone", "mail", "date", "address")
-"""Numbers in made-up lines, and kinds of lines that may follow a name."""
+RECORD = ("phone", "mail", "date", "address")  # kinds of lines that may follow a name
 
 
 def dev_texts(config: TextConfig, tokenizer: Any, limit: int) -> dict[int, list[list[int]]]:
-    """The beginnings of `limit` texts that no run trains on, by their DEV_LENGTHS, without shorter
-    texts; a UserError if all are shorter."""
+    """The beginnings of at most `limit` texts that no run trains on, by length in tokens. Raises a
+    UserError if all texts are too short."""
     source = config.dev or config.train
     texts = list(itertools.islice(read_passages(source, "dev"), limit))
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -41,11 +39,12 @@ def dev_texts(config: TextConfig, tokenizer: Any, limit: int) -> dict[int, list[
 
 
 class TextSource:
-    """Texts as token ids without special tokens; settings and seed alone decide which.
+    """The texts of each step, as token ids without special tokens. They depend on the settings and
+    the seed alone.
 
-    For every step, int: `length` of its longest text, `size` in texts, and `seen`, the examples in
-    the steps before. `round` is how many steps before had the same texts, `mine` this process's
-    share of a step's texts.
+    For each step, int: `length` of its longest text, `size` in texts, `seen`, the number of
+    examples before it, and `round`, the number of steps before it with the same texts. `mine` is
+    this process's share of the texts.
     """
 
     def __init__(self, config: NetworkConfig, tokenizer: Any, accelerator: Accelerator):
@@ -77,7 +76,7 @@ class TextSource:
         self.stops = tokenizer.convert_tokens_to_ids(list(STOPS))
 
     def at(self, step: int) -> list[list[int]]:
-        """All texts of a step, those of other processes too; at most `length` tokens each."""
+        """The texts of a step, of all processes."""
         begun = step - self.round[step]
         length, size = int(self.length[begun]), int(self.size[begun])
         rng = np.random.default_rng([self.seed, 1, begun])
@@ -103,7 +102,7 @@ class TextSource:
 
 
 def made_up(rng: np.random.Generator) -> str:
-    """A line of a random kind that must not leak: a name, a number, a password and the like."""
+    """A random line that should not leak: a name, a number, a password and the like."""
     words, forms = _lines()
 
     def pick(choices: Sequence[Any]) -> str:
@@ -122,7 +121,7 @@ def made_up(rng: np.random.Generator) -> str:
 
 @cache
 def _lines() -> tuple[dict[str, Sequence[Any]], dict[str, list[str]]]:
-    """Words by list, and forms by kind."""
+    """Lists of words by name, and forms by kind."""
     path = resources.files("nanov2t.train") / "lines.yaml"
     read = yaml.safe_load(path.read_text(encoding="utf-8"))
     words = {name: words.split() for name, words in read["lists"].items()}

@@ -27,7 +27,7 @@ from nanov2t.defences import DEFENCES, MadeDefence, Setting, make_defence
 from nanov2t.embedders.text import reference
 from nanov2t.evaluation.metrics import word_diff
 from nanov2t.inverter import Inverter
-from nanov2t.search.options import Effort, SearchOptions
+from nanov2t.search.options import Effort
 from nanov2t.search.state import Inversion, Round
 from nanov2t.stores.registry import names_in, open_source
 from nanov2t.stores.values import Choice
@@ -55,8 +55,8 @@ class Desk:
     """Runs the searches of visitors, one at a time. Keeps nothing of them but the last file that
     each uploaded."""
 
-    def __init__(self, inverter: Inverter, options: SearchOptions):
-        self.inverter, self.options = inverter, options
+    def __init__(self, inverter: Inverter):
+        self.inverter = inverter
         self._busy = Lock()
         self._stops: dict[str, Event] = {}
         self._files: dict[str, tuple[Path, Path]] = {}  # of a visitor, and of all who uploaded it
@@ -77,7 +77,7 @@ class Desk:
         """Invert a vector [dim]: yield each round as it ends, and the inversion last. Ends early if
         `stop` is set or this iterator is closed. Errors as of :meth:`Inverter.invert`."""
         found: Queue[Round | Inversion | Exception] = Queue()
-        closed, given = Event(), (self.options.rounds, self.options.beam)
+        closed = Event()
 
         def on_round(_: int, best: Round | None) -> None:
             if stop.is_set() or closed.is_set():
@@ -89,8 +89,9 @@ class Desk:
             try:
                 with self._busy:
                     on_round(0, None)  # stopped while it waited for another visitor's search?
-                    options: dict[str, Any] = {"on_round": on_round, "effort": effort}
-                    [inversion] = self.inverter.invert(vector[None], *given, **options)
+                    [inversion] = self.inverter.invert(
+                        vector[None], on_round=on_round, effort=effort
+                    )
                     found.put(inversion)
             except CancelledError:
                 pass

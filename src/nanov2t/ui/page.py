@@ -61,7 +61,7 @@ def _try_tab(desk: Desk) -> None:
     text = gr.Textbox(label="Text", max_length=MAX_LETTERS, autofocus=True, elem_id="text")
     gr.Examples([[example] for example in EXAMPLES], text, api_visibility="private")
     with gr.Row():
-        effort = gr.Radio(EFFORTS, value=desk.inverter.effort, label="Effort")
+        effort = gr.Radio(EFFORTS, value=desk.inverter.options.effort, label="Effort")
         defence = gr.Dropdown(["none", *DEFENCES], value="none", label="Defence")
     strength = gr.Radio([], label="Strength", visible=False)
     cost = gr.HTML(visible=False)
@@ -107,7 +107,7 @@ def _files_tab(desk: Desk) -> None:
         name = gr.Dropdown([], label="Column or key", info=info, allow_custom_value=True)
         first = gr.Number(0, label="First row", info="Counted from 0", precision=0)
         count = gr.Slider(1, MAX_ROWS, 5, step=1, label="Rows", info="At most")
-    effort = gr.Radio(EFFORTS, value=desk.inverter.effort, label="Effort")
+    effort = gr.Radio(EFFORTS, value=desk.inverter.options.effort, label="Effort")
     start = _buttons("Invert rows", desk, "files")
     status, rows, links = gr.HTML(elem_id="progress"), gr.HTML(elem_id="rows"), gr.HTML()
 

@@ -1,6 +1,10 @@
-"""Stage 1: a hypothesizer, which writes a text, given its vector.
+"""Training of T5s: of a hypothesizer (stage 1) and of a corrector (stage 2).
 
-nanov2t train configs/gtr_nq32_stage1.yaml
+    nanov2t train configs/gtr_nq32_stage1.yaml
+    nanov2t train configs/gtr_nq32_stage2.yaml
+
+A hypothesizer writes a text, given its vector. A corrector rewrites a draft, given also the draft's
+vector. It learns from greedy drafts of stage 1, one for each passage, which are written once.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,45 +23,42 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from nanov2t.core.errors import UserError, first_line
-from nanov2t.core.passages import read_rows
+from nanov2t.core.passages import drafts_file, drafts_of, read_rows
 from nanov2t.embedders.base import Embedder
 from nanov2t.embedders.registry import load_embedder
 from nanov2t.embedders.text import reference
 from nanov2t.evaluation.metrics import summarize
 from nanov2t.inverter import Inverter
 from nanov2t.models.hub import locate, network_folder
-from nanov2t.t5.checkpoints import load_tokenizer
-from nanov2t.t5.config import GeneratorConfig, ModelConfig, T5Recipe
+from nanov2t.t5.checkpoints import GeneratorConfig, load_tokenizer
+from nanov2t.t5.drafts import NOTHING, check_facts, draft_arrays, write_drafts
 from nanov2t.t5.generator import Generator
+from nanov2t.t5.inference import Pair, Writer
+from nanov2t.train.config import ModelConfig, T5Recipe
 from nanov2t.train.data import Corpus, Crops, Embed, Noise
 from nanov2t.train.loop import Task, run, start
 
-SCRATCH_TOKENIZER = "google-t5/t5-base"
-"""Whose vocabulary a T5 from scratch writes in, unless it is the embedder's."""
+SCRATCH_TOKENIZER = "google-t5/t5-base"  # of T5s from scratch, unless they use the embedder's
 ROWS = 64  # dev texts that pass through the model at a time
 TEXTS, DRAFTS = 0, 1  # kinds of vectors; each gets noise of its own
 
 
-def train_t5(config: T5Recipe, stage: type[Stage1]) -> Path:
-    """Train a stage, or resume the run in ``config.out``; returns the folder of the best model. A
-    UserError if the run folder holds another run, or the data or models cannot be had."""
+def train_t5(config: T5Recipe) -> Path:
+    """Train a T5, or resume the run in ``config.out``; returns the folder of the best model. Raises
+    a UserError if the folder holds another run, or the data or a model cannot be had."""
     accelerator = start(config)
     embedder = load_embedder(config.embedder, accelerator.device)
     generator, tokenizer = build_generator(config, embedder)
-    task = stage(config, generator, tokenizer, embedder, accelerator)
+    task = T5Task(config, generator, tokenizer, embedder, accelerator)
     return run(task, generator, config, accelerator)
 
 
-class Batch(NamedTuple):
-    vectors: Tensor  # float32 [n, dim]
-    labels: Tensor  # long [n, t], with closing tokens, -100 beyond
-    passages: np.ndarray  # int [n], of the corpus
-
-
-class Stage1(Task[Generator]):
-    """Crops of texts to learn from, and dev texts that no run trains on."""
+class T5Task(Task[Generator]):
+    """Crops of texts, in stage 2 with drafts, and dev texts that no run trains on."""
 
     texts: list[str] | None = None  # drafts of the dev texts
+    draft_ids: np.ndarray
+    draft_vectors: np.ndarray
 
     def __init__(
         self,
@@ -92,80 +93,107 @@ class Stage1(Task[Generator]):
             reference(text, tokenizer, embedder, data.max_tokens) for text in self.dev_rows.values()
         ]
         self.dev_vectors = embedder.encode(self.dev_texts)
+        if config.drafts.share:
+            self._read_drafts()
+
+    def _read_drafts(self) -> None:
+        """Read the drafts of stage 2, or have a hypothesizer write them first."""
+        config, embedder, tokenizer = self.config, self.embedder, self.tokenizer
+        longest = config.data.max_tokens
+        if config.drafts.files:
+            folder = Path(config.drafts.files)
+            path = drafts_file(folder, "dev")
+            check_facts(path, embedder, longest)
+            count = sum(1 for _ in read_rows(self.dev_source, "dev"))
+            self.texts = drafts_of(path, range(count), list(self.dev_rows))
+        else:
+            first = load_hypothesizer(config.drafts.hypothesizer, tokenizer, embedder)
+            first = first.to(self.accelerator.device)
+            inverter = Inverter(Pair(embedder, tokenizer, first, None))
+            folder = config.out / "drafts"
+            self.texts = inverter.hypothesize(self.dev_vectors)
+            write_drafts(inverter, config.data.train, "train", folder)
+        path = drafts_file(folder, "train")
+        check_facts(path, embedder, longest)
+        with self.accelerator.main_process_first():
+            arrays = draft_arrays(path, self.corpus, embedder, tokenizer, longest, self.eos)
+        self.draft_ids, self.draft_vectors = arrays
 
     def seen(self, step: int) -> int:
         return step * self.config.optim.batch
 
     def step(self, model: nn.Module, step: int, part: int) -> Tensor:
-        batch, size = self.batch(step, part), self.config.optim.batch
-        given = {"target_embeddings": batch.vectors, "labels": batch.labels}
-        given |= self.drafts(batch.passages, step, part)
+        given, size = self.batch(step, part), self.config.optim.batch
         tokens = int(self.crops.draw(step, size)[2].sum()) + size  # of all processes
         mean: Tensor = model(**given, keep_logits=False).loss
-        return mean * (batch.labels.ge(0).sum() / tokens)
+        return mean * (given["labels"].ge(0).sum() / tokens)
 
-    def drafts(self, passages: np.ndarray, step: int, part: int) -> dict[str, Tensor]:
-        """The drafts of passages, int [n], as the generator takes them; stage 1 has none."""
-        return {}
-
-    def batch(self, step: int, part: int) -> Batch:
-        """The micro-batch `part` of this process. Vectors are made in the embedder's own precision,
-        so this must stay outside of autocast."""
-        share, device = self._share(part), self.accelerator.device
-        ids, mask, passages = self.crops.ids(step, self.config.optim.batch, share)
+    def batch(self, step: int, part: int) -> dict[str, Tensor]:
+        """A micro-batch of this process, as the generator takes it. Call it outside of autocast,
+        since vectors are made in the embedder's own precision."""
+        device, size = self.accelerator.device, self.config.optim.batch
+        ids, mask, passages = self.crops.ids(step, size, self.share(part))
         ids, mask = ids.to(device), mask.to(device)
         if self.vectors is not None:
             vectors = torch.from_numpy(self.vectors[passages]).to(device)
         else:
             vectors = self.embed(ids, mask)
-        return Batch(self.noisy(vectors, TEXTS, step, part), self._labels(ids, mask), passages)
+        given = {"target_embeddings": self.noisy(vectors, TEXTS, step, part)}
+        if self.texts is not None:
+            drafts = torch.from_numpy(self.draft_ids[passages].astype(np.int64)).to(device)
+            vectors = torch.from_numpy(self.draft_vectors[passages]).to(device)
+            given["draft_embeddings"] = self.noisy(vectors, DRAFTS, step, part)
+            given["draft_input_ids"] = drafts.clamp(min=0)
+            given["draft_attention_mask"] = (drafts != NOTHING).long()
+        return given | {"labels": self._labels(ids, mask)}
 
     def noisy(self, vectors: Tensor, kind: int, step: int, part: int) -> Tensor:
-        """Vectors [n, dim] of a micro-batch with the recipe's noise."""
+        """Add the recipe's noise to the vectors [n, dim] of a micro-batch."""
         size, key = self.config.optim.batch, [self.config.seed, 2, step, kind]
-        return self.noise(vectors, size, self._share(part), key)
+        return self.noise(vectors, size, self.share(part), key)
 
     def dev_nats(self, model: Generator) -> Iterator[tuple[str, float, float]]:
         rows = self.tokenizer(
             self.dev_texts, add_special_tokens=False, padding=True, return_tensors="pt"
         )
         labels = self._labels(rows["input_ids"], rows["attention_mask"]).to(model.device)
-        given = [torch.from_numpy(self.dev_vectors).to(model.device), *self.dev_drafts(model)]
+        given = [torch.from_numpy(self.dev_vectors).to(model.device)]
+        if self.texts is not None:
+            given.append(torch.from_numpy(self.embedder.encode(self.texts)).to(model.device))
+            given += Writer(model, self.tokenizer, self.embedder).read(self.texts)
         for *part, row in zip(*(torch.split(x, ROWS) for x in (*given, labels)), strict=True):
             tokens = float(row.ge(0).sum())
             yield "loss", float(model(*part, labels=row).loss) * tokens, tokens
 
-    def dev_drafts(self, model: Generator) -> list[Tensor]:
-        """The dev texts' drafts as the generator takes them."""
-        return []
-
     def measure(self, model: Generator) -> dict[str, float]:
-        """The figures with one beam, after one correction if the model corrects."""
+        """Figures of searches with one beam, after one correction if the model corrects."""
         corrects = model.config.corrects
         pair = (None, model) if corrects else (model, None)
-        inverter = Inverter(self.embedder, self.tokenizer, *pair)
+        inverter = Inverter(Pair(self.embedder, self.tokenizer, *pair))
         found = inverter.invert(self.dev_vectors, int(corrects), beam=1, drafts=self.texts)
-        result = summarize(found, self.dev_texts)
+        rounds = summarize(found, self.dev_texts)["rounds"]
         names = ("bleu", "token_f1", "exact_match", "cosine")
-        figures: dict[str, float] = {name: result[name]["value"] for name in names}
-        return figures | ({"token_f1_round0": result["rounds"][0]["token_f1"]} if corrects else {})
+        figures: dict[str, float] = {name: rounds[-1][name] for name in names}
+        return figures | ({"token_f1_round0": rounds[0]["token_f1"]} if corrects else {})
 
     def save(self, model: Generator, folder: Path) -> None:
         model.save_pretrained(folder, self.tokenizer)
 
-    def _share(self, part: int) -> slice:
+    def share(self, part: int) -> slice:
+        """A micro-batch of this process among the crops of a step."""
         processes, size = self.accelerator.num_processes, self.config.optim.micro_batch
         first = self.accelerator.process_index + part * size * processes
         return slice(first, first + size * processes, processes)
 
     def _labels(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Ids and mask, long [n, t], to ids with closing tokens and -100 beyond: [n, t + 1]."""
+        """Ids with closing tokens, and -100 behind: long [n, t + 1]."""
         labels = F.pad(ids.masked_fill(mask == 0, -100), (0, 1), value=-100)
         return labels.scatter(1, mask.sum(1, keepdim=True), self.eos)
 
 
 def build_generator(config: T5Recipe, embedder: Embedder) -> tuple[Generator, Any]:
-    """The generator a run starts from and its tokenizer; a UserError if they do not fit."""
+    """The generator that a run starts from, and its tokenizer. Raises a UserError if they do not
+    fit."""
     stage: dict[str, Any] = {
         "hypothesizes": config.drafts.share == 0,
         "corrects": config.drafts.share == 1,
@@ -226,3 +254,20 @@ def _scratch(model: ModelConfig, tokenizer: Any) -> T5Config:
         decoder_start_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id or tokenizer.sep_token_id,
     )
+
+
+def load_hypothesizer(path: str, tokenizer: Any, embedder: Embedder) -> Generator:
+    """The generator that writes a recipe's drafts. Raises a UserError if it cannot be read, is no
+    hypothesizer, or has another embedder or vocabulary."""
+    folder = network_folder(locate(path), "hypothesizer")
+    first = Generator.from_pretrained(folder)
+    known = first.config.embedder
+    if not first.config.hypothesizes:
+        raise UserError(f"drafts.hypothesizer {path}: is a corrector")
+    if first.config.dim != embedder.dim or (
+        known is not None and known.fingerprint not in ("", embedder.info.fingerprint)
+    ):
+        raise UserError(f"drafts.hypothesizer {path} inverts {known}, not {embedder.info}")
+    if load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
+        raise UserError(f"drafts.hypothesizer {path}: writes in another vocabulary than the run")
+    return first
