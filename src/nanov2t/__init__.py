@@ -16,20 +16,32 @@ if TYPE_CHECKING:
     from nanov2t.embedders.registry import load_embedder
     from nanov2t.inverter import Inverter
     from nanov2t.load import load_inverter
+    from nanov2t.matching import Match, match
     from nanov2t.search.options import Budget
     from nanov2t.search.state import Inversion
     from nanov2t.t5.generator import Generator
 
 __version__: str
-__all__ = ["Budget", "Generator", "Inversion", "Inverter", "load_embedder", "load_inverter"]
+__all__ = [
+    "Budget",
+    "Generator",
+    "Inversion",
+    "Inverter",
+    "Match",
+    "load_embedder",
+    "load_inverter",
+    "match",
+]
 
 _HOME = {
     "Budget": "search.options",
     "Generator": "t5.generator",
     "Inversion": "search.state",
     "Inverter": "inverter",
+    "Match": "matching",
     "load_embedder": "embedders.registry",
     "load_inverter": "load",
+    "match": "matching",
 }
 
 

@@ -20,10 +20,11 @@ from rich.markup import escape
 
 from nanov2t.core.errors import UserError, first_line
 from nanov2t.core.files import digest, file_fingerprint, write_whole
-from nanov2t.core.parts import Parts, check_same_run
+from nanov2t.core.parts import MANIFEST, Parts, check_same_run
 from nanov2t.core.progress import Tick, progress
 from nanov2t.evaluation.shared import estimate, is_first
 from nanov2t.models.hub import locate
+from nanov2t.seal import seal
 from nanov2t.search.options import SearchOptions
 from nanov2t.stores.base import HEAD, Rows, Store
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
     from nanov2t.search.state import Inversion, OnRound, Round
 
-MANIFEST = "_manifest.json"
 PART_ROWS = 1024  # enough that the smaller batches at the end of a part cost little
 FOUND = {"inverted": pa.string(), "cosine": pa.float64(), "stopped": pa.string()}
 FOUND |= {"rounds": pa.int32(), "embedder_calls": pa.int32()}  # columns of an inversion
@@ -188,6 +188,7 @@ class BulkRun:
                     tick(folder.finished_rows - tick.done)
         folder.tidy()
         if is_first():
+            seal(folder.out)
             folder.show()
 
     def invert_part(self, part: int, tick: Tick) -> None:

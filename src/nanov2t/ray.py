@@ -18,6 +18,7 @@ from nanov2t.core.imports import import_client
 from nanov2t.core.progress import progress
 from nanov2t.inverter import Inverter
 from nanov2t.load import load_inverter
+from nanov2t.seal import seal
 from nanov2t.search.options import BEAM
 from nanov2t.stores.arrow import choose_vectors
 from nanov2t.stores.base import Rows
@@ -77,6 +78,7 @@ def invert_to_folder(
     finally:
         ray.shutdown()
     folder.tidy()
+    seal(folder.out)
     folder.show()
 
 

@@ -127,7 +127,7 @@ def prepare_targets(
     if defence is not None:
         vectors = defence(np.asarray(vectors, np.float32))
         check_vectors(vectors, embedder, first)
-    limits, held = _tolerances(vectors), None
+    limits, held = tolerances(vectors), None
     if judge.knowledge is not None:
         held = np.asarray(vectors, np.float32)
         vectors = judge.knowledge.restore(held)
@@ -169,7 +169,7 @@ def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:
         return []
     remarks, name = [], embedder.name
     unit = (np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1) < 5 * UNIT).all()
-    tolerance = float(_tolerances(vectors).min())
+    tolerance = float(tolerances(vectors).min())
     if rounded := tolerance > TOLERANCE:
         remarks.append(f"rounded to whole numbers (exact from a cosine of {1 - tolerance:.5f} on)")
     if (vectors >= 0).all():
@@ -186,7 +186,7 @@ def describe_vectors(vectors: np.ndarray, embedder: EmbedderInfo) -> list[str]:
     return remarks
 
 
-def _tolerances(vectors: np.ndarray) -> np.ndarray:
+def tolerances(vectors: np.ndarray) -> np.ndarray:
     """1 - cosine up to which a text counts as exact: float64 [n] for vectors [n, dim]."""
     vectors = vectors.astype(np.float64)
     # Rounding moves each number by up to 1/2, evenly spread, so its square by 1/12 on average, and

@@ -24,13 +24,17 @@ def attacker(name, exact, names=None, spread=0.0, worst=()):
 def row(defence, ndcg, *attackers):
     utility = dict.fromkeys(MEASURES, figure(ndcg, 0.01))
     named = {"defence": defence, "fingerprint": "" if defence == "none" else "0123abcd"}
+    told = figure(99 if defence == "none" else 40, 1) | {"attacker": attackers[0]["name"]}
+    named["membership"] = {"membership@0.01fpr": told}
     return named | {"utility": utility, "attackers": list(attackers)}
 
 
 def report(*rows, **more):
     facts = {"schema": SCHEMA, "version": "1", "date": "2026-01-02T03:04+00:00", "seed": 0}
     facts |= {"texts": 15, "public_texts": 12, "gate": None, "regressions": None}
-    facts["train_budget"] = None
+    facts |= {"train_budget": None, "store": None, "readings": [], "longest": 32}
+    facts["membership"] = {"members": 100, "others": 100}
+    facts["finding"] = {"severity": "high", "found": "Much <b>.", "advice": "Protect them."}
     facts["embedder"] = {"name": "all-MiniLM-L6-v2", "dim": 384, "fingerprint": "89ab"}
     facts["inverter"] = {"fingerprint": "cdef", "search": "default", "effort": "fast"}
     facts["inverter"] |= {"rounds": None, "beam": 8}

@@ -46,6 +46,7 @@ def test_rows_are_those_of_the_in_memory_search(store, whole):
     assert [table["inverted"][i] for i in good] == [f.text for f in found]
     assert np.allclose([table["cosine"][i] for i in good], [f.cosine for f in found], atol=1e-5)
     assert sorted(path.name for path in whole.iterdir()) == [
+        "_SHA256SUMS",
         "_manifest.json",
         *(f"part-{i:08d}.parquet" for i in range(4)),
     ]

@@ -88,6 +88,19 @@ audit --out o --public none.txt | none.txt: no such file
 audit --out o --train-budget soon | --train-budget 'soon' is not a duration ...
 audit --out /proc/x | /proc/x: cannot be written: No such file or directory
 
+audit --out o --vectors none.npy | none.npy: no such file
+audit --out o --vectors wide.npy | wide.npy: vectors of 385 ... reads 384; name ... --embedder
+audit --out o --vectors rows.npy --gate gate.yaml | --gate needs --text-column, to compare with
+audit --out o --text-column c | --text-column needs --vectors
+audit --out o --sarif o.sarif | --sarif needs --gate
+
+match rows.npy | match: needs --texts FILE
+match none.npy --texts fine.txt | none.npy: no such file
+match rows.npy --texts none.txt | none.txt: no such file
+match rows.npy --texts fine.txt --out /proc/x | /proc/x: cannot be written: ...
+check | check: needs DIR
+check hollow | hollow: holds neither _manifest.json nor report.json: no output of nanov2t
+
 study minilm | study: needs --texts FILE and --out FOLDER
 study minilm --texts none.txt --out o | none.txt: no such file
 study minilm --texts fine.txt --out o --crops 0 | --crops must be at least 1, not 0
@@ -138,6 +151,9 @@ ui --share | ui: no option --share; ...
 WHILE_LOADING = """
 invert x --inverter half | half: damaged generator: ...
 invert x --inverter other | ...fingerprint...
+match rows.npy --texts fine.txt --near 2 | --near must lie between 0 and 1, not 2
+match wide.npy --texts fine.txt | wide.npy: vectors of 385 dimensions, but ... makes 384
+match rows.npy --texts blank.txt | blank.txt: holds no text
 evaluate --texts blank.txt | blank.txt: holds no text
 evaluate --texts hollow | hollow: cannot be read: ...
 evaluate --texts nobody/nothing | nobody/nothing: no such file, and the Hub cannot be reached

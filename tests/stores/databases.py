@@ -13,7 +13,7 @@ from kinds import Folder, Kind, cut_file
 class Qdrant(Folder):
     """The folder that Qdrant's client keeps without a server."""
 
-    client, holds, named = "qdrant_client", ("zero",), ("texts",)
+    client, ids, holds, named = "qdrant_client", "name", ("zero",), ("texts",)
 
     def write(self, place, rows, names):
         from qdrant_client import models

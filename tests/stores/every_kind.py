@@ -27,13 +27,14 @@ from tables import TABLES
 
 
 class Chroma(Folder):
-    client, own_ids, holds, named = "chromadb", "name", ("zero",), ("vectors",)
+    client, ids, own_ids = "chromadb", "document", "name"
+    holds, named = ("zero",), ("vectors",)
 
     def write(self, place, rows, names):
         collection = self._client(place / "chroma").create_collection(
             "vectors", embedding_function=None
         )
-        collection.add(ids=names, embeddings=rows)
+        collection.add(ids=names, embeddings=rows, documents=names)
         return f"chroma:{place / 'chroma'}#vectors"
 
     def change(self, source, row, name, rows, names):

@@ -40,37 +40,29 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 """Strengths of the ridge to try, as shares of the mean variance of the defended vectors."""
 HELD_OUT = 0.2
 """Share of the pairs that chooses the best fit."""
-TRAINED = "how to defend vectors of their own, and trains the inverter on them"
 PART = 8
 """Vectors in a file. Each part is a search of its own, so results do not depend on who did it."""
-FORM = 4
+FORM = 5
 """Version of the files; it grows when readings have other fields, or attackers other vectors."""
 TRAINING = 2
 """Version of the trained networks; it grows when they are trained in another way."""
 STEPS_A_SECOND = 20
-"""Steps for each second: more than most devices do, so that the budget ends the training."""
-RATE = 2e-4
-"""First learning rate, a fifth of the one from scratch. It falls to zero."""
-EVERY = 100
-"""Steps between checkpoints, and between dev figures, which choose the best network."""
-DEV_EVERY, DEV_TEXTS = 10, 64
-"""One in ten public texts is kept for the dev figures, which use the first 64 of them."""
-SENTENCES = 0.5
-"""Share of the training texts that begin with a sentence, like the texts that are attacked."""
+"""More than most devices do, so that the budget ends the training."""
+DEV_EVERY = 10
+"""One in ten public texts is kept for the figures that choose the best network."""
 
 
 class Attacker(NamedTuple):
-    """Someone who holds defended vectors and an inverter of undefended ones."""
+    """Someone with an inverter of undefended vectors who holds defended ones: `hold` makes them.
+    `repeats` is the very defence, if it can be repeated: the search then compares defended vectors.
+    `learns_from` turns the vectors of public texts into those that an attacker trains on."""
 
     name: str
     knows: str
     hold: Defence
-    """From undefended vectors to the ones that the attacker holds."""
     restore: Restore
     repeats: Defence | None = None
-    """The very defence, if it can be repeated: the search then compares defended vectors."""
     learns_from: Restore | None = None
-    """From the vectors of public texts to those that the attacker trains the inverter on."""
 
 
 def attackers_of(
@@ -79,16 +71,17 @@ def attackers_of(
     """The attackers of a defence, or of plain vectors if it is None. They know `public`, undefended
     vectors of texts that are no secret, float32 [m, dim]. For each number of `pairs`, one knows so
     many texts with their defended vectors. If there is a `train_budget` (`10m`), one trains."""
-    trained = f"trained {train_budget}"
+    training = f"trained {train_budget}", "how to defend vectors of their own, and learns from them"
     found = [Attacker("unchanged", "the vectors alone", defence or _same, _same)]
     if defence is None:
         if train_budget:  # to tell what training alone gains
-            found.append(Attacker(trained, TRAINED, _same, _same, learns_from=_same))
+            found.append(Attacker(*training, _same, _same, learns_from=_same))
         return found
     repeats, how = defence.known if defence.repeatable else None, "how the defence works"
     if defence.known is not None:
-        restore = fit(defence.known(public), public)
-        found.append(Attacker("informed", how, defence, restore, repeats))
+        found.append(
+            Attacker("informed", how, defence, fit(defence.known(public), public), repeats)
+        )
     if reads := defence.reads:
         for count in READS:
             knows = f"{how}, and {count} reads of each vector"
@@ -102,7 +95,7 @@ def attackers_of(
         call = defence.known or defence  # a secret key is no obstacle if a service can be called
         restore = fit(call(public), public)
         both: Restore = lambda vectors: restore(call(vectors))  # noqa: E731
-        found.append(Attacker(trained, TRAINED, defence, restore, repeats, both))
+        found.append(Attacker(*training, defence, restore, repeats, both))
     return found
 
 
@@ -154,7 +147,7 @@ class Reader:
         """Invert vectors, float32 [n, dim], the same in every process. The texts behind them and
         what defended them (`attack`) name the files: the vectors' last bits differ between
         processors. Returns for each the text found, its cosine to the vector that the search
-        compared with, and the embedder_calls and seconds that it took."""
+        compared with, why the search stopped, and the embedder_calls and seconds that it took."""
         parts = self._parts(texts, attack)
         missing = of_first(parts.missing)
         goal = tick.done + _size(texts, missing)
@@ -163,7 +156,7 @@ class Reader:
             rows, found = vectors[part * PART : (part + 1) * PART], {}
             for i, x in self.inverter.stream(rows, knowledge=knowledge):
                 spent = {"seconds": x.rounds[-1].seconds, "embedder_calls": x.embedder_calls}
-                found[i] = {"text": x.text, "cosine": x.cosine} | spent
+                found[i] = {"text": x.text, "cosine": x.cosine, "stopped": x.stopped} | spent
                 tick()
             parts.write(part, json.dumps([found[i] for i in sorted(found)]).encode())
 
@@ -252,19 +245,20 @@ def _recipe(
         min_tokens=min(lengths),
         max_tokens=max(lengths),
         lengths=list(lengths),
-        sentences=SENTENCES,
+        sentences=0.5,  # half begin with a sentence, like the texts that are attacked
         cache=run / "tokens",
     )
-    # No warm-up: the network has learnt before, and the budget may end sooner than a warm-up.
+    # The network has learnt before: a fifth of the usual rate, and no warm-up, which may be longer
+    # than the budget.
     steps = max(1, round(STEPS_A_SECOND * seconds(budget)))
     return PrefixRecipe(
         out=run,
         embedder=embedder,
         data=data,
-        optim=NetworkSteps(steps=steps, lr=RATE, warmup=0.0),
+        optim=NetworkSteps(steps=steps, lr=2e-4, warmup=0.0),
         budget=budget,
-        eval_every=EVERY,
-        save_every=EVERY,
-        eval_limit=DEV_TEXTS,
+        eval_every=100,
+        save_every=100,
+        eval_limit=64,
         seed=seed,
     )

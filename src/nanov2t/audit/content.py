@@ -37,12 +37,13 @@ class Item(NamedTuple):
     text: str
 
 
-def find_items(text: str) -> list[Item]:
-    """The items of all KINDS in a text, in order. If two overlap, the surer kind counts."""
+def find_items(text: str, cased: bool = True) -> list[Item]:
+    """The items of all KINDS in a text, in order. If two overlap, the surer kind counts. In texts
+    without capitals (not `cased`), only known surnames make a name."""
     phonenumbers = import_client("phonenumbers", "audit")
     possible = phonenumbers.Leniency.POSSIBLE
     phones = phonenumbers.PhoneNumberMatcher(text, REGION, leniency=possible)
-    patterns = {"emails": EMAIL, "dates": DATE, "names": _name(), "numbers": NUMBER}
+    patterns = {"emails": EMAIL, "dates": DATE, "names": _name(cased), "numbers": NUMBER}
     spans = {kind: [m.span() for m in x.finditer(text)] for kind, x in patterns.items()}
     spans["phones"] = [(match.start, match.end) for match in phones]
     taken: list[tuple[int, int, str]] = []
@@ -54,13 +55,17 @@ def find_items(text: str) -> list[Item]:
 
 
 @cache
-def _name() -> re.Pattern[str]:
-    """A known first name, perhaps an initial, and a word with a capital letter."""
+def _name(cased: bool) -> re.Pattern[str]:
+    """A known first name, perhaps an initial, and a word with a capital letter or a surname."""
     import_client("faker", "audit")
     from faker.providers.person.en_US import Provider
 
-    firsts = "|".join(map(re.escape, sorted(Provider.first_names)))
-    return re.compile(rf"\b(?:{firsts})(?: [A-Z]\.)? [A-Z][\w'-]+")
+    firsts, lasts = (
+        "|".join(map(re.escape, sorted(names)))
+        for names in (Provider.first_names, Provider.last_names)
+    )
+    last = r"[A-Z][\w'-]+" if cased else rf"(?:{lasts})\b"
+    return re.compile(rf"\b(?:{firsts})(?: [A-Z]\.)? {last}", 0 if cased else re.IGNORECASE)
 
 
 def holds(text: str, item: str) -> bool:

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -33,47 +33,52 @@ MEASURES = (f"ndcg@{TOP}", f"recall@{TOP}", f"overlap@{TOP}")
 TELLING = 2 * TOP
 """Fewest documents for all MEASURES. Among fewer, a random ranking also has most of the best ten,
 and only nDCG, which counts their order, means anything."""
-EMBEDDED, QUERIES = 256, 64
-"""Texts embedded between two updates of the progress, and queries ranked at a time, to bound
-memory."""
+AT_ONCE = 64
+"""Texts that are embedded or ranked at a time, to bound memory."""
 DIGITS = 4
 """Decimals of every figure. Further ones differ between processors."""
 NORMAL = 1.96
 """Standard deviations to each side of the mean that hold 95 % of a normal distribution."""
-Parsed = TypeVar("Parsed")
 
 
 class Sample(NamedTuple):
-    """Texts cut to one length."""
+    """Texts cut to one length, as the embedder sees them, with their undefended vectors, float32
+    [n, dim], the items of each that are still whole, and what the report says of all that."""
 
     references: list[str]
-    """The texts as the embedder sees them."""
     vectors: np.ndarray
-    """float32 [n, dim], undefended."""
     items: list[list[Item]]
-    """Those still whole after the cut, by text."""
     facts: dict[str, Any]
-    """What the report says of them."""
 
 
-def make_sample(inverter: Inverter, texts: Sequence[str], tokens: int, limit: int) -> Sample:
-    """Cut the first `limit` texts that are long enough to `tokens` tokens. A UserError if the
-    inverter cannot write so many, or fewer than two texts are so long."""
+def make_sample(
+    inverter: Inverter,
+    texts: Sequence[str],
+    tokens: int,
+    limit: int,
+    stored: np.ndarray | None = None,
+) -> Sample:
+    """Cut the first `limit` texts that are long enough to `tokens` tokens. If their vectors are
+    given, float32 [n, dim], they may be shorter. A UserError if the inverter cannot write so many,
+    or fewer than two texts are so long."""
     embedder, tokenizer = inverter.embedder, inverter.tokenizer
     if not 1 <= tokens <= inverter.max_tokens:
         raise UserError(f"--lengths {tokens}: the inverter writes 1 to {inverter.max_tokens}")
     references: list[str] = []
+    places: list[int] = []
     items: list[list[Item]] = []
     before: Counter[str] = Counter()
     reasons = f"shorter than {tokens} tokens", "nothing left for the embedder", "more than --limit"
     short, blank, beyond = reasons
     left_out = dict.fromkeys(reasons, 0)
-    for text in texts:
+    for place, text in enumerate(texts):
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         cut = reference(text, tokenizer, embedder, tokens)
-        if len(ids) < tokens or not cut or len(references) == limit:
-            left_out[short if len(ids) < tokens else beyond if cut else blank] += 1
+        is_short = stored is None and len(ids) < tokens
+        if is_short or not cut or len(references) == limit:
+            left_out[short if is_short else beyond if cut else blank] += 1
             continue
+        places.append(place)
         whole = [Item(i.kind, embedder.normalize(i.text)) for i in find_items(text)]
         references.append(cut)
         items.append([item for item in whole if holds(cut, item.text)])
@@ -84,17 +89,18 @@ def make_sample(inverter: Inverter, texts: Sequence[str], tokens: int, limit: in
     left = Counter(item.kind for row in items for item in row)
     kinds = {k: {"before": before[k], "whole": left[k]} for k in KINDS if before[k]}
     facts = {"tokens": tokens, "n": len(references), "left_out": left_out, "kinds": kinds}
-    return Sample(references, embedder.encode(references), items, facts)
+    vectors = embedder.encode(references) if stored is None else stored[places]
+    return Sample(references, vectors, items, facts)
 
 
 def left_out(report: Mapping[str, Any]) -> list[str]:
     """Lines that say which texts, queries and documents a report leaves out, and why."""
-    heads = [
-        (f"{x['tokens']} tokens: {x['n']} of {report['texts']} texts attacked. Left out", x)
-        for x in report["samples"]
-    ]
     lines = []
-    for head, row in (*heads, ("Search: left out", report["retrieval"])):
+    for row in filter(None, [*report["samples"], report["retrieval"]]):
+        head = "Search: left out"
+        if "tokens" in row:
+            texts = f"{row['n']} of {report['texts']} texts attacked"
+            head = f"{row['tokens']} tokens: {texts}. Left out"
         if reasons := [f"{why}: {n:,}" for why, n in row["left_out"].items() if n]:
             lines.append(f"{head}: {', '.join(reasons)}")
     return lines
@@ -104,8 +110,8 @@ def embed(embedder: Embedder, texts: Sequence[str], what: str) -> np.ndarray:
     """Embed many texts and show the progress: float32 [n, dim]."""
     with progress(what, len(texts), shown=is_first()) as tick:
         parts = []
-        for i in range(0, len(texts), EMBEDDED):
-            parts.append(embedder.encode(texts[i : i + EMBEDDED]))
+        for i in range(0, len(texts), AT_ONCE):
+            parts.append(embedder.encode(texts[i : i + AT_ONCE]))
             tick(len(parts[-1]))
     return np.concatenate(parts)
 
@@ -114,15 +120,11 @@ def leakage(embedder: Embedder, sample: Sample, found: Sequence[str]) -> dict[st
     """Compare what was read out of a sample's vectors, a text for each, with the sample: the mean
     and 95 % interval of each of SCORES, the cosine being that of undefended vectors; under `kinds`,
     for each kind in the sample, the share of items read out whole, 0 to 100, and their number."""
-    read = [
-        (item.kind, 100.0 * holds(text, item.text))
-        for text, items in zip(found, sample.items, strict=True)
-        for item in items
-    ]
-    kinds = {}
-    for kind in KINDS:
-        if whole := [value for k, value in read if k == kind]:
-            kinds[kind] = share(np.array(whole)) | {"n": len(whole)}
+    read: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for text, items in zip(found, sample.items, strict=True):
+        for item in items:
+            read[item.kind].append(100.0 * holds(text, item.text))
+    kinds = {k: share(np.array(whole)) | {"n": len(whole)} for k, whole in read.items() if whole}
     return {
         "exact_match": share(metrics.exact_match(found, sample.references)),
         "bleu": figure(metrics.bleu(found, sample.references)),
@@ -148,15 +150,14 @@ def figure(values: np.ndarray, ends: Sequence[float] | None = None) -> dict[str,
 
 
 class Judgements(NamedTuple):
-    """Queries, documents, and which documents answer which query."""
+    """Queries, documents, for each query the grades of its documents by their numbers, and how many
+    texts, queries or documents were left out, by reason."""
 
     name: str
     queries: list[str]
     documents: list[str]
     relevant: list[dict[int, int]]
-    """For each query, the grades of its documents by their numbers."""
     left_out: dict[str, int]
-    """How many texts, queries or documents were left out, by reason."""
 
 
 def halves(texts: Sequence[str]) -> Judgements:
@@ -212,8 +213,8 @@ def _grade(line: str) -> tuple[str, str, int]:
 
 
 def _lines(
-    path: Path, parse: Callable[[str], Parsed], form: str, head: int = 0
-) -> Iterator[tuple[int, Parsed]]:
+    path: Path, parse: Callable[[str], Any], form: str, head: int = 0
+) -> Iterator[tuple[int, Any]]:
     """The number of each line after the head, and what `parse` makes of it."""
     number = 0
     try:
@@ -237,7 +238,6 @@ class Retrieval:
         self.plain = _ranked(self.queries, self.documents)
         counts = {"queries": len(self.queries), "documents": len(self.documents)}
         self.facts = {"judgements": judgements.name, **counts, "left_out": judgements.left_out}
-        """What the report says of them."""
 
     def figures(self, defence: Defence | None) -> dict[str, Any]:
         """MEASURES from 0 to 1 with queries and documents defended: means over the queries, with
@@ -248,11 +248,11 @@ class Retrieval:
         if defence is not None:
             ranked = _ranked(defence(self.queries), defence(self.documents))
         judged = {
-            str(i): {str(document): grade for document, grade in grades.items()}
+            str(i): {str(x): grade for x, grade in grades.items()}
             for i, grades in enumerate(self.relevant)
         }
         run = {
-            str(i): {str(document): float(-place) for place, document in enumerate(row)}
+            str(i): {str(x): float(-place) for place, x in enumerate(row)}
             for i, row in enumerate(ranked.tolist())
         }
         names = {nDCG @ TOP: MEASURES[0], R @ TOP: MEASURES[1]}
@@ -273,7 +273,7 @@ def _ranked(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
     """The numbers of each query's nearest documents by cosine, nearest first: int [n, ≤ TOP]."""
     lengths = np.linalg.norm(documents, axis=1)
     parts = [
-        np.argsort(-(queries[i : i + QUERIES] @ documents.T) / lengths, axis=1, kind="stable")
-        for i in range(0, len(queries), QUERIES)
+        np.argsort(-(queries[i : i + AT_ONCE] @ documents.T) / lengths, axis=1, kind="stable")
+        for i in range(0, len(queries), AT_ONCE)
     ]
     return np.concatenate([part[:, :TOP] for part in parts])

@@ -15,11 +15,14 @@ import yaml
 
 from nanov2t.audit.content import KINDS
 from nanov2t.audit.figures import MEASURES, SCORES, TELLING, measured
+from nanov2t.audit.membership import RATES
 from nanov2t.core.errors import UserError, first_line, one_line
 from nanov2t.core.imports import import_client
 
 SCHEMA = 3
 """Version of report.json; it grows when a key changes its meaning or goes."""
+SEVERITIES = {"error": "8.0", "warning": "5.0", "note": "2.0"}
+"""Of broken limits, and what GitHub shows as high, medium and low. Only errors fail a build."""
 Report = Mapping[str, Any]
 """A report, or its row of a defence."""
 
@@ -32,6 +35,7 @@ class Limit(NamedTuple):
     metric: str
     rule: str
     value: float
+    severity: str = "error"
 
 
 def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
@@ -45,32 +49,38 @@ def read_gate(path: Path, lengths: Sequence[int]) -> list[Limit]:
         raise UserError(f"{path}: holds no limits")
     leaks = (*SCORES, *KINDS)
     known = {f"{metric}@{n}": metric for metric in leaks for n in lengths}
-    known |= {metric: metric for metric in (*leaks, *MEASURES)}
+    known |= {metric: metric for metric in (*leaks, *RATES, *MEASURES)}
     limits = []
     for name, rules in content.items():
         if name not in known:
             ends = ", ".join(f"@{n}" for n in lengths)
-            names = ", ".join((*leaks, *MEASURES))
+            names = ", ".join((*leaks, *RATES, *MEASURES))
             raise UserError(f"{path}: {name}: not one of {names}; leakage may end with {ends}")
         metric = known[name]
         allowed = ("min", "min_share") if metric in MEASURES else ("max",)
         # A share also runs from 0 to 1, like the figures that it is of.
         low, high = (-1, 1) if metric == "cosine" else (0, 1) if metric in MEASURES else (0, 100)
-        given = rules if isinstance(rules, dict) and rules else {"": rules}
+        given = dict(rules) if isinstance(rules, dict) and rules else {"": rules}
+        severity = given.pop("severity", "error")
+        if severity not in SEVERITIES:
+            raise UserError(f"{path}: {name}: severity {severity} is not error, warning or note")
         for rule, value in given.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if rule not in allowed or not number or not low <= value <= high:
                 form = f"{{{' or '.join(allowed)}: a number from {low} to {high}}}"
                 raise UserError(f"{path}: {name}: needs {form}, not {rules}")
-            limits.append(Limit(name, metric, rule, float(value)))
+            limits.append(Limit(name, metric, rule, float(value), severity))
     return limits
 
 
 def refuse_untold(limits: Sequence[Limit], head: Report) -> None:
-    """Refuse limits on figures that the audit will not have, by the `samples` and `retrieval` of
-    its report."""
+    """Refuse limits on figures that the audit will not have, by the `samples`, `retrieval` and
+    `membership` of its report."""
     documents = head["retrieval"]["documents"]
+    others = head["membership"]["others"]
     for limit in limits:
+        if limit.metric in RATES and others * RATES[limit.metric] < 1:
+            raise UserError(f"gate: {limit.name}: {others} texts that are no members are too few")
         if limit.metric in MEASURES and limit.metric not in measured(documents):
             few = f"{documents} documents are too few to tell, it takes {TELLING}"
             raise UserError(f"gate: {limit.name}: {few}")
@@ -89,7 +99,7 @@ def refuse_untold(limits: Sequence[Limit], head: Report) -> None:
 def judge(limits: Sequence[Limit], report: Report) -> list[dict[str, Any]]:
     """Judge every defence, or the plain vectors if there is none, by the worse end of each 95 %
     interval. The verdicts are those of report.json."""
-    plain, *defended = report["defences"]
+    plain, *defended = report["defences"] or [{}]
     verdicts = []
     for row, limit in itertools.product(defended or [plain], limits):
         whole = plain["utility"][limit.metric]["value"] if limit.rule == "min_share" else None
@@ -99,7 +109,11 @@ def judge(limits: Sequence[Limit], report: Report) -> list[dict[str, Any]]:
                 low, high = figure["ci95"]
                 found: dict[str, Any] = {"defence": row["defence"], "limit": name}
                 found |= {"rule": limit.rule, "allowed": limit.value, "attacker": attacker}
-                found |= {"measured": high if attacker else low, "undefended": whole}
+                found |= {
+                    "severity": limit.severity,
+                    "measured": high if attacker else low,
+                    "undefended": whole,
+                }
                 verdicts.append(found | {"kept": high <= limit.value if attacker else low >= least})
     return verdicts
 
@@ -133,8 +147,11 @@ def strongest(row: Report, tokens: int, metric: str) -> tuple[str, Report] | Non
 
 def best_figures(row: Report, metric: str) -> Iterator[tuple[str, str | None, Report]]:
     """The figures of a metric as a gate names them, each with the best attacker: one for each
-    length, or for retrieval a single one without an attacker."""
-    if metric not in MEASURES:
+    length, or a single one of membership, or of retrieval, which has no attacker."""
+    if metric in RATES:
+        if figure := row.get("membership", {}).get(metric):
+            yield metric, figure["attacker"], figure
+    elif metric not in MEASURES:
         for tokens in lengths_of(row):
             if best := strongest(row, tokens, metric):
                 yield f"{metric}@{tokens}", *best
@@ -167,7 +184,7 @@ def regressions(report: Report, earlier: Report) -> list[str]:
     before = {row["defence"]: row for row in earlier["defences"]}
     rows = [row for row in report["defences"] if row["defence"] in before]
     lines = []
-    for row, metric in itertools.product(rows, (*MEASURES, *SCORES, *KINDS)):
+    for row, metric in itertools.product(rows, (*MEASURES, *SCORES, *RATES, *KINDS)):
         old = best_figures(before[row["defence"]], metric)
         intervals = {name: figure["ci95"] for name, _, figure in old}
         for name, attacker, figure in best_figures(row, metric):

@@ -18,8 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nanov2t.audit.content import KINDS
 from nanov2t.audit.figures import MEASURES, SCORES, left_out
 from nanov2t.audit.judging import Report, lengths_of, strongest
+from nanov2t.audit.membership import RATES
+from nanov2t.audit.sarif import sarif
 from nanov2t.core.errors import UserError
-from nanov2t.core.files import write_whole
+from nanov2t.core.files import make_folder, write_whole
 from nanov2t.evaluation.metrics import word_diff
 
 INVISIBLE = ("Cc", "Cf", "Zl", "Zp")
@@ -36,14 +38,22 @@ SHAPES = 8
 def write_report(out: Path, report: Report, command: str) -> Path:
     """Write a report with its gate and regressions to a folder, and return the path of the page.
     `command` is what made it. A UserError if the folder cannot be written."""
-    shown = out / "report.html"
+    make_folder(out)
+    _write(out / "report.json", json.dumps(report, indent=1) + "\n")
+    return _write(out / "report.html", page(report, command))
+
+
+def write_sarif(path: Path, report: Report, gate: Path) -> None:
+    """Write the broken limits of a report; a UserError if the file cannot be written."""
+    _write(path, json.dumps(sarif(report, gate), indent=1) + "\n")
+
+
+def _write(path: Path, content: str) -> Path:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
-        write_whole(shown, page(report, command).encode())
+        write_whole(path, content.encode())
     except OSError as error:
-        raise UserError(f"{out}: {error.strerror}") from None
-    return shown
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
 
 
 def page(report: Report, command: str) -> str:
@@ -62,8 +72,8 @@ def page(report: Report, command: str) -> str:
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
     shown = (trade, by_length, lengths_of, strongest, left_out, word_diff)
     environment.globals |= {function.__name__: function for function in shown}
-    environment.globals |= {"KINDS": KINDS, "SCORES": SCORES, "TITLES": TITLES, "SHAPES": SHAPES}
-    means = {"style": style, "script": script, "policy": policy}
+    means = {"KINDS": KINDS, "SCORES": SCORES, "TITLES": TITLES, "SHAPES": SHAPES, "RATES": RATES}
+    means |= {"style": style, "script": script, "policy": policy}
     return environment.get_template("report.html").render(means, report=report, command=command)
 
 

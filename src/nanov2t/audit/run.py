@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from nanov2t.audit import figures
 from nanov2t.audit.attackers import Attacker, Reader, attackers_of, retrained, trainable
 from nanov2t.audit.figures import Judgements, Retrieval, Sample, leakage
 from nanov2t.audit.judging import SCHEMA, Limit, refuse_untold
+from nanov2t.audit.membership import Membership
+from nanov2t.audit.store import Evidence, read_out
 from nanov2t.core.files import digest
 from nanov2t.core.progress import Tick, progress
 from nanov2t.core.vectors import cosine
@@ -29,30 +32,32 @@ AGREES = 1 - 1e-6
 
 
 class Plan(NamedTuple):
-    """What to audit. Attackers learn from the public texts, and defences are fitted on them."""
+    """What to audit, mostly options of the command. Attackers learn from the public texts, and
+    defences are fitted on them."""
 
     texts: Sequence[str]
     public: Sequence[str]
     lengths: Sequence[int]
     """In the inverter's tokens."""
-    judgements: Judgements
+    judgements: Judgements | None
+    """None if there are no texts."""
     pairs: Sequence[int]
     """For each an attacker who knows so many. None: one, with as many as there are dimensions."""
     limits: Sequence[Limit]
-    """The rules of the gate."""
     limit: int
-    """Texts of each length at most."""
     defence: Sequence[str]
     seed: int
     redact: bool
-    """Whether the report shows no texts."""
     train_budget: str
-    """How long an attacker trains for each defence, such as `10m`; empty: none does."""
+    candidates: Sequence[str]
+    """For membership inference."""
+    store: Evidence | None = None
+    """Where the texts come from, with their vectors."""
 
 
 class Attack(NamedTuple):
-    """An attacker of a defence, its row in the report, and the reader that inverts for it. The name
-    says what the readings are made from."""
+    """An attacker of a defence, its row in the report, the reader that inverts for it, and a name
+    of what is read."""
 
     row: dict[str, Any]
     attacker: Attacker
@@ -67,38 +72,53 @@ def audit(plan: Plan, reader: Reader, say: Callable[[str], object]) -> dict[str,
     inverter, budget = reader.inverter, plan.train_budget
     if budget:
         trainable(inverter)
-    samples = [figures.make_sample(inverter, plan.texts, n, plan.limit) for n in plan.lengths]
+    stored = plan.store.vectors if plan.store else None
+    make = partial(figures.make_sample, inverter, plan.texts, limit=plan.limit, stored=stored)
+    samples = [make(n) for n in plan.lengths]
+    membership = Membership(inverter.embedder, plan.candidates, stored)
+    assert plan.judgements is not None
     retrieval = Retrieval(inverter.embedder, plan.judgements)
     texts, public = _public(inverter, plan)
     setting = Setting(inverter.embedder.dim, plan.seed, public)
     defences = [None, *(make_defence(spec, setting) for spec in plan.defence)]
     pairs = plan.pairs or [min(public.shape)]
     attackers = [attackers_of(defence, public, pairs, budget) for defence in defences]
-    head = _head(reader, plan) | {"retrieval": retrieval.facts}
+    head = head_of(reader, plan) | {"retrieval": retrieval.facts, "membership": membership.facts}
     head["samples"] = [sample.facts for sample in samples]
     refuse_untold(plan.limits, head)
     number, count = sum(map(len, attackers)), sum(len(sample.references) for sample in samples)
-    training = f", {len(attackers)} of them train first" if budget else ""
-    who = f"{number} attacker{'s' if number > 1 else ''}{training}"
+    training = f", {len(attackers)} of which train first" if budget else ""
     for line in figures.left_out(head):
         say(line)
-    say(f"{number * count:,} searches: {who}, on the vectors of {count} texts")
+    say(f"searches: {number * count:,} (attackers: {number}{training}; texts: {count})")
     learning = plan.public, plan.lengths, budget, plan.seed
+    held = plan.store.facts["sha256"]["before"] if plan.store else ""
     rows: list[dict[str, Any]] = []
     attacks = []
     for defence, those in zip(defences, attackers, strict=True):
         mark = digest(defence.spec, defence.source, plan.seed, *texts) if defence else ""
-        row = {"defence": defence.spec if defence else "none", "fingerprint": mark}
-        rows.append(row | {"utility": retrieval.figures(defence), "attackers": []})
+        row: dict[str, Any] = {"defence": defence.spec if defence else "none", "fingerprint": mark}
+        row |= {"utility": retrieval.figures(defence), "membership": membership.figures(those)}
+        rows.append(row | {"attackers": []})
         for attacker in those:
             change = attacker.learns_from
             own = retrained(reader, change, *learning, mark) if change else reader
-            attacks.append(Attack(rows[-1], attacker, own, f"{mark} {attacker.name}"))
+            attacks.append(Attack(rows[-1], attacker, own, f"{held}{mark} {attacker.name}"))
     _search(attacks, samples, 0 if plan.redact else WORST)
-    return head | {"defences": rows}
+    return head | {"defences": rows, "readings": []}
 
 
-def _head(reader: Reader, plan: Plan) -> dict[str, Any]:
+def audit_vectors(plan: Plan, reader: Reader) -> dict[str, Any]:
+    """Read vectors of a store whose texts are not known, and return the report."""
+    assert plan.store is not None
+    readings = read_out(reader, plan.store)
+    if plan.redact:
+        readings = [reading | {"found": ""} for reading in readings]
+    nothing: dict[str, Any] = {"samples": [], "retrieval": None, "membership": None, "defences": []}
+    return head_of(reader, plan) | nothing | {"readings": readings}
+
+
+def head_of(reader: Reader, plan: Plan) -> dict[str, Any]:
     """The settings of an audit, for its report."""
     inverter = reader.inverter
     info = inverter.embedder.info
@@ -110,7 +130,9 @@ def _head(reader: Reader, plan: Plan) -> dict[str, Any]:
         "texts": len(plan.texts),
         "public_texts": len(plan.public) if plan.defence or plan.train_budget else 0,
         "train_budget": plan.train_budget or None,
+        "store": None if plan.store is None else plan.store.facts,
         "embedder": {"name": info.name, "dim": info.dim, "fingerprint": info.fingerprint},
+        "longest": inverter.max_tokens,
         "inverter": {"fingerprint": inverter.fingerprint()}
         | {n: getattr(inverter.options, n) for n in ("search", "effort", "rounds", "beam")},
     }

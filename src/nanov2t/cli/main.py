@@ -20,16 +20,17 @@ import tyro
 from tyro.conf import subcommand
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from nanov2t.cli.auditing import Audit, Check, Match
 from nanov2t.cli.inputs import quiet
 from nanov2t.cli.making import Align, Draft, Export, Push, Study, Train
-from nanov2t.cli.searching import Audit, Evaluate, Invert
+from nanov2t.cli.searching import Evaluate, Invert
 from nanov2t.cli.serving import Ui
 from nanov2t.core.errors import UserError, did_you_mean
 from nanov2t.recipes import check_recipe, load_config
 from nanov2t.recipes import train as train_by
 from nanov2t.train.config import T5Recipe
 
-FORMS = (Invert, Evaluate, Audit, Align, Study, Train, Draft, Export, Push, Ui)
+FORMS = (Invert, Evaluate, Audit, Match, Check, Align, Study, Train, Draft, Export, Push, Ui)
 COMMANDS: dict[str, Any] = {form.__name__.lower(): form for form in FORMS}
 SHOWN = 60
 """Most characters of a wrong value that an error repeats."""

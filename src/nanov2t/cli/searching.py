@@ -1,9 +1,8 @@
-"""The commands that search: invert, evaluate and audit, and the options that they share."""
+"""The commands that search, invert and evaluate, and the options that they share."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,13 @@ from nanov2t.cli import inputs
 from nanov2t.cli.inputs import loading
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import check_writable
-from nanov2t.core.passages import drafts_file, drafts_of, read_passages, read_rows
+from nanov2t.core.passages import drafts_file, drafts_of, read_rows
 from nanov2t.pretrained import DEFAULT
 from nanov2t.search.options import BEAM, UNLIMITED, Budget, Effort, SearchOptions
-from nanov2t.train.config import seconds
 
 if TYPE_CHECKING:
     from nanov2t.inverter import Inverter
     from nanov2t.stores.base import Rows, Store
-
-RECORDS, PUBLIC = 200, 1024
-"""Synthetic records to attack and to learn from if no texts are given."""
-MAX_SEED = 2**63 - 1
-"""torch takes no larger ones."""
 
 
 @dataclass(kw_only=True)
@@ -90,6 +83,15 @@ class SearchArguments:
             inputs.check_inverter(self.hypothesizer)
         return inputs.check_inverter(self.inverter)
 
+    def fit(self, source: Store, reads: int | None) -> None:
+        """Refuse vectors of another dimension than the inverter reads."""
+        if self.embedder is None and reads not in (None, source.dim):
+            hint = "; name the model that made them with --embedder"
+            if source.count == reads:
+                hint = f": {source.count} rows of {source.dim}, transposed?"
+            said = f"inverter {self.inverter} reads {reads}{hint}"
+            raise UserError(f"{source.name}: vectors of {source.dim} dimensions, but {said}")
+
 
 @dataclass
 class Invert(SearchArguments):
@@ -145,7 +147,7 @@ class Invert(SearchArguments):
             source = open_source(self.vectors, self.ids)
             rows = source.read(0, min(source.count, self.limit or source.count))
             heads = [{"id": id_, "text": None} for id_ in rows.ids]
-            self._fit(source, dim)
+            self.fit(source, dim)
         inverter = self.load()
         references = inputs.references_of(inverter, texts)
         rows = rows or Rows([], inverter.embedder.encode(references), {})
@@ -162,15 +164,6 @@ class Invert(SearchArguments):
             i, reason = min(errors.items())
             more = f", and {len(errors) - 1} more cannot be inverted" if len(errors) > 1 else ""
             raise UserError(f"{self.vectors.rpartition('@')[2]}: vector {i} is {reason}{more}")
-
-    def _fit(self, source: Store, reads: int | None) -> None:
-        """Refuse vectors of another dimension than the inverter reads."""
-        if self.embedder is None and reads not in (None, source.dim):
-            hint = "; name the model that made them with --embedder"
-            if source.count == reads:
-                hint = f": {source.count} rows of {source.dim}, transposed?"
-            said = f"inverter {self.inverter} reads {reads}{hint}"
-            raise UserError(f"{source.name}: vectors of {source.dim} dimensions, but {said}")
 
     def _to_lines(self, inverter: Inverter, rows: Rows, heads: list[dict[str, Any]]) -> None:
         from nanov2t.cli.report import as_json
@@ -212,6 +205,7 @@ class Invert(SearchArguments):
         from nanov2t.bulk import finished_folder, request_of, settings_of
         from nanov2t.core.imports import import_client
         from nanov2t.evaluation.shared import is_first
+        from nanov2t.seal import seal
         from nanov2t.stores.registry import open_source
 
         if self.engine == "ray":
@@ -227,9 +221,10 @@ class Invert(SearchArguments):
             known["rounds"] = self.rounds
         if folder := finished_folder(out, known, request):
             if is_first():
+                seal(out)
                 folder.show()
             return
-        self._fit(source, dim)
+        self.fit(source, dim)
         check_writable(out)
         settings = (out, self.limit)
         if self.engine == "ray":
@@ -312,106 +307,3 @@ class Evaluate(TextArguments):
             raise UserError(f"{self.texts}: holds no text")
         drafts = drafts_of(file, range(row + 1), list(texts)) if file else None
         return list(texts), list(texts.values()), drafts
-
-
-@dataclass(kw_only=True)
-class Audit(TextArguments):
-    """Measure how much embeddings give away of their texts, and what defences save and cost.
-
-    Attackers read the vectors of the texts, plain and with each defence; see docs/audit.md. Run the
-    same command again to resume. `torchrun -m nanov2t audit ...` splits it between processes.
-    """
-
-    out: Annotated[Path, arg(metavar="FOLDER")]
-    """Folder for report.html, report.json and the texts that attackers found."""
-    texts: Annotated[str | None, arg(metavar="FILE")] = None
-    """The texts to attack, as in `nanov2t evaluate`. Default: synthetic records of people."""
-    queries: Annotated[Path | None, arg(metavar="FOLDER")] = None
-    """Folder of queries and judgements in BEIR's format, to measure retrieval: corpus.jsonl,
-    queries.jsonl and qrels/SPLIT.tsv. Default: half of each text must find the other half."""
-    public: Annotated[str | None, arg(metavar="FILE")] = None
-    """Texts from which attackers learn; best if like --texts. Default: synthetic records."""
-    lengths: tuple[int, ...] = (4, 8, 16, 32)
-    """Cut the texts to each of these numbers of tokens."""
-    limit: int = 50
-    """Attack at most N texts of each length."""
-    defence: Annotated[tuple[str, ...], arg(metavar="SPEC ...")] = ()
-    """Defences to try, such as `noise:0.01 int8 bits pq:48 truncate:256 mask:0.25 scale:-2.6
-    rotation`, or `module:function` for one of your own."""
-    pairs: tuple[int, ...] = ()
-    """Add attackers who know N public texts with their defended vectors. Default: the dimension."""
-    train_budget: Annotated[str, arg(metavar="TIME")] = ""
-    """Add attackers who train the inverter on defended vectors for this long, such as 10m."""
-    seed: int = 0
-    """Seed of the defences and of training."""
-    gate: Annotated[Path | None, arg(metavar="FILE")] = None
-    """YAML file of limits, such as `exact_match@16: {max: 5}`. If one is broken, exit with 1."""
-    baseline: Annotated[Path | None, arg(metavar="FILE")] = None
-    """An earlier report.json. If a figure is worse than its interval there, exit with 1."""
-    redact: bool = False
-    """Show no texts in the report."""
-
-    def run(self) -> None:
-        from nanov2t.audit.figures import halves, read_beir
-        from nanov2t.audit.judging import judge, read_gate, read_report, regressions, sentence
-
-        self._check()
-        limits = read_gate(self.gate, self.lengths) if self.gate else []
-        earlier = read_report(self.baseline) if self.baseline else None
-        with loading(self.texts or "records"):
-            judgements = read_beir(self.queries, self.split) if self.queries else None
-            texts = self._read(self.texts, RECORDS, seed=0)
-            learns = self.defence or self.train_budget
-            public = self._read(self.public, PUBLIC, seed=1) if learns else []
-            if self.defence and max(self.pairs, default=0) > len(public):
-                most = f"between 2 and {len(public)}, the public texts"
-                raise UserError(f"--pairs {max(self.pairs)}: {most}")
-        with loading(self.inverter):
-            from nanov2t.audit.attackers import Reader
-            from nanov2t.audit.page import write_report
-            from nanov2t.audit.run import Plan, audit
-            from nanov2t.evaluation.shared import is_first, local_device
-        same = ("limit", "defence", "seed", "redact", "train_budget")
-        options = {name: getattr(self, name) for name in same}
-        lengths, pairs = sorted(set(self.lengths)), sorted(set(self.pairs))
-        judgements = judgements or halves(texts)
-        plan = Plan(texts, public, lengths, judgements, pairs, limits, **options)
-        reader = Reader(self.load(local_device()), self.out / "found")
-        report = audit(plan, reader, inputs.say if is_first() else lambda line: None)
-        if not is_first():
-            return
-        verdicts = judge(limits, report)
-        worse = regressions(report, earlier) if earlier else None
-        report |= {"gate": verdicts if limits else None, "regressions": worse}
-        print(write_report(self.out, report, shlex.join(["nanov2t", *sys.argv[1:]])))
-        lines = [sentence(verdict) for verdict in verdicts if not verdict["kept"]] + (worse or [])
-        if lines:
-            print("\n".join(lines), file=sys.stderr)
-            sys.exit(1)
-
-    def _check(self) -> None:
-        """Refuse bad options before anything is read or loaded."""
-        from nanov2t.defences import check_defence
-
-        known = self.check(self.out, limit=2, seed=0, lengths=1, pairs=2)
-        if self.seed > MAX_SEED:
-            raise UserError(f"--seed must be at most {MAX_SEED}, not {self.seed}")
-        if not self.lengths:
-            raise UserError("--lengths: give at least one")
-        if not seconds(self.train_budget, "--train-budget"):
-            raise UserError(f"--train-budget must be more than {self.train_budget}")
-        if known.max_tokens is not None and max(self.lengths) > known.max_tokens:
-            writes = f"inverter {self.inverter} writes 1 to {known.max_tokens} tokens"
-            raise UserError(f"--lengths {max(self.lengths)}: {writes}")
-        for spec in self.defence:
-            check_defence(spec, known.dim)
-        if self.queries is not None and not self.queries.is_dir():
-            raise UserError(f"{self.queries}: no such folder")
-
-    def _read(self, source: str | None, count: int, seed: int) -> list[str]:
-        """The texts of a source, or `count` synthetic records."""
-        from nanov2t.audit.content import make_records
-
-        if source is None:
-            return make_records(count, seed)
-        return list(read_passages(source, self.split, self.column))

@@ -8,6 +8,9 @@ from typing import Any
 from nanov2t.core.errors import UserError
 from nanov2t.core.files import make_folder, write_whole
 
+MANIFEST = "_manifest.json"
+"""The settings that made the run in a folder."""
+
 
 class Parts:
     """Files `part-00000000.parquet` and so on, of a suffix such as `.parquet`, written by any

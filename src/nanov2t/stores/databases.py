@@ -7,6 +7,7 @@ import pickle
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from nanov2t.core.files import digest
 from nanov2t.core.imports import import_client
 from nanov2t.stores.base import HEAD, Fetched, Store
 from nanov2t.stores.sql import connect, copied
-from nanov2t.stores.values import pick, split_key
+from nanov2t.stores.values import check_ids, pick, split_key
 
 SERVER = ("http://", "https://")
 MILVUS_TYPES = {f"{kind}_VECTOR": kind.lower() for kind in ("FLOAT16", "BFLOAT16", "INT8")}
@@ -32,6 +33,7 @@ class ChromaStore(Store):
 
     forms = ("chroma:PATH#COLLECTION",)
     extra = "chroma"
+    takes_ids = True
     own_ids = "the collection's own"
 
     def __init__(self, where: str, key: str, ids: str | None):
@@ -50,11 +52,19 @@ class ChromaStore(Store):
         count, id_ = self.collection.count(), self.collection.id
         with closing(connect(database)) as db:
             [change] = db.execute(CHROMA_CHANGE, [str(id_)]).fetchone()
+        self.ids = ids
+        head = self.collection.get(limit=HEAD, include=["metadatas"])["metadatas"] if ids else []
+        check_ids(name, ids, {"document", *(key for row in head for key in row or ())})
         self.describe(f"chroma:{where}#{name}", "float32", count, False, digest(count, id_, change))
 
     def fetch(self, start: int, stop: int) -> Fetched:
-        rows = self.collection.get(limit=stop - start, offset=start, include=["embeddings"])
-        return rows["ids"], rows["embeddings"]
+        beside = {None: [], "document": ["documents"]}.get(self.ids, ["metadatas"])
+        include = ["embeddings", *beside]
+        rows = self.collection.get(limit=stop - start, offset=start, include=include)
+        ids = rows[beside[0]] if beside else rows["ids"]
+        if beside == ["metadatas"]:
+            ids = [(row or {}).get(self.ids) for row in ids]
+        return ids, rows["embeddings"]
 
 
 class MilvusStore(Store):
@@ -62,6 +72,7 @@ class MilvusStore(Store):
 
     forms = ("milvus:PATH#COLLECTION", "milvus:http://HOST:19530#COLLECTION.FIELD")
     extra = "milvus"
+    takes_ids = True
     own_ids = "the primary key"
     keeps_ids = True
 
@@ -80,7 +91,9 @@ class MilvusStore(Store):
         types = {f["name"]: f["type"].name for f in fields}
         spec = f"milvus:{where}#{self.collection}"
         self.field = pick(spec, field, [n for n, type_ in types.items() if type_ in MILVUS_TYPES])
-        [self.primary] = [f["name"] for f in fields if f.get("is_primary")]
+        check_ids(spec, ids, types)
+        [primary] = [f["name"] for f in fields if f.get("is_primary")]
+        self.ids, self.id_field = ids, ids or primary
         self.describe_by_reading(f"{spec}.{self.field}", MILVUS_TYPES[types[self.field]])
 
     def _copied(self, folder: Path) -> str:
@@ -94,11 +107,10 @@ class MilvusStore(Store):
         return copy
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        found = self.client.query_iterator(
-            self.collection, batch_size=HEAD, output_fields=[self.field]
-        )
+        fields = [self.id_field, self.field]
+        found = self.client.query_iterator(self.collection, batch_size=HEAD, output_fields=fields)
         while batch := found.next():
-            yield from ((row[self.primary], row[self.field]) for row in batch)
+            yield from ((row.get(self.id_field), row[self.field]) for row in batch)
         found.close()
 
 
@@ -107,11 +119,13 @@ class QdrantStore(Store):
 
     forms = ("qdrant:PATH#COLLECTION", "qdrant:http://HOST:6333#COLLECTION.VECTOR")
     extra = "qdrant"
+    takes_ids = True
     own_ids = "the points' own"
     keeps_ids = True
 
     def __init__(self, where: str, key: str, ids: str | None):
         opened = _qdrant_server if where.startswith(SERVER) else _qdrant_folder
+        self.ids = ids
         name, params, self.points = opened(where, key)
         spec, vector = f"qdrant:{where}#{name}", key[len(name) + 1 :]
         named = params["vectors"] or {}
@@ -124,15 +138,19 @@ class QdrantStore(Store):
             held = ", ".join(f"{kind} vectors {name}".strip() for name, kind in kinds.items())
             raise UserError(f"{spec}: holds {held}; only dense ones, one a point, can be inverted")
         self.vector = pick(spec, vector, dense)
+        head = (point.payload or () for point in islice(self.points(), HEAD)) if ids else ()
+        check_ids(spec, ids, {key for payload in head for key in payload})
         self.describe_by_reading(spec + f".{self.vector}" * bool(self.vector), "float32")
 
     def rows(self) -> Iterator[tuple[Any, Any]]:
-        for id_, vectors in self.points():
+        for point in self.points():
+            vectors, payload = point.vector, point.payload or {}
+            id_ = payload.get(self.ids) if self.ids else point.id
             yield id_, vectors.get(self.vector) if isinstance(vectors, dict) else vectors
 
 
-Collection = tuple[str, dict[str, Any], Callable[[], Iterator[tuple[Any, Any]]]]
-"""Its name, its parameters, and a function that gives id and vector or vectors of its points."""
+Collection = tuple[str, dict[str, Any], Callable[[], Iterator[Any]]]
+"""Its name, its parameters, and a function that gives its points."""
 
 
 def _qdrant_server(where: str, key: str) -> Collection:
@@ -140,13 +158,13 @@ def _qdrant_server(where: str, key: str) -> Collection:
     names = [collection.name for collection in client.get_collections().collections]
     name = pick(where, split_key(key, names)[0], names)
 
-    def points() -> Iterator[tuple[Any, Any]]:
+    def points() -> Iterator[Any]:
         after: Any = None
         while True:
             found, after = client.scroll(
-                name, limit=HEAD, offset=after, with_payload=False, with_vectors=True
+                name, limit=HEAD, offset=after, with_payload=True, with_vectors=True
             )
-            yield from ((point.id, point.vector) for point in found)
+            yield from found
             if after is None:
                 return
 
@@ -164,24 +182,24 @@ def _qdrant_folder(where: str, key: str) -> Collection:
     name = pick(where, split_key(key, known)[0], known)
     db = connect(folder / "collection" / name / "storage.sqlite")
 
-    def points() -> Iterator[tuple[Any, Any]]:
+    def points() -> Iterator[Any]:
         query = f"SELECT rowid, point FROM points WHERE rowid > ? ORDER BY rowid LIMIT {HEAD}"
         last = 0
         # A chunk at once, since an open query would lock others out.
         while found := db.execute(query, [last]).fetchall():
             for _, blob in found:
-                point = _Unpickler(io.BytesIO(blob)).load()
-                yield point.id, point.vector
+                yield _Unpickler(io.BytesIO(blob)).load()
             last = found[-1][0]
 
     return name, known[name], points
 
 
 class _Point:
-    """A point; or a sparse vector, without attributes."""
+    """A point; or a sparse vector, whose attributes are None."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.id, self.vector = (state["__dict__"].get(name) for name in ("id", "vector"))
+        for name in ("id", "vector", "payload"):
+            setattr(self, name, state["__dict__"].get(name))
 
 
 class _Unpickler(pickle._Unpickler):

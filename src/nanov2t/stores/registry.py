@@ -50,6 +50,19 @@ def open_source(spec: str, ids: str | None = None) -> Store:
         return ShardsStore(path, _shards(path), lambda shard: _open_file(shard, key, ids))
 
 
+def files_of(spec: str) -> list[Path]:
+    """The files behind a source, in order; none if it is on a server."""
+    scheme, _, rest = spec.partition(":")
+    database = bool(_kind(scheme))
+    if database and "://" in spec:
+        return []
+    place, _ = _divided(rest, exists) if database else _divided(spec, _there)
+    if Path(place).is_dir():
+        return sorted(path for path in Path(place).rglob("*") if path.is_file())
+    logs = [Path(f"{place}{end}") for end in ("", "-wal", "-journal")]  # SQLite's
+    return [path for path in logs if path.is_file()] or _matches(place)
+
+
 def names_in(path: Path) -> list[str]:
     """The names that may follow the `#` of a file; none if it leaves no choice or is unreadable."""
     try:
