@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
 BEFORE, BEHIND = set("([{$#@'\"-/"), set(".,;:!?%)]}'\"-/")
 """Punctuation that usually stands before a word without a blank, or behind one."""
 ACCENTED = {"a": "áä", "c": "ç", "e": "éè", "i": "í", "n": "ñ", "o": "óö", "u": "úü"}
@@ -60,6 +58,8 @@ class Surface:
         if first:
             known = self.forms.get((word, False), word)
             return known[:1].upper() + known[1:] if self.capital else known
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # takes over a second
+
         return word if word in ENGLISH_STOP_WORDS else self.forms.get((word, True), word)
 
     def learn(self, text: str, tested: bool) -> None:
