@@ -49,6 +49,8 @@ def seal(folder: Path, again: bool = False) -> None:
 def check_folder(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """The settings that made an output folder, and a line for everything that is missing, altered
     or too much in it. A UserError if it is not the folder of an invert, a match or an audit."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
     kind = next((name for name in (MANIFEST, REPORT) if (folder / name).is_file()), None)
     if kind is None:
         raise UserError(f"{folder}: holds neither {MANIFEST} nor {REPORT}: no output of nanov2t")
