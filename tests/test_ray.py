@@ -33,7 +33,12 @@ def load_and_die_once(folder: Path, driver: int) -> Inverter:
     if os.getpid() != driver and not killed.exists():
         killed.write_text(str(os.getpid()))
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    return load_inverter(folder / "inverter", device="cpu")
+    return load(folder)
+
+
+def load(folder: Path) -> Inverter:
+    inverter = load_inverter(folder / "inverter", device="cpu")
+    return inverter.with_options(rounds=0, beam=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +48,7 @@ def folder(tmp_path_factory) -> Path:
     tiny.inverter(folder / "inverter", tokens=3)
     vectors_with_bad_rows(folder / "vectors.npy")
     source = open_source(str(folder / "vectors.npy"))
-    BulkRun(
-        load_inverter(folder / "inverter", device="cpu"), source, folder / "local", 0, 1
-    ).finish()
+    BulkRun(load(folder), source, folder / "local").finish()
     return folder
 
 
@@ -55,9 +58,9 @@ def test_the_rows_of_the_local_engine_though_a_worker_is_killed(folder):
     from nanov2t.ray import invert_to_folder
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
-    load = partial(load_and_die_once, folder, os.getpid())
+    dying = partial(load_and_die_once, folder, os.getpid())
     out = folder / "out"
-    invert_to_folder(load, str(folder / "vectors.npy"), None, out, 0, 1, None)
+    invert_to_folder(dying, str(folder / "vectors.npy"), None, out)
     assert (folder / "killed").exists()
     assert pq.read_table(out).equals(pq.read_table(folder / "local"))
 
@@ -74,8 +77,7 @@ def test_the_rows_of_the_local_engine_though_a_worker_is_killed(folder):
 def test_a_cluster_that_does_not_answer_is_one_line(folder, address, said):
     from nanov2t.ray import invert_to_folder
 
-    load = partial(load_inverter, folder / "inverter", device="cpu")
-    given = (load, str(folder / "vectors.npy"), None, folder / "none", 0, 1, None)
+    given = (partial(load, folder), str(folder / "vectors.npy"), None, folder / "none")
     with pytest.raises(UserError, match=f"--address {address}: .*({said})") as error:
         invert_to_folder(*given, address=address)
     assert "\n" not in str(error.value)
@@ -91,8 +93,8 @@ def test_a_data_set(folder):
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
     try:
         items = [{"key": f"k{i}", "vector": row} for i, row in enumerate(vectors.tolist())]
-        load = partial(load_inverter, folder / "inverter", device="cpu")
-        found = invert_dataset(ray.data.from_items(items), inverter=load, rounds=0, beam=1)
+        plain = partial(load_inverter, folder / "inverter", device="cpu")
+        found = invert_dataset(ray.data.from_items(items), inverter=plain, rounds=0, beam=1)
         rows = sorted(found.take_all(), key=lambda row: int(row["key"][1:]))
     finally:
         ray.shutdown()
