@@ -9,6 +9,7 @@ NANOV2T_FUZZ sets the number of mutations of each kind:
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import random
 import resource
@@ -184,38 +185,45 @@ def end_of(source: str) -> str:
 
 
 def read_indexes(path: Path, contents: list[bytes]) -> list[str]:
-    """The same of a FAISS index: first in a fork, since FAISS may crash; what crashes must then be
-    refused."""
+    """The same of a FAISS index: first in a process of its own, since FAISS may crash; what crashes
+    must then be refused."""
     ends: list[str] = []
     while len(ends) < len(contents):
-        ends += fork_read(path, contents[len(ends) :])
-        if len(ends) < len(contents):  # the next one ended the fork
+        ends += read_apart(path, contents[len(ends) :])
+        if len(ends) < len(contents):  # the next one ended the process
             [end] = read_files(path, [contents[len(ends)]])
             ends.append(end if end == "refused" else f"crashes FAISS, but is {end}")
     return ends
 
 
-def fork_read(path: Path, contents: list[bytes]) -> list[str]:
-    """Read indexes in a fork; returns how reading each one ended, up to one that ends the fork."""
-    said = path.with_suffix(".said")
-    child = os.fork()
-    if not child:
-        faulthandler.disable()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
-        with open(said, "w", buffering=1) as file:
-            for content in contents:
-                path.write_bytes(content)
-                signal.alarm(SECONDS)
-                try:
-                    index = FaissStore.__new__(FaissStore)
-                    index.load(str(path))
-                    index.fetch(0, min(index.count, 1024))
-                except Exception:
-                    file.write("refused\n")
-                else:
-                    file.write("read\n")
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def load_all(path: Path, contents: list[bytes], said: Path) -> None:
+    """Load indexes and write a line on each."""
+    faulthandler.disable()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+    with open(said, "w", buffering=1) as file:
+        for content in contents:
+            path.write_bytes(content)
+            signal.alarm(SECONDS)
+            try:
+                index = FaissStore.__new__(FaissStore)
+                index.load(str(path))
+                index.fetch(0, min(index.count, 1024))
+            except Exception:
+                file.write("refused\n")
+            else:
+                file.write("read\n")
+
+
+def read_apart(path: Path, contents: list[bytes]) -> list[str]:
+    """Load indexes in another process; returns how each one ended, up to one that ends it."""
+    # A fork of this process may wait for ever for a lock of another library's threads.
+    said, apart = path.with_suffix(".said"), multiprocessing.get_context("forkserver")
+    apart.set_forkserver_preload([__name__])
+    said.unlink(missing_ok=True)
+    child = apart.Process(target=load_all, args=(path, contents, said))
+    child.start()
+    child.join()
+    status = child.exitcode
     assert status != -signal.SIGALRM, "an index makes FAISS hang"
     return said.read_text().splitlines()
