@@ -43,7 +43,7 @@ class Judge:
     alignment: Alignment | None = None
     """From its vectors to the reader's space; None likewise."""
     knowledge: Knowledge | None = None
-    """Of a defence that the target has passed: texts pass it too."""
+    """What is known of the target's defence, which texts pass too; None without one."""
     reader: Embedder | None = None
     """The embedder whose vectors the networks read; None if it is the judge."""
 

@@ -22,7 +22,7 @@ from nanov2t.core.imports import import_client
 SCHEMA = 3
 """Version of report.json; it grows when a key changes its meaning or goes."""
 SEVERITIES = {"error": "8.0", "warning": "5.0", "note": "2.0"}
-"""Of broken limits, and what GitHub shows as high, medium and low. Only errors fail a build."""
+"""Severities of limits, as the scores that GitHub shows. Only a broken error fails a build."""
 Report = Mapping[str, Any]
 """A report, or its row of a defence."""
 

@@ -40,7 +40,7 @@ BLOCK = 2**20  # bytes of a CSV file read at once; a row must be shorter
 
 @dataclass(frozen=True)
 class Vectors:
-    """Where a table keeps its vectors."""
+    """The place of the vectors in a table."""
 
     name: str  # what users write after the `#`
     columns: tuple[str, ...]  # one column, or one for each dimension
