@@ -57,7 +57,7 @@ def check_folder(folder: Path) -> tuple[dict[str, Any], list[str]]:
     faults = _unlike_seal(folder)
     try:
         made = dict(json.loads((folder / kind).read_bytes()))
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         return {}, [*faults, f"{kind}: damaged: {first_line(error)}"]
     if kind == REPORT:
         return flat({name: made[name] for name in SETTINGS if name in made}), faults
@@ -68,7 +68,8 @@ def check_folder(folder: Path) -> tuple[dict[str, Any], list[str]]:
 def _unlike_seal(folder: Path) -> list[str]:
     if not (folder / SEAL).is_file():
         return [f"{SEAL}: missing: the run has not ended, the same command goes on"]
-    lines = [line.partition("  ") for line in (folder / SEAL).read_text().splitlines()]
+    text = (folder / SEAL).read_text(encoding="utf-8", errors="replace")
+    lines = [line.partition("  ") for line in text.splitlines()]
     sealed = {name: hashed for hashed, _, name in lines}
     there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     faults = [f"{name}: missing" for name in sealed.keys() - there.keys()]
@@ -81,9 +82,11 @@ def _unlike_seal(folder: Path) -> list[str]:
 
 def _unlike_manifest(folder: Path, made: dict[str, Any]) -> list[str]:
     """The parts whose rows are not those that the manifest promises."""
-    faults, size = [], made["part"]
-    for number, first in enumerate(range(0, made["rows"], size)):
-        path, rows = folder / f"part-{number:08d}.parquet", min(size, made["rows"] - first)
+    faults, size, count = [], made.get("part"), made.get("rows")
+    if not isinstance(size, int) or not isinstance(count, int) or size < 1:
+        return [f"{MANIFEST}: damaged: does not say how many rows there are"]
+    for number, first in enumerate(range(0, count, size)):
+        path, rows = folder / f"part-{number:08d}.parquet", min(size, count - first)
         try:
             facts = pq.read_metadata(path)
         except FileNotFoundError:

@@ -109,6 +109,18 @@ def test_every_fault_of_a_folder_is_named(whole, command, tmp_path):
     assert "_SHA256SUMS: missing: the run has not ended" in command("check", out)[2]
 
 
+@pytest.mark.parametrize("settings", [b"{}", b"[1]", b'{"rows": 9, "part": 0}', b"\xff"])
+def test_a_damaged_manifest_or_seal_is_named(whole, command, tmp_path, settings):
+    out = shutil.copytree(whole, tmp_path / "out")
+    (out / "_manifest.json").write_bytes(settings)
+    code, _, err = command("check", out)
+    altered, damaged = err.splitlines()
+    assert code == 1 and altered == "nanov2t: _manifest.json: altered"
+    assert damaged.startswith("nanov2t: _manifest.json: damaged: ")
+    (out / "_SHA256SUMS").write_bytes(b"\xff\x00")
+    assert command("check", out)[0] == 1
+
+
 def test_what_is_no_output_is_refused(command, tmp_path):
     code, _, err = command("check", tmp_path)
     assert code == 2 and "holds neither _manifest.json nor report.json" in err

@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     candidates: Sequence[str]
     """For membership inference."""
     store: Evidence | None = None
-    """Where the texts come from, with their vectors."""
+    """The rows of a store to attack; None if the texts come from a file."""
 
 
 class Attack(NamedTuple):

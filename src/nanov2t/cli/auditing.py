@@ -149,7 +149,7 @@ class Audit(TextArguments):
     vectors: Annotated[str | None, arg(metavar="SOURCE")] = None
     """The store to attack, as in `nanov2t invert`: --limit of its rows, drawn at random."""
     text_column: Annotated[str | None, arg(metavar="COLUMN")] = None
-    """Where the store keeps the texts beside the vectors. Without it, the report says what came
+    """The column of the texts beside the vectors. Without it, the report says what came
     back, how certain it is and which kinds of content are in it."""
     texts: Annotated[str | None, arg(metavar="FILE")] = None
     """The texts to attack, as in `nanov2t evaluate`. Default: synthetic records of people."""
